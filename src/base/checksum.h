@@ -1,0 +1,8 @@
+/* checksum - SHA-256, to know a file again and to notice damage. */
+#pragma once
+
+#include <stddef.h>
+
+#define SHA256_HEX_SIZE 65 /* 64 digits and the NUL */
+
+void sha256_hex(const void *data, size_t size, char ret_hex[SHA256_HEX_SIZE]);

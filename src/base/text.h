@@ -1,0 +1,48 @@
+/* text - a growing string: replies, metrics, reports.
+ *
+ * Append without checking; a failed allocation is remembered, later appends do nothing, and
+ * text_failed() says so once at the end. Always NUL-terminated once something was appended.
+ *     CLEANUP(text_clear) struct text text = {0};
+ */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct text {
+    char *data; /* NULL until the first append */
+    size_t length, capacity;
+    bool failed;
+};
+
+void text_clear(struct text *text);
+bool text_failed(const struct text *text);
+
+/* Makes room for n more bytes, so that what follows does not allocate. */
+void text_reserve(struct text *text, size_t n);
+void text_append(struct text *text, const char *bytes, size_t n);
+void text_puts(struct text *text, const char *string);
+void text_printf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* A number in the shortest form that reads back as the same value; JSON has no NaN and no
+ * infinity, so those become null. */
+void text_float(struct text *text, float value);
+void text_double(struct text *text, double value);
+
+/* bytes[n] as a JSON string with its quotes; what is not UTF-8 becomes U+FFFD. */
+void text_json_string(struct text *text, const char *bytes, size_t n);
+
+/* Length of the UTF-8 sequence that bytes[n] (n > 0) begins with, 1 to 4; 0: it is none. RFC 3629:
+ * no surrogates, nothing above U+10FFFF, no longer form than needed. */
+size_t text_utf8_length(const char *bytes, size_t n);
+
+#define TEXT_SHOWN_SIZE 64
+
+/* bytes[n] fit for a message: cut to TEXT_SHOWN_SIZE with "…" at the end, control characters and
+ * what is not UTF-8 as "?". Returns ret_shown. */
+const char *text_show(char ret_shown[TEXT_SHOWN_SIZE], const char *bytes, size_t n);
+
+/* Hands the string over to free(); the text is empty afterwards. NULL if it failed. */
+char *text_take(struct text *text);
