@@ -1,0 +1,400 @@
+/* The format decides how cells are found, columns.h what each column is; this file turns cells into
+ * rows, labels and timestamps. */
+#include "data/dataset.h"
+
+#include "base/file.h"
+#include "base/number.h"
+#include "base/text.h"
+#include "data/columns.h"
+#include "data/csv.h"
+#include "data/npy.h"
+#include "data/schema.h"
+#include "data/timestamp.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define MAX_FILE_SIZE   ((size_t)16 << 30)
+#define MAX_LABEL_NAMES 1000 /* more is no label but a measurement or an id */
+
+struct reader {
+    const char *file; /* for messages */
+    const struct dataset_options *options;
+    struct columns columns;
+    struct dataset dataset;
+    size_t capacity; /* rows that fit */
+    size_t line;     /* being read */
+    struct error *reterr;
+};
+
+static void free_names(char **names, size_t n)
+{
+    for (size_t i = 0; names && i < n; i++)
+        free(names[i]);
+    free(names);
+}
+
+void dataset_clear(struct dataset *dataset)
+{
+    free_names(dataset->names, dataset->n_features);
+    free_names(dataset->label_names, dataset->n_label_names);
+    free(dataset->rows);
+    free(dataset->lines);
+    free(dataset->labels);
+    free(dataset->timestamps);
+    *dataset = (struct dataset){0};
+}
+
+static void reader_clear(struct reader *reader)
+{
+    columns_clear(&reader->columns);
+    dataset_clear(&reader->dataset);
+}
+
+static int out_of_memory(const struct reader *reader)
+{
+    return error_set_at(reader->reterr, -ENOMEM, reader->file, reader->line,
+                        "out of memory for the rows");
+}
+
+static bool has_column(const struct reader *reader, enum column_kind kind)
+{
+    for (size_t i = 0; i < reader->columns.n_items; i++)
+        if (reader->columns.items[i].kind == kind)
+            return true;
+    return false;
+}
+
+/* *block has room for n items of size bytes afterwards. */
+static bool resize(void *block, size_t n, size_t size)
+{
+    void **at = block;
+    size_t n_bytes;
+
+    if (__builtin_mul_overflow(n, size, &n_bytes))
+        return false;
+    void *larger = realloc(*at, n_bytes);
+    if (!larger)
+        return false;
+    *at = larger;
+    return true;
+}
+
+static bool make_room(struct reader *reader, size_t n_rows)
+{
+    struct dataset *dataset = &reader->dataset;
+
+    if (n_rows <= reader->capacity)
+        return true;
+    if (!resize(&dataset->rows, n_rows, dataset->n_features * sizeof(*dataset->rows)) ||
+        !resize(&dataset->lines, n_rows, sizeof(*dataset->lines)))
+        return false;
+    if (has_column(reader, COLUMN_LABEL) &&
+        !resize(&dataset->labels, n_rows, sizeof(*dataset->labels)))
+        return false;
+    if (has_column(reader, COLUMN_TIMESTAMP) &&
+        !resize(&dataset->timestamps, n_rows, sizeof(*dataset->timestamps)))
+        return false;
+    reader->capacity = n_rows;
+    return true;
+}
+
+static char *copy_text(const char *text, size_t length)
+{
+    char *copy = malloc(length + 1);
+
+    if (copy)
+        *(char *)mempcpy(copy, text, length) = '\0';
+    return copy;
+}
+
+static int add_label_name(struct reader *reader, const char *text, size_t length)
+{
+    struct dataset *dataset = &reader->dataset;
+
+    AUTO_FREE char *name = copy_text(text, length);
+    if (!name ||
+        !resize(&dataset->label_names, dataset->n_label_names + 1, sizeof(*dataset->label_names)))
+        return out_of_memory(reader);
+    dataset->label_names[dataset->n_label_names++] = TAKE(name);
+    return 0;
+}
+
+/* The columns are planned: makes what does not depend on the number of rows. */
+static int begin_rows(struct reader *reader)
+{
+    const struct columns *columns = &reader->columns;
+    const struct schema *schema = reader->options->schema;
+    struct dataset *dataset = &reader->dataset;
+
+    dataset->names = calloc(columns->n_features, sizeof(*dataset->names));
+    if (!dataset->names)
+        return out_of_memory(reader);
+    dataset->n_features = columns->n_features;
+    for (size_t i = 0, column = 0; i < columns->n_features; i++, column++) {
+        while (!schema && columns->items[column].kind != COLUMN_FEATURE)
+            column++;
+        const char *name = schema ? schema_name(schema, i) : columns->items[column].name;
+        dataset->names[i] = copy_text(name, strlen(name));
+        if (!dataset->names[i])
+            return out_of_memory(reader);
+    }
+    return has_column(reader, COLUMN_LABEL) ? add_label_name(reader, "0", 1) : 0;
+}
+
+/* Room for one more row, all values missing; it counts when n_rows does. */
+static int begin_row(struct reader *reader)
+{
+    struct dataset *dataset = &reader->dataset;
+    const size_t row = dataset->n_rows;
+
+    if (row == reader->capacity && !make_room(reader, row ? 2 * row : 64))
+        return out_of_memory(reader);
+    dataset->lines[row] = reader->line;
+    for (size_t i = 0; i < dataset->n_features; i++)
+        dataset->rows[row * dataset->n_features + i] = NAN;
+    return 0;
+}
+
+static int refuse_cell(const struct reader *reader, size_t column, const char *text, size_t length,
+                       const char *reason)
+{
+    char shown[TEXT_SHOWN_SIZE];
+
+    return error_set_at(reader->reterr, -EINVAL, reader->file, reader->line,
+                        "column %zu (%s): \"%s\" %s", column + 1,
+                        reader->columns.items[column].name, text_show(shown, text, length), reason);
+}
+
+static int refuse_text(const struct reader *reader, size_t column, const char *text, size_t length)
+{
+    const char *name = reader->columns.items[column].name;
+    char reason[SCHEMA_MAX_NAME_LENGTH + 64];
+
+    if (memchr(text, ';', length) || memchr(text, '\t', length))
+        return refuse_cell(reader, column, text, length,
+                           "is not a number; cells must be separated by commas");
+    (void)snprintf(reason, sizeof(reason),
+                   "is not a number; leave the column out with --exclude %s", name);
+    return refuse_cell(reader, column, text, length, reason);
+}
+
+static bool is_missing(const char *text, size_t length)
+{
+    return length == 0 || (length == 2 && strncasecmp(text, "na", 2) == 0) ||
+           (length == 3 && strncasecmp(text, "nan", 3) == 0) ||
+           (length == 4 && strncasecmp(text, "null", 4) == 0);
+}
+
+/* text is what value was read from. */
+static int set_feature(struct reader *reader, size_t column, double value, const char *text,
+                       size_t length)
+{
+    struct dataset *dataset = &reader->dataset;
+    const size_t feature = reader->columns.items[column].feature;
+    const float single = (float)value;
+
+    if (isinf(value))
+        return refuse_cell(reader, column, text, length,
+                           "is infinite; if the value is missing, leave the cell empty");
+    if (isinf(single))
+        return refuse_cell(reader, column, text, length,
+                           "is beyond the range of a 32-bit float (3.4e38); use a larger unit");
+    dataset->rows[dataset->n_rows * dataset->n_features + feature] = single;
+    return 0;
+}
+
+static int read_feature(struct reader *reader, size_t column, const char *text, size_t length)
+{
+    double value = (double)NAN;
+
+    int r = number_parse_double(text, length, &value);
+    if (r == -ERANGE) /* too large for a double, so for a float as well */
+        return set_feature(reader, column, DBL_MAX, text, length);
+    if (r < 0 && !is_missing(text, length))
+        return refuse_text(reader, column, text, length);
+    return set_feature(reader, column, value, text, length);
+}
+
+static int read_label(struct reader *reader, size_t column, const char *text, size_t length)
+{
+    struct dataset *dataset = &reader->dataset;
+    uint32_t *label = &dataset->labels[dataset->n_rows];
+    double value = 1;
+
+    *label = 0;
+    if (is_missing(text, length) || (number_parse_double(text, length, &value) == 0 && value == 0))
+        return 0;
+    for (size_t i = 1; i < dataset->n_label_names; i++)
+        if (strncmp(dataset->label_names[i], text, length) == 0 &&
+            dataset->label_names[i][length] == '\0') {
+            *label = (uint32_t)i;
+            return 0;
+        }
+    if (dataset->n_label_names == MAX_LABEL_NAMES)
+        return refuse_cell(reader, column, text, length,
+                           "is one label too many, at most 1,000 can differ; is this the label "
+                           "column?");
+    *label = (uint32_t)dataset->n_label_names;
+    return add_label_name(reader, text, length);
+}
+
+static int read_cell(struct reader *reader, size_t column, const char *text, size_t length)
+{
+    struct dataset *dataset = &reader->dataset;
+
+    switch (reader->columns.items[column].kind) {
+    case COLUMN_FEATURE:
+        return read_feature(reader, column, text, length);
+    case COLUMN_LABEL:
+        return read_label(reader, column, text, length);
+    case COLUMN_TIMESTAMP:
+        if (timestamp_parse(text, length, &dataset->timestamps[dataset->n_rows]) < 0)
+            return refuse_cell(reader, column, text, length,
+                               "is no moment; write 2024-03-01T12:30:00Z or seconds since 1970");
+        return 0;
+    case COLUMN_IGNORED:
+        break;
+    }
+    return 0;
+}
+
+/* A first line of only numbers is no header; empty cells may stand among them. */
+static bool is_header(const struct csv *csv)
+{
+    size_t n_numbers = 0;
+    double value;
+
+    for (size_t i = 0; i < csv->n_cells; i++) {
+        const struct csv_cell *cell = &csv->cells[i];
+        const int r = number_parse_double(cell->text, cell->length, &value);
+        if (is_missing(cell->text, cell->length))
+            continue;
+        if (r == -EINVAL)
+            return true;
+        n_numbers++;
+    }
+    return n_numbers == 0;
+}
+
+static int read_csv_row(struct reader *reader, const struct csv *csv)
+{
+    const size_t n_columns = reader->columns.n_items;
+
+    reader->line = csv->line;
+    if (csv->is_empty && n_columns > 1)
+        return error_set_at(reader->reterr, -EINVAL, reader->file, reader->line,
+                            "an empty line between rows; take it out");
+    if (csv->n_cells != n_columns)
+        return error_set_at(reader->reterr, -EINVAL, reader->file, reader->line,
+                            "%zu cells, but the first line has %zu; a cell that holds a comma "
+                            "must be in quotes",
+                            csv->n_cells, n_columns);
+    int r = begin_row(reader);
+    for (size_t i = 0; r == 0 && i < n_columns; i++)
+        r = read_cell(reader, i, csv->cells[i].text, csv->cells[i].length);
+    reader->dataset.n_rows += r == 0;
+    return r;
+}
+
+static int read_csv(struct reader *reader, char *text, size_t size)
+{
+    CLEANUP(csv_clear) struct csv csv = {0};
+    int r = csv_open(&csv, reader->file, text, size, reader->reterr);
+    if (r < 0)
+        return r;
+    r = csv_next(&csv, reader->reterr);
+    if (r < 0)
+        return r;
+    if (r == 0)
+        return error_set_at(reader->reterr, -EINVAL, reader->file, 0, "the file is empty");
+    if (csv.is_empty)
+        return error_set_at(reader->reterr, -EINVAL, reader->file, csv.line,
+                            "an empty line where the header or the first row belongs");
+
+    const bool has_header = is_header(&csv);
+    r = columns_plan(reader->file, csv.line, has_header ? csv.cells : NULL, csv.n_cells,
+                     reader->options, &reader->columns, reader->reterr);
+    if (r == 0)
+        r = begin_rows(reader);
+    if (r == 0 && !has_header)
+        r = read_csv_row(reader, &csv);
+    while (r == 0 && (r = csv_next(&csv, reader->reterr)) > 0)
+        r = read_csv_row(reader, &csv);
+    if (r == 0 && reader->dataset.n_rows == 0)
+        return error_set_at(reader->reterr, -EINVAL, reader->file, 0,
+                            "there is only a header, no rows");
+    return r;
+}
+
+static int read_npy_value(struct reader *reader, size_t column, double value)
+{
+    char text[NUMBER_MAX];
+
+    switch (reader->columns.items[column].kind) {
+    case COLUMN_FEATURE:
+        if (isfinite((float)value) || isnan(value))
+            return set_feature(reader, column, value, "", 0);
+        return set_feature(reader, column, value, text, number_write_double(text, value));
+    case COLUMN_LABEL:
+        return read_label(reader, column, text, number_write_double(text, value));
+    case COLUMN_TIMESTAMP:
+    case COLUMN_IGNORED:
+        break;
+    }
+    return 0;
+}
+
+static int read_npy(struct reader *reader, const char *bytes, size_t size)
+{
+    struct npy npy;
+    int r = npy_open(reader->file, bytes, size, &npy, reader->reterr);
+    if (r < 0)
+        return r;
+    r = columns_plan(reader->file, 0, NULL, npy.n_columns, reader->options, &reader->columns,
+                     reader->reterr);
+    if (r == 0)
+        r = begin_rows(reader);
+    if (r == 0 && !make_room(reader, npy.n_rows))
+        return out_of_memory(reader);
+
+    for (size_t row = 0; r == 0 && row < npy.n_rows; row++) {
+        reader->line = row + 1;
+        r = begin_row(reader);
+        for (size_t i = 0; r == 0 && i < npy.n_columns; i++)
+            r = read_npy_value(reader, i, npy_value(&npy, row, i));
+        reader->dataset.n_rows += r == 0;
+    }
+    return r;
+}
+
+int dataset_read(const char *path, const struct dataset_options *options,
+                 struct dataset *ret_dataset, struct error *reterr)
+{
+    assert(path && options && ret_dataset);
+    AUTO_FREE char *data = NULL;
+    size_t size = 0;
+    int r = file_read(path, MAX_FILE_SIZE, &data, &size, reterr);
+    if (r < 0)
+        return r;
+
+    CLEANUP(reader_clear)
+    struct reader reader = {
+        .file = strcmp(path, "-") == 0 ? "standard input" : path,
+        .options = options,
+        .reterr = reterr,
+    };
+    r = npy_is(data, size) ? read_npy(&reader, data, size) : read_csv(&reader, data, size);
+    if (r < 0)
+        return r;
+    *ret_dataset = reader.dataset;
+    reader.dataset = (struct dataset){0};
+    return 0;
+}

@@ -1,0 +1,45 @@
+/* dataset - a file of rows in memory, whatever its format.
+ *
+ * CSV (".csv", "-" and anything else) or NumPy's .npy (a file that begins with its magic bytes).
+ * With a header line the columns are named by it; without one (a first line of only numbers), and
+ * in .npy, they are f0, f1, …. Columns named `timestamp` and `series` are never features, nor are
+ * the label column and the excluded ones. A cell that is empty or says nan, null or NA (in any
+ * case) is a missing value. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct schema;
+
+struct dataset_options {
+    const char *label_column;   /* NULL: no labels */
+    const char *const *exclude; /* [n_exclude] columns to leave out; each must exist */
+    size_t n_exclude;
+    const struct schema *schema; /* NULL: take all columns as they come. Else the columns are
+                                  * matched by name in any order (without a header and in .npy: by
+                                  * position, the number must fit); an unknown one is an error, an
+                                  * absent feature is missing (NaN) in every row */
+    int with_timestamps;         /* read the column `timestamp` into .timestamps */
+};
+
+struct dataset {
+    size_t n_rows, n_features;
+    char **names;       /* [n_features] */
+    float *rows;        /* [n_rows][n_features], NaN where a value is missing; never infinite */
+    size_t *lines;      /* [n_rows] line in the file, for messages; in .npy the row's number + 1 */
+    uint32_t *labels;   /* [n_rows] index into label_names; NULL without a label column */
+    char **label_names; /* [n_label_names]; [0] is "0", normal: cells that are missing or zero */
+    size_t n_label_names;
+    double *timestamps; /* [n_rows] seconds since 1970; NULL if not asked for or no such column */
+};
+
+/* Reads path ("-": standard input). Errors say FILE:LINE: column N (NAME): what is wrong and what
+ * to do. -EINVAL: the content; -ENOMEM; else as from file_read(). *ret_dataset is untouched then;
+ * pass it to dataset_clear() afterwards. */
+MUST_CHECK int dataset_read(const char *path, const struct dataset_options *options,
+                            struct dataset *ret_dataset, struct error *reterr);
+void dataset_clear(struct dataset *dataset);

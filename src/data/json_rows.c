@@ -1,0 +1,258 @@
+/* One pass, no recursion: the shape of a body is fixed, so every level has its own function, and
+ * values that belong nowhere are stepped over by json_text_skip(). */
+#include "data/json_rows.h"
+
+#include "base/text.h"
+#include "data/json_row.h"
+#include "data/json_text.h"
+#include "data/schema.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEND_THIS "send [0.1, …], {\"features\": …} or {\"instances\": [[0.1, …], …]}"
+
+static int refuse_key(struct json_reader *reader, const char *at, const struct json_string *name,
+                      const char *why)
+{
+    char shown[TEXT_SHOWN_SIZE];
+
+    return json_row_refuse(reader, at, name, "\"%s\" %s",
+                           text_show(shown, name->bytes, name->length), why);
+}
+
+static int read_single(struct json_reader *reader, const char *place)
+{
+    struct json_text ahead = reader->text;
+
+    reader->place = place;
+    ahead.at++;
+    const char first = json_text_next(&ahead);
+    if (first == '[' || first == '{')
+        return json_row_refuse(
+            reader, ahead.at, NULL,
+            "a row holds numbers, not rows: send several rows as {\"instances\": [[0.1, "
+            "…], …]}");
+    return json_row_read_array(reader);
+}
+
+static int read_features(struct json_reader *reader, const struct json_string *name)
+{
+    switch (json_text_next(&reader->text)) {
+    case '[':
+        return read_single(reader, "/features");
+    case '{':
+        reader->place = "/features";
+        return json_row_read_object(reader);
+    default:
+        return refuse_key(reader, reader->text.at, name,
+                          "must be an array of numbers or an object of named numbers");
+    }
+}
+
+static int read_instance(struct json_reader *reader)
+{
+    switch (json_text_next(&reader->text)) {
+    case '[':
+        return json_row_read_array(reader);
+    case '{':
+        return json_row_read_object(reader);
+    case '"':
+    case 't':
+    case 'f':
+    case 'n':
+    case '-':
+    case '0' ... '9':
+        return json_row_refuse(
+            reader, reader->text.at, NULL,
+            "each instance must be a row: send one row as {\"features\": [0.1, …]}");
+    default:
+        return json_text_unexpected(&reader->text, "a row is expected here");
+    }
+}
+
+static int read_instances(struct json_reader *reader, const struct json_string *name)
+{
+    if (json_text_next(&reader->text) != '[')
+        return refuse_key(reader, reader->text.at, name, "must be an array of rows");
+
+    bool is_last = json_text_opens_empty(&reader->text, ']');
+    reader->place = "/instances";
+    if (is_last)
+        json_row_problem(reader, NULL, "no rows are given: send at least one");
+    reader->rows->is_batch = true;
+    for (; !is_last; reader->instance++) {
+        int r = read_instance(reader);
+        if (r < 0)
+            return r;
+        r = json_text_separator(&reader->text, ']', &is_last);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* A scalar; what is longer than an option can be is refused. */
+static int read_option_value(struct json_reader *reader, const struct json_string *name,
+                             struct json_option *option)
+{
+    struct json_string string;
+    const char first = json_text_next(&reader->text);
+    const char *begin = reader->text.at;
+    int r;
+
+    if (first == '[' || first == '{')
+        return refuse_key(reader, begin, name,
+                          "is not a known key: rows are sent as \"features\" or \"instances\"");
+    if (first == '"') {
+        option->kind = JSON_SCALAR_STRING;
+        r = json_text_string(&reader->text, &string);
+    } else {
+        option->kind = first == 'n'                   ? JSON_SCALAR_NULL
+                       : first == 't' || first == 'f' ? JSON_SCALAR_BOOL
+                                                      : JSON_SCALAR_NUMBER;
+        r = json_text_skip(&reader->text);
+        string.bytes = begin;
+        string.length = (size_t)(reader->text.at - begin);
+    }
+    if (r < 0)
+        return r;
+    if (string.length >= sizeof(option->value))
+        return refuse_key(reader, begin, name, "has a value that is too long for an option");
+    memcpy(option->value, string.bytes, string.length);
+    option->value[string.length] = '\0';
+    return 0;
+}
+
+static int read_option(struct json_reader *reader, const char *at, const struct json_string *name)
+{
+    struct json_rows *rows = reader->rows;
+
+    if (name->length >= sizeof(rows->options[0].name))
+        return refuse_key(reader, at, name, "is not a known key");
+    for (size_t i = 0; i < rows->n_options; i++)
+        if (strlen(rows->options[i].name) == name->length &&
+            memcmp(rows->options[i].name, name->bytes, name->length) == 0)
+            return refuse_key(reader, at, name, "is given twice");
+    if (rows->n_options == JSON_ROWS_MAX_OPTIONS)
+        return refuse_key(reader, at, name, "is one key too many");
+
+    struct json_option *option = &rows->options[rows->n_options];
+    memcpy(option->name, name->bytes, name->length);
+    option->name[name->length] = '\0';
+    int r = read_option_value(reader, name, option);
+    if (r < 0)
+        return r;
+    rows->n_options++;
+    return 0;
+}
+
+static bool is_named(const struct json_string *name, const char *wanted)
+{
+    return name->length == strlen(wanted) && memcmp(name->bytes, wanted, name->length) == 0;
+}
+
+static int read_body_member(struct json_reader *reader)
+{
+    struct json_string name;
+
+    (void)json_text_next(&reader->text);
+    const char *at = reader->text.at;
+    int r = json_text_key(&reader->text, &name);
+    if (r < 0)
+        return r;
+    const bool is_features = is_named(&name, "features");
+    if (!is_features && !is_named(&name, "instances"))
+        return read_option(reader, at, &name);
+    if (reader->place)
+        return refuse_key(reader, at, &name,
+                          is_features == !reader->rows->is_batch
+                              ? "is given twice"
+                              : "is one too many: send either \"features\" or \"instances\"");
+    return is_features ? read_features(reader, &name) : read_instances(reader, &name);
+}
+
+static int read_members(struct json_reader *reader)
+{
+    for (bool is_last = json_text_opens_empty(&reader->text, '}'); !is_last;) {
+        int r = read_body_member(reader);
+        if (r < 0)
+            return r;
+        r = json_text_separator(&reader->text, '}', &is_last);
+        if (r < 0)
+            return r;
+    }
+    if (!reader->place)
+        return json_row_refuse(reader, reader->text.at - 1, NULL, "there are no rows: " SEND_THIS);
+    return 0;
+}
+
+static int read_body(struct json_reader *reader)
+{
+    struct json_text *text = &reader->text;
+    static const char bom[] = "\xEF\xBB\xBF";
+    int r;
+
+    if (text->end - text->at >= 3 && memcmp(text->at, bom, 3) == 0)
+        return json_row_refuse(reader, text->at, NULL,
+                               "the body begins with a byte order mark: leave it out");
+    const char first = json_text_next(text);
+    if (first == '[')
+        r = read_single(reader, "");
+    else if (first == '{')
+        r = read_members(reader);
+    else
+        return json_row_refuse(reader, text->at, NULL, "%s: " SEND_THIS,
+                               text->at == text->end ? "the body is empty"
+                                                     : "the body is not a JSON array or object");
+    if (r < 0)
+        return r;
+    (void)json_text_next(text);
+    return text->at == text->end ? 0 : json_text_unexpected(text, "nothing may follow the body");
+}
+
+/* Why and where, after -EBADMSG. */
+static void tell_place(struct json_reader *reader)
+{
+    struct json_rows *rows = reader->rows;
+
+    if (reader->text.error) {
+        rows->n_problems = 1;
+        rows->problems[0].pointer[0] = '\0';
+        (void)snprintf(rows->problems[0].detail, sizeof(rows->problems[0].detail),
+                       "malformed JSON: %s", reader->text.error);
+    }
+    rows->offset = (size_t)(reader->text.at - reader->text.begin);
+    json_text_place(&reader->text, &rows->line, &rows->column);
+}
+
+int json_rows_read(struct json_rows *rows, const struct schema *schema, const char *body,
+                   size_t size)
+{
+    assert(rows && schema && (body || size == 0));
+    struct json_reader reader = {
+        .text = {.begin = body, .at = body, .end = size ? body + size : body},
+        .rows = rows,
+        .schema = schema,
+        .n_features = schema_n_features(schema),
+    };
+
+    rows->n_rows = rows->n_options = rows->n_problems = 0;
+    rows->offset = rows->line = rows->column = 0;
+    rows->is_batch = false;
+    int r = read_body(&reader);
+    if (r == -EBADMSG)
+        tell_place(&reader);
+    else if (r == 0 && reader.has_problems)
+        r = -EINVAL;
+    return r;
+}
+
+void json_rows_clear(struct json_rows *rows)
+{
+    free(rows->rows);
+    *rows = (struct json_rows){0};
+}

@@ -1,0 +1,75 @@
+/* json_rows - reads the rows of a score request straight from JSON text into one float block.
+ *
+ * No tree of objects is built; the text is read once. As strict as RFC 8259 and jansson: UTF-8
+ * only, no NaN, no duplicate keys, no trailing text. Accepted bodies (DESIGN: HTTP API):
+ *     [0.1, null, …]                       one row
+ *     {"features": [0.1, …]}               one row
+ *     {"features": {"cpu": 0.3, …}}        one row by names; absent features are missing
+ *     {"instances": [ROW, …]}              a batch; each ROW an array or an object of names
+ * Keys may come in any order. null is a missing value (NaN in the block). Every other key with a
+ * scalar value is an option, handed to the caller as it stands. One thread at a time per object.
+ *
+ * A row with more than half of its features missing is refused here, not by the detector: else a
+ * body of many `{}` would ask for thousands of times its own size. So a body of n bytes takes at
+ * most 8 n bytes and a constant. */
+#pragma once
+
+#include "base/cleanup.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct schema;
+
+#define JSON_ROWS_MAX_OPTIONS  8
+#define JSON_ROWS_MAX_PROBLEMS 8
+
+enum json_scalar {
+    JSON_SCALAR_STRING,
+    JSON_SCALAR_NUMBER,
+    JSON_SCALAR_BOOL,
+    JSON_SCALAR_NULL
+};
+
+/* "explain": "all" → name "explain", kind STRING, value "all" (escapes resolved); a number or
+ * boolean as written. */
+struct json_option {
+    enum json_scalar kind;
+    char name[32], value[64]; /* a longer one is refused with -EBADMSG: no option is that long */
+};
+
+/* Both are UTF-8, also where names are cut. */
+struct json_problem {
+    char pointer[300]; /* RFC 6901: "/instances/3/cpu"; "" is the whole body */
+    char detail[300];
+};
+
+/* Start with {0}; reuse for many requests (the block is kept); release with json_rows_clear(). */
+struct json_rows {
+    size_t n_rows;
+    bool is_batch;   /* `instances` was used: answer in the batch form */
+    float *rows;     /* [n_rows][n_features of the schema], never infinite */
+    size_t capacity; /* rows that fit the block, in floats */
+
+    struct json_option options[JSON_ROWS_MAX_OPTIONS];
+    size_t n_options;
+
+    /* After a failure: why. For -EBADMSG one problem and the place; for -EINVAL up to
+     * JSON_ROWS_MAX_PROBLEMS problems. */
+    struct json_problem problems[JSON_ROWS_MAX_PROBLEMS];
+    size_t n_problems;
+    size_t offset, line, column; /* of the malformed byte: offset from 0, line and column (in
+                                  * characters) from 1 */
+};
+
+/* 0: rows, n_rows, options are set; nothing else of them counts after a failure.
+ * -EBADMSG: not JSON (detail: "malformed JSON: …"), or not one of the bodies above (unknown shape,
+ *           both or neither of features and instances, duplicate key, more than
+ *           JSON_ROWS_MAX_OPTIONS options, or one that is no scalar): a 400.
+ * -EINVAL:  JSON, but wrong features: a row of the wrong length, unknown or duplicated names, a
+ *           value that is not a number or does not fit a float, more than half of the features
+ *           missing, no instances: a 422. The whole body was JSON.
+ * -ENOMEM.  body[size] needs no NUL. */
+MUST_CHECK int json_rows_read(struct json_rows *rows, const struct schema *schema, const char *body,
+                              size_t size);
+void json_rows_clear(struct json_rows *rows);
