@@ -1,0 +1,42 @@
+/* safetensors - the container of a model file: a JSON header and a block of tensors.
+ *
+ *     u64 little-endian  length of the header
+ *     header             {"__metadata__": {string: string}, NAME: {"dtype", "shape",
+ * "data_offsets"}} tensors            floats, little-endian, without gaps, in the order of their
+ * offsets
+ *
+ * Format: github.com/huggingface/safetensors. Only F32 is written and read. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+#define SAFETENSORS_MAX_HEADER ((size_t)100 << 20) /* as the reference implementation */
+
+/* One tensor of one or two dimensions; n_columns 0: one. */
+struct tensor {
+    char name[64];
+    size_t n_rows, n_columns;
+    const float *values; /* [n_rows][n_columns] or [n_rows] */
+};
+
+/* Header and tensors[n_tensors] as they stand in the file; metadata maps strings to strings. The
+ * header is padded so that the tensors are aligned to 8 bytes. */
+MUST_CHECK int safetensors_write_header(json_t *metadata, const struct tensor *tensors,
+                                        size_t n_tensors, char **ret_header, size_t *ret_size);
+
+/* Reads the header of data[size] and checks it as a whole: lengths, dtypes, shapes, offsets that
+ * neither overlap nor leave gaps. name stands in messages. On success the caller owns *ret_header;
+ * *ret_tensors points into data. -EINVAL with the reason; -ENOMEM. */
+MUST_CHECK int safetensors_parse(const char *name, const char *data, size_t size,
+                                 json_t **ret_header, const char **ret_tensors,
+                                 size_t *ret_tensors_size, struct error *reterr);
+
+/* The bytes of the tensor called name, which must have that shape (n_columns 0: one dimension):
+ * offset into the tensor block, in bytes. -EINVAL with the reason. header was checked before. */
+MUST_CHECK int safetensors_find(const char *file, const json_t *header, const char *name,
+                                size_t n_rows, size_t n_columns, size_t *ret_offset,
+                                struct error *reterr);

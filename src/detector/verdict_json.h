@@ -1,0 +1,19 @@
+/* verdict_json - a verdict in words, as the API and `anomalyctl score` give it: one writer, so that
+ * both say the same. */
+#pragma once
+
+#include "base/text.h"
+
+struct contribution;
+struct schema;
+struct verdict;
+
+/* ["a","b"]: the features that row[n_features] has no value for. */
+void verdict_json_missing(struct text *text, const struct schema *schema, const float *row);
+
+/* The members "reconstruction_error" to "contributions", without braces. threshold NULL: it is left
+ * out (a batch says it once). "imputed" appears if something was missing, "contributions" unless
+ * the array is NULL. */
+void verdict_json_append(struct text *text, const struct schema *schema,
+                         const struct verdict *verdict, const double *threshold, const float *row,
+                         const struct contribution *contributions, size_t n_contributions);

@@ -1,0 +1,146 @@
+#include "detector/evaluation.h"
+
+#include "support/alloc_fail.h"
+#include "support/cmocka.h"
+
+#include <errno.h>
+#include <math.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+static void assert_near(double value, double want)
+{
+    assert_true(fabs(value - want) < 1e-12);
+}
+
+static void perfect_order_gives_one(void **state)
+{
+    (void)state;
+    const double scores[] = {0.1, 3, 0.2, 2};
+    const bool is_anomaly[] = {false, true, false, true};
+    const bool flagged[] = {false, true, false, true};
+    struct evaluation found;
+
+    assert_int_equal(evaluation_compute(scores, is_anomaly, flagged, 4, &found), 0);
+    assert_int_equal(found.rows, 4);
+    assert_int_equal(found.anomalies, 2);
+    assert_near(found.roc_auc, 1);
+    assert_near(found.average_precision, 1);
+    assert_near(found.false_positive_rate, 0);
+    assert_near(found.recall, 1);
+    assert_near(found.precision, 1);
+    assert_near(found.f1, 1);
+}
+
+/* By hand: falling scores 5+ 4- 3+ 2- 1-. Pairs won: 3 + 2 of 6; precisions 1/1 and 2/3. */
+static void mixed_order_matches_the_hand_computed_values(void **state)
+{
+    (void)state;
+    const double scores[] = {1, 5, 2, 3, 4};
+    const bool is_anomaly[] = {false, true, false, true, false};
+    const bool flagged[] = {false, true, false, false, true}; /* above 3.5 */
+    struct evaluation found;
+
+    assert_int_equal(evaluation_compute(scores, is_anomaly, flagged, 5, &found), 0);
+    assert_near(found.roc_auc, 5.0 / 6);
+    assert_near(found.average_precision, (1 + 2.0 / 3) / 2);
+    assert_near(found.false_positive_rate, 1.0 / 3);
+    assert_near(found.recall, 0.5);
+    assert_near(found.precision, 0.5);
+    assert_near(found.f1, 0.5);
+}
+
+/* 3+ | 2+ 2- 2- | 1-: pairs won 3 + (0.5 + 0.5 + 1) = 5 of 6; precisions 1/1 and 2/4. */
+static void tied_scores_count_half_in_any_order(void **state)
+{
+    (void)state;
+    const double scores[2][5] = {
+        {3, 2, 2, 2, 1},
+        {1, 2, 2, 3, 2}
+    };
+    const bool is_anomaly[2][5] = {
+        {true,  true,  false, false, false},
+        {false, false, false, true,  true }
+    };
+    const bool flagged[5] = {false};
+
+    for (size_t i = 0; i < COUNT(scores); i++) {
+        struct evaluation found;
+        assert_int_equal(evaluation_compute(scores[i], is_anomaly[i], flagged, 5, &found), 0);
+        assert_near(found.roc_auc, 5.0 / 6);
+        assert_near(found.average_precision, 0.75);
+    }
+}
+
+static void equal_scores_tell_nothing(void **state)
+{
+    (void)state;
+    const double scores[] = {1, 1, 1, 1};
+    const bool is_anomaly[] = {true, false, false, false};
+    const bool flagged[] = {false, false, false, false};
+    struct evaluation found;
+
+    assert_int_equal(evaluation_compute(scores, is_anomaly, flagged, 4, &found), 0);
+    assert_near(found.roc_auc, 0.5);
+    assert_near(found.average_precision, 0.25);
+    assert_near(found.recall, 0);
+    assert_true(isnan(found.precision)); /* nothing was flagged */
+    assert_near(found.f1, 0);
+}
+
+static void what_one_class_cannot_tell_is_nan(void **state)
+{
+    (void)state;
+    const double scores[] = {1, 2};
+    const bool none[] = {false, false}, all[] = {true, true}, flagged[] = {false, true};
+    struct evaluation found;
+
+    assert_int_equal(evaluation_compute(scores, none, flagged, 2, &found), 0);
+    assert_true(isnan(found.roc_auc) && isnan(found.average_precision) && isnan(found.recall));
+    assert_near(found.false_positive_rate, 0.5);
+    assert_near(found.precision, 0);
+
+    assert_int_equal(evaluation_compute(scores, all, flagged, 2, &found), 0);
+    assert_true(isnan(found.roc_auc) && isnan(found.false_positive_rate));
+    assert_near(found.average_precision, 1);
+    assert_near(found.recall, 0.5);
+}
+
+static void no_rows_give_nan_and_no_crash(void **state)
+{
+    (void)state;
+    struct evaluation found;
+
+    assert_int_equal(evaluation_compute(NULL, NULL, NULL, 0, &found), 0);
+    assert_int_equal(found.rows, 0);
+    assert_true(isnan(found.roc_auc) && isnan(found.f1));
+}
+
+static void failed_allocation_leaves_the_result_untouched(void **state)
+{
+    (void)state;
+    const double scores[] = {1, 2};
+    const bool is_anomaly[] = {false, true};
+    struct evaluation found = {.rows = 42};
+
+    alloc_fail_in = 0;
+    int r = evaluation_compute(scores, is_anomaly, is_anomaly, 2, &found);
+    alloc_fail_in = -1;
+    assert_int_equal(r, -ENOMEM);
+    assert_int_equal(found.rows, 42);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(perfect_order_gives_one),
+        cmocka_unit_test(mixed_order_matches_the_hand_computed_values),
+        cmocka_unit_test(tied_scores_count_half_in_any_order),
+        cmocka_unit_test(equal_scores_tell_nothing),
+        cmocka_unit_test(what_one_class_cannot_tell_is_nan),
+        cmocka_unit_test(no_rows_give_nan_and_no_crash),
+        cmocka_unit_test(failed_allocation_leaves_the_result_untouched),
+    };
+
+    return cmocka_run_group_tests_name("evaluation", tests, NULL, NULL);
+}

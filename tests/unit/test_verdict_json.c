@@ -1,0 +1,90 @@
+#include "detector/verdict_json.h"
+
+#include "data/schema.h"
+#include "detector/detector.h"
+
+#include "support/cmocka.h"
+
+#include <math.h>
+
+static const char *const names[] = {"cpu", "di\"sk", "net"};
+static struct schema *schema;
+
+static int set_up(void **state)
+{
+    (void)state;
+    return schema_new(names, 3, &schema, NULL);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    schema_free(schema);
+    return 0;
+}
+
+static void a_plain_verdict_has_five_members(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+    const struct verdict verdict = {
+        .reconstruction_error = 0.5, .score = 2, .p_value = 0.25, .anomaly = true};
+    const float row[] = {1, 2, 3};
+    const double threshold = 0.25;
+
+    verdict_json_append(&text, schema, &verdict, &threshold, row, NULL, 0);
+    assert_string_equal(text.data, "\"reconstruction_error\":0.5,\"threshold\":0.25,\"score\":2,"
+                                   "\"p_value\":0.25,\"anomaly\":true");
+}
+
+static void a_batch_leaves_the_threshold_out(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+    const struct verdict verdict = {.reconstruction_error = 0.5, .score = 0.5, .p_value = 1};
+    const float row[] = {1, 2, 3};
+
+    verdict_json_append(&text, schema, &verdict, NULL, row, NULL, 0);
+    assert_string_equal(text.data, "\"reconstruction_error\":0.5,\"score\":0.5,\"p_value\":1,"
+                                   "\"anomaly\":false");
+}
+
+static void missing_features_are_listed_and_their_value_is_null(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+    const struct verdict verdict = {.score = 1, .p_value = 1, .n_imputed = 2};
+    const float row[] = {NAN, NAN, 3};
+    const struct contribution parts[] = {
+        {.feature = 2, .value = 3,   .expected = 1.5F, .share = 1},
+        {.feature = 1, .value = NAN, .expected = 4,    .share = 0},
+    };
+
+    verdict_json_append(&text, schema, &verdict, NULL, row, parts, 2);
+    assert_string_equal(text.data,
+                        "\"reconstruction_error\":0,\"score\":1,\"p_value\":1,\"anomaly\":false,"
+                        "\"imputed\":[\"cpu\",\"di\\\"sk\"],\"contributions\":["
+                        "{\"feature\":\"net\",\"value\":3,\"expected\":1.5,\"share\":1},"
+                        "{\"feature\":\"di\\\"sk\",\"value\":null,\"expected\":4,\"share\":0}]");
+}
+
+static void nothing_missing_is_an_empty_list(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+    const float row[] = {1, 2, 3};
+
+    verdict_json_missing(&text, schema, row);
+    assert_string_equal(text.data, "[]");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plain_verdict_has_five_members),
+        cmocka_unit_test(a_batch_leaves_the_threshold_out),
+        cmocka_unit_test(missing_features_are_listed_and_their_value_is_null),
+        cmocka_unit_test(nothing_missing_is_an_empty_list),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
