@@ -1,0 +1,66 @@
+/* live - the models that answer: who asks gets a reference and keeps it as long as it works.
+ *
+ * A live_model never changes. A reload builds the new ones, then swaps the table under a mutex
+ * that is held for nanoseconds; the old ones go when their last reader is done. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config_model;
+struct detector;
+struct model_stats;
+
+#define LIVE_NAME_MAX 64 /* [A-Za-z0-9][A-Za-z0-9_-]{0,63} */
+
+enum live_state {
+    LIVE_SERVING,
+    LIVE_FAILED
+};
+
+const char *live_state_name(enum live_state state); /* "serving", "failed" */
+
+struct live_model {
+    char name[LIVE_NAME_MAX + 1];
+    enum live_state state;
+    unsigned version;          /* 1, and one more with each reload that brings another file */
+    struct detector *detector; /* NULL when LIVE_FAILED */
+    double threshold;          /* in force; of the reconstruction error, above 0 */
+    double false_alarm_rate;   /* in force */
+    bool threshold_holds;      /* enough calibration rows for that rate (calibration_holds()) */
+    bool reject_missing;
+    char *file;
+    uint64_t trained_at_us;    /* time of the file, since 1970 */
+    char checksum[65];         /* SHA-256 of the file */
+    struct error error;        /* why it is LIVE_FAILED */
+    struct model_stats *stats; /* lives as long as struct stats */
+    unsigned references;       /* of live.c alone */
+};
+
+struct live;
+struct stats;
+
+MUST_CHECK int live_new(struct stats *stats, struct live **ret_live);
+void live_free(struct live *live);
+DEFINE_CLEANUP(struct live *, live_free)
+
+/* Loads models[n_models] and puts them in place of all there were. With `strict` (a reload) the
+ * first model that cannot be loaded fails the call with its reason and nothing changes; without
+ * (the start) it becomes LIVE_FAILED and the others serve. -EINVAL …; -ENOMEM. One thread. */
+MUST_CHECK int live_load(struct live *live, const struct config_model *models, size_t n_models,
+                         bool strict, struct error *reterr);
+
+/* NULL: no such model. Any thread; give it back with live_release(). */
+struct live_model *live_acquire(struct live *live, const char *name, size_t length);
+
+/* The only model there is; NULL when there is none or several: *ret_n_models says which. */
+struct live_model *live_acquire_only(struct live *live, size_t *ret_n_models);
+
+/* References to all, sorted by name, in memory from malloc(); release each, then free(). */
+MUST_CHECK int live_acquire_all(struct live *live, struct live_model ***ret_models,
+                                size_t *ret_n_models);
+void live_release(struct live *live, struct live_model *model);
