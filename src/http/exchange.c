@@ -1,0 +1,136 @@
+#include "http/exchange.h"
+
+#include "base/clock.h"
+#include "http/handler.h"
+#include "http/reply.h"
+#include "http/request_head.h"
+#include "service/service.h"
+#include "service/stats.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BODY_RESERVE_MAX ((size_t)1 << 20) /* a Content-Length is believed up to here */
+
+void exchange_idle(struct exchange *exchange)
+{
+    text_clear(&exchange->body);
+    deadline_enter(&exchange->deadline, PHASE_IDLE, clock_monotonic_us());
+}
+
+void exchange_begin(struct exchange *exchange, const char *target)
+{
+    *exchange = (struct exchange){
+        .match = routes_find("", ""),
+        .started_us = clock_monotonic_us(),
+        .has_bad_target = strstr(target, "%00") != NULL, /* it would end the decoded path */
+    };
+    deadline_enter(&exchange->deadline, PHASE_HEAD, exchange->started_us);
+}
+
+static bool check_head(const struct exchange *exchange, const struct exchange_head *head,
+                       size_t max_body, struct reply *reply)
+{
+    const struct route_match *match = &exchange->match;
+    const char *wrong_type = NULL;
+
+    if (match->route && match->route->takes_rows)
+        wrong_type = request_check_body_type(head->content_type, head->content_encoding);
+
+    if (head->size > REQUEST_HEAD_MAX) {
+        reply_problem(reply, 431, "The request head is larger than 8 KiB; send a shorter one");
+    } else if (exchange->has_bad_target) {
+        reply_problem(reply, 400, "The target holds %%00; no path and no option has a NUL byte");
+    } else if (!match->route && match->allow[0] == '\0') {
+        char shown[TEXT_SHOWN_SIZE];
+        reply_problem(reply, 404, "There is nothing at %s; POST /v1/models/NAME/score judges rows",
+                      text_show(shown, head->path, strlen(head->path)));
+    } else if (!match->route) {
+        reply_problem(reply, 405, "This path takes %s only", match->allow);
+        memcpy(reply->allow, match->allow, sizeof(reply->allow));
+    } else if (wrong_type) {
+        reply_problem(reply, 415, "%s", wrong_type);
+    } else if (head->content_length > max_body) {
+        reply_problem(reply, 413,
+                      "The body has %" PRIu64 " bytes, the limit is %zu; send fewer rows at a "
+                      "time, or raise max_body",
+                      head->content_length, max_body);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+bool exchange_take_head(struct exchange *exchange, struct exchange_context *context,
+                        const struct exchange_head *head, struct reply *reply)
+{
+    struct request *request = &exchange->request;
+
+    exchange->has_head = true;
+    if (head->request_id && request_id_is_sane(head->request_id))
+        (void)snprintf(exchange->id, sizeof(exchange->id), "%s", head->request_id);
+    else
+        request_ids_next(&context->ids, exchange->id);
+    exchange->match = routes_find(head->method, head->path);
+    request->model = exchange->match.model;
+    request->model_length = exchange->match.model_length;
+    deadline_enter(&exchange->deadline, PHASE_BODY, clock_monotonic_us());
+    if (!check_head(exchange, head, service_max_body(context->service), reply))
+        return false;
+
+    exchange->keeps_body = exchange->match.route->takes_rows;
+    if (exchange->keeps_body && head->content_length > 0)
+        text_reserve(&exchange->body, head->content_length < BODY_RESERVE_MAX
+                                          ? (size_t)head->content_length
+                                          : BODY_RESERVE_MAX);
+    return true;
+}
+
+bool exchange_take_body(struct exchange *exchange, const struct exchange_context *context,
+                        const char *bytes, size_t n)
+{
+    exchange->received += n;
+    if (exchange->received > service_max_body(context->service))
+        return false;
+    deadline_receive(&exchange->deadline, n, clock_monotonic_us());
+    if (exchange->keeps_body)
+        text_append(&exchange->body, bytes, n);
+    return true;
+}
+
+void exchange_answer(struct exchange *exchange, const struct exchange_context *context,
+                     struct reply *reply)
+{
+    struct request *request = &exchange->request;
+
+    if (text_failed(&exchange->body)) {
+        reply_no_memory(reply);
+        return;
+    }
+    request->body = exchange->body.data ? exchange->body.data : "";
+    request->body_size = exchange->body.length;
+    exchange->match.route->handle(context->handler, request, reply);
+    handler_trim(context->handler);
+    if (text_failed(&reply->body))
+        reply_no_memory(reply);
+}
+
+void exchange_end(struct exchange *exchange, const struct exchange_context *context,
+                  unsigned status)
+{
+    uint64_t now = clock_monotonic_us();
+
+    deadline_enter(&exchange->deadline, PHASE_ANSWER, now);
+    stats_count_request(service_stats(context->service), context->worker, exchange->match.index,
+                        status, now - exchange->started_us);
+}
+
+void exchange_refuse(struct exchange *exchange, struct exchange_context *context, int fd,
+                     unsigned status, const char *detail)
+{
+    if (exchange->id[0] == '\0')
+        request_ids_next(&context->ids, exchange->id);
+    reply_send_raw(fd, status, exchange->id, detail);
+    exchange_end(exchange, context, status);
+}

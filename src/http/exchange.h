@@ -1,0 +1,74 @@
+/* exchange - one request on its way in and its answer, whatever library carries them.
+ *
+ * A connection has one and uses it for each of its requests in turn. One worker thread. */
+#pragma once
+
+#include "base/text.h"
+#include "http/deadline.h"
+#include "http/request.h"
+#include "http/request_id.h"
+#include "http/routes.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct handler;
+struct reply;
+struct service;
+
+/* What a worker and all its connections have in common. */
+struct exchange_context {
+    struct service *service;
+    struct handler *handler;
+    struct request_ids ids;
+    unsigned worker; /* its number, for counting */
+};
+
+struct exchange {
+    struct request request;
+    struct route_match match;
+    char id[REQUEST_ID_SIZE];
+    struct deadline deadline;
+    uint64_t started_us;
+    bool has_bad_target; /* %00 */
+    bool has_head;
+    bool keeps_body; /* else it is read and dropped */
+    size_t received; /* bytes of the body */
+    struct text body;
+};
+
+/* Header fields; NULL: not given. The strings live until the answer is made. */
+struct exchange_head {
+    const char *path, *method; /* path is decoded, without the query */
+    const char *request_id, *content_type, *content_encoding;
+    uint64_t content_length; /* 0: not given */
+    size_t size;             /* of the whole head, in bytes */
+};
+
+/* The connection is open and no request has begun. Also ends a request: releases its body. */
+void exchange_idle(struct exchange *exchange);
+
+/* The first line is there; target is as the client wrote it. */
+void exchange_begin(struct exchange *exchange, const char *target);
+
+/* The head is complete (the parameters of `request` are set already). False: what the head alone
+ * forbids; reply is the answer and the body need not be read. */
+bool exchange_take_head(struct exchange *exchange, struct exchange_context *context,
+                        const struct exchange_head *head, struct reply *reply);
+
+/* False: larger than max_body; exchange_refuse() with 413. */
+bool exchange_take_body(struct exchange *exchange, const struct exchange_context *context,
+                        const char *bytes, size_t n);
+
+/* All is there: calls the handler. */
+void exchange_answer(struct exchange *exchange, const struct exchange_context *context,
+                     struct reply *reply);
+
+/* Counts the answer that is about to be sent. */
+void exchange_end(struct exchange *exchange, const struct exchange_context *context,
+                  unsigned status);
+
+/* Answers in the middle of a request, straight to the socket; the connection must end with it. */
+void exchange_refuse(struct exchange *exchange, struct exchange_context *context, int fd,
+                     unsigned status, const char *detail);

@@ -1,0 +1,43 @@
+/* handler - what a worker lends the handlers: the service, and memory that is reused from request
+ * to request, so that scoring does not allocate. One per worker thread. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "data/json_rows.h"
+
+struct contribution;
+struct reply;
+struct request;
+struct service;
+struct verdict;
+struct workspace;
+
+struct handler {
+    struct service *service;
+    unsigned worker; /* its number, for counting */
+    struct workspace *workspace;
+    struct json_rows rows;
+    struct verdict *verdicts; /* [verdicts_capacity] */
+    size_t verdicts_capacity;
+    struct contribution *contributions; /* [contributions_capacity] */
+    size_t contributions_capacity;
+};
+
+MUST_CHECK int handler_new(struct service *service, unsigned worker, struct handler **ret_handler);
+void handler_free(struct handler *handler);
+DEFINE_CLEANUP(struct handler *, handler_free)
+
+/* Room for that many; -ENOMEM. */
+MUST_CHECK int handler_reserve(struct handler *handler, size_t n_rows, size_t n_features);
+
+/* Gives back what a large request made grow. Call it after each request. */
+void handler_trim(struct handler *handler);
+
+/* The functions behind the routes. One fills the reply and never fails: what goes wrong is an
+ * answer too. It runs on the worker's thread and holds no lock while it computes. */
+void handle_score(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_models(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_model(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_healthz(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_readyz(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_metrics(struct handler *handler, const struct request *request, struct reply *reply);

@@ -1,0 +1,52 @@
+/* GET /healthz, /readyz and /metrics: for those who watch the service. */
+#include "base/text.h"
+#include "http/handler.h"
+#include "http/reply.h"
+#include "service/service.h"
+#include "service/stats.h"
+
+#include <string.h>
+
+static void add_reason(void *userdata, const char *reason)
+{
+    struct text *reasons = userdata;
+
+    text_puts(reasons, reasons->length > 0 ? "," : "");
+    text_json_string(reasons, reason, strlen(reason));
+}
+
+void handle_healthz(struct handler *handler, const struct request *request, struct reply *reply)
+{
+    (void)handler;
+    (void)request;
+    reply->status = 200;
+    reply->content_type = "application/json";
+    text_puts(&reply->body, "{\"status\":\"ok\"}");
+}
+
+void handle_readyz(struct handler *handler, const struct request *request, struct reply *reply)
+{
+    (void)request;
+    CLEANUP(text_clear) struct text reasons = {0};
+
+    if (service_is_ready(handler->service, add_reason, &reasons)) {
+        reply->status = 200;
+        reply->content_type = "application/json";
+        text_puts(&reply->body, "{\"status\":\"ready\"}");
+        return;
+    }
+    reply_begin_problem(reply, 503, "The service is not ready; `reasons` says why");
+    text_puts(&reply->body, ",\"reasons\":[");
+    text_append(&reply->body, reasons.data ? reasons.data : "", reasons.length);
+    text_puts(&reply->body, "]}");
+    if (text_failed(&reasons))
+        reply_no_memory(reply);
+}
+
+void handle_metrics(struct handler *handler, const struct request *request, struct reply *reply)
+{
+    (void)request;
+    reply->status = 200;
+    reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    stats_write(service_stats(handler->service), service_live(handler->service), &reply->body);
+}

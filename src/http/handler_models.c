@@ -1,0 +1,124 @@
+/* GET /v1/models and /v1/models/{m}: what there is and how it was made. */
+#include "base/clock.h"
+#include "base/text.h"
+#include "data/schema.h"
+#include "detector/architecture.h"
+#include "detector/detector.h"
+#include "http/handler.h"
+#include "http/reply.h"
+#include "http/request.h"
+#include "service/live.h"
+#include "service/service.h"
+
+#include <string.h>
+#include <time.h>
+
+static void put_member(struct text *text, const char *name, const char *value)
+{
+    text_printf(text, ",\"%s\":", name);
+    text_json_string(text, value, strlen(value));
+}
+
+/* RFC 3339, UTC. */
+static void put_time(struct text *text, const char *name, uint64_t us)
+{
+    char written[32];
+    struct tm utc;
+    time_t seconds = (time_t)(us / US_PER_S);
+
+    (void)gmtime_r(&seconds, &utc);
+    (void)strftime(written, sizeof(written), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    put_member(text, name, written);
+}
+
+/* `{"name":…` without the closing brace. */
+static void put_summary(struct text *text, const struct live_model *model)
+{
+    text_puts(text, "{\"name\":");
+    text_json_string(text, model->name, strlen(model->name));
+    text_printf(text, ",\"version\":%u", model->version);
+    put_member(text, "state", live_state_name(model->state));
+    if (model->state == LIVE_FAILED)
+        put_member(text, "error", model->error.text);
+}
+
+static void put_features(struct text *text, const struct schema *schema)
+{
+    text_puts(text, ",\"features\":[");
+    for (size_t i = 0; i < schema_n_features(schema); i++) {
+        const char *name = schema_name(schema, i);
+        text_puts(text, i > 0 ? "," : "");
+        text_json_string(text, name, strlen(name));
+    }
+    text_puts(text, "]");
+}
+
+/* The widths of all layers, from input to output. */
+static void put_architecture(struct text *text, const struct detector *detector)
+{
+    text_puts(text, ",\"architecture\":[");
+    for (size_t i = 0; i < architecture_n_layers(detector); i++) {
+        struct architecture_layer layer = architecture_layer(detector, i);
+        if (i == 0)
+            text_printf(text, "%zu", layer.n_in);
+        text_printf(text, ",%zu", layer.n_out);
+    }
+    text_puts(text, "]");
+}
+
+static void put_detail(struct text *text, const struct live_model *model)
+{
+    put_features(text, detector_schema(model->detector));
+    text_puts(text, ",\"false_alarm_rate\":");
+    text_double(text, model->false_alarm_rate);
+    text_puts(text, ",\"threshold\":");
+    text_double(text, model->threshold);
+    put_member(text, "threshold_basis", model->threshold_holds ? "conformal" : "largest-error");
+    put_architecture(text, model->detector);
+    text_printf(text, ",\"rows\":%zu", detector_summary(model->detector)->n_rows);
+    put_time(text, "trained_at", model->trained_at_us);
+    put_member(text, "sha256", model->checksum);
+}
+
+void handle_models(struct handler *handler, const struct request *request, struct reply *reply)
+{
+    (void)request;
+    struct live *live = service_live(handler->service);
+    AUTO_FREE struct live_model **models = NULL;
+    size_t n_models;
+
+    if (live_acquire_all(live, &models, &n_models) < 0) {
+        reply_no_memory(reply);
+        return;
+    }
+    reply->status = 200;
+    reply->content_type = "application/json";
+    text_puts(&reply->body, "{\"models\":[");
+    for (size_t i = 0; i < n_models; i++) {
+        text_puts(&reply->body, i > 0 ? "," : "");
+        put_summary(&reply->body, models[i]);
+        text_puts(&reply->body, "}");
+        live_release(live, models[i]);
+    }
+    text_puts(&reply->body, "]}");
+}
+
+void handle_model(struct handler *handler, const struct request *request, struct reply *reply)
+{
+    struct live *live = service_live(handler->service);
+    struct live_model *model = live_acquire(live, request->model, request->model_length);
+
+    if (!model) {
+        char shown[TEXT_SHOWN_SIZE];
+        reply_problem(reply, 404, "There is no model \"%s\"; GET /v1/models lists them",
+                      text_show(shown, request->model, request->model_length));
+        return;
+    }
+    reply->status = 200;
+    reply->content_type = "application/json";
+    put_summary(&reply->body, model);
+    if (model->state == LIVE_SERVING)
+        put_detail(&reply->body, model);
+    text_puts(&reply->body, "}");
+    live_release(live, model);
+}

@@ -1,0 +1,41 @@
+/* reply - what goes back to the client: a status, a body, a few header fields.
+ *
+ * Errors are RFC 9457 problems (application/problem+json). Their detail says what is wrong and what
+ * to do. */
+#pragma once
+
+#include "base/error.h"
+#include "base/text.h"
+
+#include <stddef.h>
+
+#define REPLY_ALLOW_SIZE 64
+
+/* Start with {0}. */
+struct reply {
+    unsigned status;
+    const char *content_type; /* a literal */
+    struct text body;
+    char allow[REPLY_ALLOW_SIZE]; /* "GET, HEAD"; "": no such field */
+    unsigned retry_after_s;       /* 0: no such field */
+};
+
+/* Appends `{"type":…,"title":…,"status":…,"detail":…`; what follows is the caller's: further
+ * members, each with a comma before it, and the closing brace. Drops what was there before. */
+void reply_begin_problem(struct reply *reply, unsigned status, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+/* The same, complete. */
+void reply_problem(struct reply *reply, unsigned status, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Memory is short: a 503 that needs none. */
+void reply_no_memory(struct reply *reply);
+
+/* True: the body could not be allocated; the answer is then REPLY_NO_MEMORY_BODY. */
+#define REPLY_NO_MEMORY_BODY                                                      \
+    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503," \
+    "\"detail\":\"The service is out of memory; send less at a time or try again\"}"
+
+/* Writes a whole problem answer with `Connection: close` to a socket that no library serves (yet,
+ * or any more), without blocking. The caller closes it (http/linger.h). */
+void reply_send_raw(int fd, unsigned status, const char *request_id, const char *detail);

@@ -1,0 +1,60 @@
+#include "http/request.h"
+
+#include "http/request_id.h"
+
+#include <string.h>
+#include <strings.h>
+
+static const char *skip_space(const char *text)
+{
+    return text + strspn(text, " \t");
+}
+
+/* `; charset=utf-8` and whatever else stands behind a media type. */
+static bool charset_is_utf8(const char *parameters)
+{
+    while ((parameters = strchr(parameters, ';'))) {
+        parameters = skip_space(parameters + 1);
+        if (strncasecmp(parameters, "charset=", 8) != 0)
+            continue;
+        const char *value = parameters + 8;
+        value += *value == '"';
+        size_t length = strcspn(value, "\"; \t");
+        bool is_utf8 = (length == 5 && strncasecmp(value, "utf-8", 5) == 0) ||
+                       (length == 4 && strncasecmp(value, "utf8", 4) == 0) ||
+                       (length == 8 && strncasecmp(value, "us-ascii", 8) == 0);
+        if (!is_utf8)
+            return false;
+    }
+    return true;
+}
+
+const char *request_check_body_type(const char *content_type, const char *content_encoding)
+{
+    /* The form type is what `curl -d` sends; the body is still taken as JSON. */
+    static const char *const types[] = {"application/json", "application/x-www-form-urlencoded",
+                                        "text/plain"};
+
+    if (content_encoding && *content_encoding && strcasecmp(content_encoding, "identity") != 0)
+        return "The body is compressed; send it without Content-Encoding";
+    if (!content_type)
+        return NULL;
+
+    content_type = skip_space(content_type);
+    size_t length = strcspn(content_type, "; \t");
+    bool is_known = length == 0;
+    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+        is_known |= length == strlen(types[i]) && !strncasecmp(content_type, types[i], length);
+    if (!is_known)
+        return "The body must be JSON; send Content-Type: application/json";
+    if (!charset_is_utf8(content_type + length))
+        return "The body must be UTF-8; send Content-Type: application/json; charset=utf-8";
+    return NULL;
+}
+
+bool request_id_is_sane(const char *id)
+{
+    size_t length = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                               "0123456789._-");
+    return length > 0 && length <= REQUEST_ID_SIZE - 1 && id[length] == '\0';
+}

@@ -1,0 +1,31 @@
+/* request - what a handler gets to see of an HTTP request.
+ *
+ * Plain data, filled by server.c; all pointers are valid until the reply is queued. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REQUEST_MAX_PARAMETERS 8
+
+struct request_parameter {
+    const char *name, *value; /* decoded; value is "" where the query has no "=" */
+};
+
+struct request {
+    const char *method, *path; /* path is decoded, without the query */
+    const char *model;         /* the part of path that stands for {m}; NULL: the route has none */
+    size_t model_length;
+    const char *body;
+    size_t body_size;
+    struct request_parameter parameters[REQUEST_MAX_PARAMETERS];
+    size_t n_parameters; /* may be larger: the further ones are not kept */
+};
+
+/* NULL: a body of this type is read as JSON in UTF-8, and this encoding is none; else what is
+ * wrong and what to send. Either field may be NULL: not given. */
+const char *request_check_body_type(const char *content_type, const char *content_encoding);
+
+/* True: a client's X-Request-Id that is safe to repeat in headers and logs. */
+bool request_id_is_sane(const char *id);

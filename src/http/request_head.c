@@ -1,0 +1,188 @@
+#include "http/request_head.h"
+
+#include "base/number.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <strings.h>
+
+/* What a head says about its body and its sender, as far as it has been read. */
+struct head {
+    size_t n_fields;
+    bool is_http_1_1, has_host, has_length, has_transfer_encoding;
+    const char *length; /* value of Content-Length, [length_size] */
+    size_t length_size;
+};
+
+static int refuse(struct head_refusal *ret_refusal, unsigned status, const char *detail)
+{
+    *ret_refusal = (struct head_refusal){.status = status, .detail = detail};
+    return -EBADMSG;
+}
+
+/* RFC 9110, 5.6.2 */
+static bool is_token_char(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static size_t token_length(const char *text, size_t size)
+{
+    size_t n = 0;
+    while (n < size && is_token_char(text[n]))
+        n++;
+    return n;
+}
+
+static bool name_is(const char *name, size_t length, const char *wanted)
+{
+    return length == strlen(wanted) && strncasecmp(name, wanted, length) == 0;
+}
+
+/* METHOD SP TARGET SP HTTP/1.x */
+static int check_first_line(struct head *head, const char *line, size_t length,
+                            struct head_refusal *ret_refusal)
+{
+    static const char not_http[] = "The first line is not `METHOD TARGET HTTP/1.1`; send HTTP/1.1 "
+                                   "without TLS";
+    size_t method = token_length(line, length);
+    if (method == 0 || method == length || line[method] != ' ')
+        return refuse(ret_refusal, 400, not_http);
+
+    const char *target = line + method + 1;
+    size_t rest = length - method - 1;
+    const char *space = memchr(target, ' ', rest);
+    if (!space || space == target)
+        return refuse(ret_refusal, 400, not_http);
+
+    size_t version = rest - (size_t)(space - target) - 1;
+    if (version != 8 ||
+        (memcmp(space + 1, "HTTP/1.1", 8) != 0 && memcmp(space + 1, "HTTP/1.0", 8) != 0))
+        return refuse(ret_refusal, 400, not_http);
+    head->is_http_1_1 = space[8] == '1';
+
+    for (const char *c = target; c < space; c++) {
+        if ((unsigned char)*c <= ' ' || *c == 0x7f)
+            return refuse(ret_refusal, 400, "The target holds a control character; escape it");
+        head->n_fields += *c == '?' || *c == '&';
+    }
+    return 0;
+}
+
+static int check_length(struct head *head, const char *value, size_t size,
+                        struct head_refusal *ret_refusal)
+{
+    if (head->has_length && (size != head->length_size || memcmp(value, head->length, size) != 0))
+        return refuse(ret_refusal, 400, "Content-Length is given twice, with different values");
+    head->has_length = true;
+    head->length = value;
+    head->length_size = size;
+
+    if (size == 0 || strspn(value, "0123456789") < size)
+        return refuse(ret_refusal, 400, "Content-Length is not a number of bytes");
+    uint64_t bytes;
+    if (number_parse_u64(value, size, &bytes) < 0 || bytes > INT64_MAX)
+        return refuse(ret_refusal, 413, "Content-Length is far above any limit; send less");
+    return 0;
+}
+
+static int check_field(struct head *head, const char *line, size_t length,
+                       struct head_refusal *ret_refusal)
+{
+    if (*line == ' ' || *line == '\t')
+        return refuse(ret_refusal, 400, "A header field is folded over two lines; use one");
+    size_t name = token_length(line, length);
+    if (name == 0 || name == length || line[name] != ':')
+        return refuse(ret_refusal, 400, "A header line is not `Name: value`");
+
+    const char *value = line + name + 1;
+    size_t size = length - name - 1;
+    if (memchr(value, '\0', size) || memchr(value, '\r', size))
+        return refuse(ret_refusal, 400, "A header value holds a control character");
+    while (size > 0 && (*value == ' ' || *value == '\t')) {
+        value++;
+        size--;
+    }
+    while (size > 0 && (value[size - 1] == ' ' || value[size - 1] == '\t'))
+        size--;
+
+    if (name_is(line, name, "host"))
+        head->has_host = true;
+    if (name_is(line, name, "content-length"))
+        return check_length(head, value, size, ret_refusal);
+    if (name_is(line, name, "transfer-encoding")) {
+        if (head->has_transfer_encoding || !name_is(value, size, "chunked"))
+            return refuse(ret_refusal, 400, "The only Transfer-Encoding taken is chunked");
+        head->has_transfer_encoding = true;
+    }
+    return 0;
+}
+
+static int check_end(const struct head *head, struct head_refusal *ret_refusal)
+{
+    if (head->is_http_1_1 && !head->has_host)
+        return refuse(ret_refusal, 400, "HTTP/1.1 requires the header field Host");
+    if (head->has_length && head->has_transfer_encoding)
+        return refuse(ret_refusal, 400,
+                      "Content-Length and Transfer-Encoding exclude each other; send one");
+    return 1;
+}
+
+/* Before the first line is complete: tells what can never become one, so that a TLS client learns
+ * at once that it is wrong here. */
+static int check_start(const char *bytes, size_t size, struct head_refusal *ret_refusal)
+{
+    size_t method = token_length(bytes, size);
+    if (size == 1 && *bytes == '\r')
+        return 0;
+    if ((method < size && (method == 0 || bytes[method] != ' ')) || method > 32)
+        return refuse(ret_refusal, 400, "This is not HTTP; send HTTP/1.1 without TLS");
+    return 0;
+}
+
+static int check_lines(const char *bytes, size_t size, struct head_refusal *ret_refusal)
+{
+    struct head head = {0};
+    bool is_first = true;
+
+    for (size_t at = 0;;) {
+        const char *line = bytes + at;
+        const char *newline = memchr(line, '\n', size - at);
+        if (!newline)
+            return is_first ? check_start(line, size - at, ret_refusal) : 0;
+        size_t length = (size_t)(newline - line);
+        at += length + 1;
+        if (length > 0 && line[length - 1] == '\r')
+            length--;
+
+        int r = 0;
+        if (length == 0 && is_first)
+            continue; /* RFC 9112, 2.2: empty lines before a request are skipped */
+        if (length == 0)
+            return check_end(&head, ret_refusal);
+        if (is_first)
+            r = check_first_line(&head, line, length, ret_refusal);
+        else
+            r = check_field(&head, line, length, ret_refusal);
+        if (r < 0)
+            return r;
+        head.n_fields += !is_first;
+        if (head.n_fields > REQUEST_HEAD_MAX_FIELDS)
+            return refuse(ret_refusal, 431, "More than 64 header fields and query parameters");
+        is_first = false;
+    }
+}
+
+int request_head_check(const char *bytes, size_t size, struct head_refusal *ret_refusal)
+{
+    size_t seen = size < REQUEST_HEAD_MAX ? size : REQUEST_HEAD_MAX;
+    int r = check_lines(bytes, seen, ret_refusal);
+
+    if (r == 0 && size >= REQUEST_HEAD_MAX)
+        return refuse(ret_refusal, 431,
+                      "The request head is larger than 8 KiB; send a shorter one");
+    return r;
+}
