@@ -1,0 +1,179 @@
+#include "anomalyctl/client.h"
+
+#include "base/text.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECT_TIMEOUT_MS 5000L
+#define REQUEST_TIMEOUT_MS 60000L
+#define MAX_REPLY          ((size_t)256 << 20)
+
+struct client {
+    CURL *curl;
+    struct curl_slist *headers;
+    char *base; /* what stands before the path; no slash at its end */
+    char *url;  /* as the user gave it, for messages */
+    struct text reply;
+    char reason[CURL_ERROR_SIZE];
+};
+
+void client_free(struct client *client)
+{
+    if (!client)
+        return;
+    curl_easy_cleanup(client->curl);
+    curl_slist_free_all(client->headers);
+    free(client->base);
+    free(client->url);
+    text_clear(&client->reply);
+    free(client);
+}
+
+static size_t take_reply(char *data, size_t size, size_t n, void *userdata)
+{
+    struct client *client = userdata;
+
+    if (client->reply.length + size * n > MAX_REPLY)
+        return 0; /* libcurl ends the transfer */
+    text_append(&client->reply, data, size * n);
+    return text_failed(&client->reply) ? 0 : size * n;
+}
+
+/* The part of url that paths are appended to; a socket needs some host name, and only that. */
+static int read_url(struct client *client, const char *url, struct error *reterr)
+{
+    static const char unix_prefix[] = "unix:";
+    const size_t prefix_length = sizeof(unix_prefix) - 1;
+    const bool is_unix = strncmp(url, unix_prefix, prefix_length) == 0 && url[prefix_length];
+    const bool is_http = strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
+
+    if (!is_unix && !is_http)
+        return error_set(reterr, -EINVAL,
+                         "%s: is no address of anomalyd; give http://HOST:PORT or unix:PATH", url);
+    client->url = strdup(url);
+    client->base = strdup(is_unix ? "http://localhost" : url);
+    if (!client->url || !client->base)
+        return -ENOMEM;
+    size_t length = strlen(client->base);
+    while (length > 0 && client->base[length - 1] == '/')
+        client->base[--length] = '\0';
+    if (is_unix && curl_easy_setopt(client->curl, CURLOPT_UNIX_SOCKET_PATH, url + prefix_length))
+        return -ENOMEM;
+    return 0;
+}
+
+static bool set_options(struct client *client)
+{
+    CURL *curl = client->curl;
+
+    client->headers = curl_slist_append(NULL, "Content-Type: application/json");
+    return client->headers && !curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_reply) &&
+           !curl_easy_setopt(curl, CURLOPT_WRITEDATA, client) &&
+           !curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->reason) &&
+           !curl_easy_setopt(curl, CURLOPT_USERAGENT, "anomalyctl/" PACKAGE_VERSION) &&
+           !curl_easy_setopt(curl, CURLOPT_PROXY, "") &&
+           !curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS) &&
+           !curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, REQUEST_TIMEOUT_MS) &&
+           !curl_easy_setopt(curl, CURLOPT_HTTPHEADER, client->headers);
+}
+
+int client_new(const char *url, struct client **ret_client, struct error *reterr)
+{
+    assert(url && ret_client);
+    CLEANUP(client_freep) struct client *client = calloc(1, sizeof(*client));
+    if (!client)
+        return -ENOMEM;
+    client->curl = curl_easy_init();
+    if (!client->curl || !set_options(client))
+        return -ENOMEM;
+
+    int r = read_url(client, url, reterr);
+    if (r < 0)
+        return r;
+    *ret_client = TAKE(client);
+    return 0;
+}
+
+static int explain_failure(const struct client *client, CURLcode code, struct error *reterr)
+{
+    if (code == CURLE_OUT_OF_MEMORY || text_failed(&client->reply))
+        return -ENOMEM;
+    if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
+        return error_set(reterr, -ECONNREFUSED,
+                         "%s: cannot connect; is anomalyd running, and is --url its address?",
+                         client->url);
+    return error_set(reterr, code == CURLE_OPERATION_TIMEDOUT ? -ETIMEDOUT : -EPROTO, "%s: %s",
+                     client->url, *client->reason ? client->reason : curl_easy_strerror(code));
+}
+
+/* A refusal is a problem document (RFC 9457): its detail, and the first field that is wrong. */
+static int explain_status(const struct client *client, const char *path, long status,
+                          struct error *reterr)
+{
+    json_auto_t *problem =
+        json_loadb(client->reply.data ? client->reply.data : "", client->reply.length, 0, NULL);
+    const json_t *field = json_array_get(json_object_get(problem, "errors"), 0);
+    const char *detail = json_string_value(json_object_get(problem, "detail"));
+    const char *pointer = json_string_value(json_object_get(field, "pointer"));
+    const char *reason = json_string_value(json_object_get(field, "detail"));
+
+    if (!detail)
+        detail = json_string_value(json_object_get(problem, "title"));
+    if (pointer && reason)
+        return error_set(reterr, -EPROTO, "%s%s: status %ld: %s (%s: %s)", client->url, path,
+                         status, detail ? detail : "refused", pointer, reason);
+    return error_set(reterr, -EPROTO, "%s%s: status %ld: %s", client->url, path, status,
+                     detail ? detail : "no reason given; is this anomalyd?");
+}
+
+static int perform(struct client *client, const char *path, json_t **ret_reply,
+                   struct error *reterr)
+{
+    AUTO_FREE char *url = NULL;
+
+    if (asprintf(&url, "%s%s", client->base, path) < 0) {
+        url = NULL;
+        return -ENOMEM;
+    }
+    text_clear(&client->reply);
+    *client->reason = '\0';
+    CURLcode code = curl_easy_setopt(client->curl, CURLOPT_URL, url);
+    if (code == CURLE_OK)
+        code = curl_easy_perform(client->curl);
+    if (code != CURLE_OK)
+        return explain_failure(client, code, reterr);
+
+    long status = 0;
+    (void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status != 200)
+        return explain_status(client, path, status, reterr);
+    json_t *reply = json_loadb(client->reply.data ? client->reply.data : "", client->reply.length,
+                               JSON_REJECT_DUPLICATES, NULL);
+    if (!reply)
+        return error_set(reterr, -EBADMSG, "%s%s: the answer is not JSON; is this anomalyd?",
+                         client->url, path);
+    *ret_reply = reply;
+    return 0;
+}
+
+int client_get(struct client *client, const char *path, json_t **ret_reply, struct error *reterr)
+{
+    if (curl_easy_setopt(client->curl, CURLOPT_HTTPGET, 1L))
+        return -ENOMEM;
+    return perform(client, path, ret_reply, reterr);
+}
+
+int client_post(struct client *client, const char *path, const char *body, size_t size,
+                json_t **ret_reply, struct error *reterr)
+{
+    if (curl_easy_setopt(client->curl, CURLOPT_POST, 1L) ||
+        curl_easy_setopt(client->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size) ||
+        curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, body))
+        return -ENOMEM;
+    return perform(client, path, ret_reply, reterr);
+}

@@ -1,0 +1,27 @@
+/* client - talks to anomalyd over HTTP, one kept-alive connection. One thread at a time. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#include <stddef.h>
+
+#include <jansson.h>
+
+#define CLIENT_DEFAULT_URL "http://127.0.0.1:8817"
+
+struct client;
+
+/* url: http://HOST:PORT, https://…, or unix:PATH for a socket. Connects at the first request.
+ * -EINVAL: no such URL; -ENOMEM. */
+MUST_CHECK int client_new(const char *url, struct client **ret_client, struct error *reterr);
+void client_free(struct client *client);
+DEFINE_CLEANUP(struct client *, client_free)
+
+/* path starts with "/v1/…". The reply belongs to the caller (json_decref()).
+ * -ECONNREFUSED: nobody answers (the text says what to do); -EPROTO: any answer but 200, with its
+ * problem's detail; -EBADMSG: not JSON; -ETIMEDOUT; -ENOMEM. */
+MUST_CHECK int client_get(struct client *client, const char *path, json_t **ret_reply,
+                          struct error *reterr);
+MUST_CHECK int client_post(struct client *client, const char *path, const char *body, size_t size,
+                           json_t **ret_reply, struct error *reterr);

@@ -1,0 +1,17 @@
+/* commands - what anomalyctl can do: one function a command, one row each in the table of main.c.
+ *
+ * argv[0] is the command's name. All return the exit status. */
+#pragma once
+
+enum exit_status {
+    EXIT_DONE,
+    EXIT_FAILED, /* the work failed */
+    EXIT_USAGE   /* wrong usage */
+};
+
+int train_main(int argc, char **argv);
+int score_main(int argc, char **argv);
+int evaluate_main(int argc, char **argv);
+int inspect_main(int argc, char **argv);
+int record_main(int argc, char **argv);
+int replay_main(int argc, char **argv);

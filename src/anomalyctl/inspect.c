@@ -1,0 +1,267 @@
+/* anomalyctl inspect - what is in a model file. */
+#include "anomalyctl/commands.h"
+#include "anomalyctl/options.h"
+#include "anomalyctl/output.h"
+#include "base/text.h"
+#include "data/schema.h"
+#include "detector/architecture.h"
+#include "detector/calibration.h"
+#include "detector/detector.h"
+#include "detector/model_file.h"
+#include "detector/scaler.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define HISTOGRAM_BINS  12
+#define HISTOGRAM_WIDTH 50
+
+static const double rates[] = {0.1, 0.01, 0.001};
+
+#define N_RATES (sizeof(rates) / sizeof(*rates))
+
+struct settings {
+    const char *file;
+    bool json;
+};
+
+static const struct option_row rows[] = {
+    OPTION_ROW("json", NULL, OPTION_FLAG, false, json, "print JSON"),
+};
+
+static const struct usage usage = {
+    .command = "inspect",
+    .operand = "FILE",
+    .operand_offset = offsetof(struct settings, file),
+    .description = "Shows what is in a model file: architecture, features, calibration, training\n"
+                   "and a histogram of the errors of the calibration rows.",
+    .rows = rows,
+    .n_rows = sizeof(rows) / sizeof(*rows),
+};
+
+/* Calibration errors by size: bin i holds those from edge(i) to edge(i + 1). The bins grow by a
+ * constant factor, because errors spread over orders of magnitude. */
+struct histogram {
+    double lowest, factor;
+    size_t counts[HISTOGRAM_BINS];
+};
+
+static double edge(const struct histogram *histogram, size_t bin)
+{
+    return histogram->lowest * pow(histogram->factor, (double)bin);
+}
+
+static struct histogram make_histogram(const struct calibration *calibration)
+{
+    size_t n_errors;
+    const double *errors = calibration_errors(calibration, &n_errors);
+    const double highest = errors[n_errors - 1] > 0 ? errors[n_errors - 1] : 1;
+    /* A perfectly reconstructed row must not stretch the scale for ever. */
+    const double lowest = fmin(fmax(errors[0], highest * 1e-4), highest / 2);
+    struct histogram histogram = {.lowest = lowest,
+                                  .factor = pow(highest / lowest, 1.0 / HISTOGRAM_BINS)};
+
+    for (size_t i = 0; i < n_errors; i++) {
+        size_t bin = 0;
+        while (bin + 1 < HISTOGRAM_BINS && errors[i] >= edge(&histogram, bin + 1))
+            bin++;
+        histogram.counts[bin]++;
+    }
+    return histogram;
+}
+
+/* ---- for people ---- */
+
+static void print_architecture(const struct detector *detector, struct text *text)
+{
+    text_puts(text, "Architecture  ");
+    architecture_print(detector, text);
+    text_printf(text, ", %zu parameters\n", architecture_n_parameters(detector));
+    for (size_t i = 0; i < architecture_n_layers(detector); i++) {
+        const struct architecture_layer layer = architecture_layer(detector, i);
+        text_printf(text, "  %s  %4zu → %-4zu %s\n", layer.is_encoder ? "encoder" : "decoder",
+                    layer.n_in, layer.n_out, layer.activation);
+    }
+}
+
+static void print_training(const struct detector *detector, struct text *text)
+{
+    const struct training_summary *summary = detector_summary(detector);
+
+    text_printf(text,
+                "\nTraining\n  rows          %zu: %zu training, %zu validation, %zu calibration",
+                summary->n_rows, summary->n_train, summary->n_validation, summary->n_calibration);
+    if (summary->n_left_out > 0)
+        text_printf(text, "; %zu left out", summary->n_left_out);
+    text_printf(text, "\n  loss          %.4g training, %.4g validation\n", summary->train_loss,
+                summary->validation_loss);
+    text_printf(text,
+                "  epochs        %zu, best %zu; batches of %zu, learning rate %g, seed %llu\n",
+                summary->epochs, summary->best_epoch, summary->batch_size, summary->learning_rate,
+                (unsigned long long)summary->seed);
+}
+
+static void print_calibration(const struct detector *detector, struct text *text)
+{
+    const struct calibration *calibration = detector_calibration(detector);
+    const double in_force = detector_summary(detector)->false_alarm_rate;
+
+    text_printf(text, "\nCalibration  %zu rows\n  false-alarm rate   threshold\n",
+                calibration_n_rows(calibration));
+    text_printf(text, "  %16g  %10.4g  in force, %s\n", in_force,
+                calibration_threshold(calibration, in_force),
+                calibration_holds(calibration, in_force) ? "conformal" : "largest error seen");
+    for (size_t i = 0; i < N_RATES; i++)
+        text_printf(text, "  %16g  %10.4g  %s\n", rates[i],
+                    calibration_threshold(calibration, rates[i]),
+                    calibration_holds(calibration, rates[i]) ? "conformal" : "largest error seen");
+}
+
+static void print_histogram(const struct detector *detector, struct text *text)
+{
+    static const char bar[] = "##################################################";
+    const struct calibration *calibration = detector_calibration(detector);
+    const struct histogram histogram = make_histogram(calibration);
+    size_t n_errors, most = 1;
+
+    (void)calibration_errors(calibration, &n_errors);
+    for (size_t i = 0; i < HISTOGRAM_BINS; i++)
+        most = histogram.counts[i] > most ? histogram.counts[i] : most;
+    text_puts(text, "\nReconstruction errors of the calibration rows\n");
+    for (size_t i = 0; i < HISTOGRAM_BINS; i++) {
+        const size_t count = histogram.counts[i];
+        /* Whatever is there shows: a lone row is one mark. */
+        const int length = (int)((count * HISTOGRAM_WIDTH + most - 1) / most);
+        text_printf(text, "  up to %9.3g  %5.1f %%  %.*s\n", edge(&histogram, i + 1),
+                    100.0 * (double)count / (double)n_errors, length, bar);
+    }
+}
+
+static void print_features(const struct detector *detector, struct text *text)
+{
+    const struct schema *schema = detector_schema(detector);
+    const struct scaler *scaler = detector_scaler(detector);
+
+    text_printf(text, "\nFeatures  %zu\n  %-32s  %12s  %12s  %12s\n", schema_n_features(schema), "",
+                "mean", "median", "deviation");
+    for (size_t i = 0; i < schema_n_features(schema); i++)
+        text_printf(text, "  %-32s  %12.5g  %12.5g  %12.5g\n", schema_name(schema, i),
+                    (double)scaler_mean(scaler)[i], (double)scaler_median(scaler)[i],
+                    (double)scaler_std(scaler)[i]);
+}
+
+/* ---- for programs ---- */
+
+static void append_number(struct text *text, const char *key, double value)
+{
+    text_printf(text, "%s:", key);
+    text_double(text, value);
+}
+
+static void append_architecture(const struct detector *detector, struct text *text)
+{
+    text_puts(text, "{\"architecture\":\"");
+    architecture_print(detector, text);
+    text_printf(text, "\",\"parameters\":%zu,\"layers\":[", architecture_n_parameters(detector));
+    for (size_t i = 0; i < architecture_n_layers(detector); i++) {
+        const struct architecture_layer layer = architecture_layer(detector, i);
+        text_printf(text,
+                    "%s{\"part\":\"%s\",\"inputs\":%zu,\"outputs\":%zu,\"activation\":\"%s\"}",
+                    i ? "," : "", layer.is_encoder ? "encoder" : "decoder", layer.n_in, layer.n_out,
+                    layer.activation);
+    }
+    text_puts(text, "]");
+}
+
+static void append_features(const struct detector *detector, struct text *text)
+{
+    const struct schema *schema = detector_schema(detector);
+    const struct scaler *scaler = detector_scaler(detector);
+
+    text_puts(text, ",\"features\":[");
+    for (size_t i = 0; i < schema_n_features(schema); i++) {
+        const char *name = schema_name(schema, i);
+        text_puts(text, i ? ",{\"name\":" : "{\"name\":");
+        text_json_string(text, name, strlen(name));
+        text_puts(text, ",\"mean\":");
+        text_float(text, scaler_mean(scaler)[i]);
+        text_puts(text, ",\"median\":");
+        text_float(text, scaler_median(scaler)[i]);
+        text_puts(text, ",\"deviation\":");
+        text_float(text, scaler_std(scaler)[i]);
+        text_puts(text, "}");
+    }
+    text_puts(text, "]");
+}
+
+static void append_threshold(const struct calibration *calibration, double rate, struct text *text)
+{
+    append_number(text, "{\"false_alarm_rate\"", rate);
+    append_number(text, ",\"threshold\"", calibration_threshold(calibration, rate));
+    text_printf(text, ",\"basis\":\"%s\"}",
+                calibration_holds(calibration, rate) ? "conformal" : "largest-error");
+}
+
+static void append_calibration(const struct detector *detector, struct text *text)
+{
+    const struct calibration *calibration = detector_calibration(detector);
+    const struct histogram histogram = make_histogram(calibration);
+
+    text_printf(text,
+                ",\"calibration\":{\"rows\":%zu,\"in_force\":", calibration_n_rows(calibration));
+    append_threshold(calibration, detector_summary(detector)->false_alarm_rate, text);
+    for (size_t i = 0; i < N_RATES; i++) {
+        text_puts(text, i ? "," : ",\"thresholds\":[");
+        append_threshold(calibration, rates[i], text);
+    }
+    text_puts(text, "],\"histogram\":[");
+    for (size_t i = 0; i < HISTOGRAM_BINS; i++) {
+        append_number(text, i ? ",{\"up_to\"" : "{\"up_to\"", edge(&histogram, i + 1));
+        text_printf(text, ",\"errors\":%zu}", histogram.counts[i]);
+    }
+    text_puts(text, "]}");
+}
+
+static void append_training(const struct detector *detector, struct text *text)
+{
+    const struct training_summary *summary = detector_summary(detector);
+
+    text_printf(text,
+                ",\"training\":{\"rows\":%zu,\"train_rows\":%zu,\"validation_rows\":%zu,"
+                "\"calibration_rows\":%zu,\"left_out\":%zu,\"epochs\":%zu,\"best_epoch\":%zu,"
+                "\"batch_size\":%zu,\"seed\":%llu",
+                summary->n_rows, summary->n_train, summary->n_validation, summary->n_calibration,
+                summary->n_left_out, summary->epochs, summary->best_epoch, summary->batch_size,
+                (unsigned long long)summary->seed);
+    append_number(text, ",\"learning_rate\"", summary->learning_rate);
+    append_number(text, ",\"train_loss\"", summary->train_loss);
+    append_number(text, ",\"validation_loss\"", summary->validation_loss);
+    text_puts(text, "}}\n");
+}
+
+int inspect_main(int argc, char **argv)
+{
+    struct settings settings = {0};
+    CLEANUP(detector_freep) struct detector *detector = NULL;
+    CLEANUP(text_clear) struct text text = {0};
+    struct error err = {0};
+    int status;
+
+    if (!options_parse(&usage, argc, argv, &settings, &status))
+        return status;
+    if (model_file_load(settings.file, &detector, &err) < 0)
+        return report_error(&err);
+
+    static void (*const for_people[])(const struct detector *, struct text *) = {
+        print_architecture, print_training, print_calibration, print_histogram, print_features};
+    static void (*const for_programs[])(const struct detector *, struct text *) = {
+        append_architecture, append_features, append_calibration, append_training};
+    if (settings.json)
+        for (size_t i = 0; i < sizeof(for_programs) / sizeof(*for_programs); i++)
+            for_programs[i](detector, &text);
+    else
+        for (size_t i = 0; i < sizeof(for_people) / sizeof(*for_people); i++)
+            for_people[i](detector, &text);
+    return output_text(&text);
+}

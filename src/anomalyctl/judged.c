@@ -1,0 +1,79 @@
+#include "anomalyctl/judged.h"
+
+#include "anomalyctl/options.h"
+#include "detector/calibration.h"
+#include "detector/detector.h"
+#include "detector/model_file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+void judged_clear(struct judged *judged)
+{
+    detector_free(judged->detector);
+    detector_workspace_free(judged->workspace);
+    dataset_clear(&judged->dataset);
+    free(judged->verdicts);
+    *judged = (struct judged){0};
+}
+
+static int check_missing(const struct dataset *dataset, const char *path, struct error *reterr)
+{
+    for (size_t i = 0; i < dataset->n_rows; i++) {
+        const float *row = dataset->rows + i * dataset->n_features;
+        size_t n_missing = 0;
+
+        for (size_t j = 0; j < dataset->n_features; j++)
+            n_missing += isnan(row[j]) != 0;
+        if (2 * n_missing > dataset->n_features)
+            return error_set_at(reterr, -EINVAL, path, dataset->lines[i],
+                                "%zu of the model's %zu features are missing, more than half; give "
+                                "more of them or leave the row out",
+                                n_missing, dataset->n_features);
+    }
+    return 0;
+}
+
+static int score_rows(struct judged *judged)
+{
+    const struct detector *detector = judged->detector;
+    const size_t n_rows = judged->dataset.n_rows;
+
+    judged->threshold = calibration_threshold(detector_calibration(detector),
+                                              detector_summary(detector)->false_alarm_rate);
+    judged->verdicts = calloc(n_rows + 1, sizeof(*judged->verdicts));
+    if (!judged->verdicts)
+        return -ENOMEM;
+    int r = detector_workspace_new(&judged->workspace);
+    if (r < 0)
+        return r;
+    return detector_score(detector, judged->workspace, judged->dataset.rows, n_rows,
+                          judged->threshold, judged->verdicts);
+}
+
+int judged_read(const char *model, const struct input_options *input, struct judged *ret_judged,
+                struct error *reterr)
+{
+    CLEANUP(judged_clear) struct judged judged = {0};
+
+    int r = model_file_load(model, &judged.detector, reterr);
+    if (r < 0)
+        return r;
+    const struct dataset_options options = {
+        .label_column = input->label_column,
+        .exclude = input->exclude.names,
+        .n_exclude = input->exclude.n_names,
+        .schema = detector_schema(judged.detector),
+    };
+    r = dataset_read(input->data, &options, &judged.dataset, reterr);
+    if (r == 0)
+        r = check_missing(&judged.dataset, input_name(input->data), reterr);
+    if (r == 0)
+        r = score_rows(&judged);
+    if (r < 0)
+        return r;
+    *ret_judged = judged;
+    judged = (struct judged){0};
+    return 0;
+}

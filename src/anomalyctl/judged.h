@@ -1,0 +1,25 @@
+/* judged - a file of rows and what a model says of each of them. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "data/dataset.h"
+
+struct detector;
+struct input_options;
+struct verdict;
+struct workspace;
+
+struct judged {
+    struct detector *detector;
+    struct workspace *workspace; /* for detector_explain() */
+    struct dataset dataset;
+    double threshold;         /* for the false-alarm rate that the model was trained for */
+    struct verdict *verdicts; /* [dataset.n_rows] */
+};
+
+/* Loads the model, reads the file, scores all rows. -EINVAL also for a row with more than half of
+ * its features missing. reterr without text: -ENOMEM. Release with judged_clear(). */
+MUST_CHECK int judged_read(const char *model, const struct input_options *input,
+                           struct judged *ret_judged, struct error *reterr);
+void judged_clear(struct judged *judged);

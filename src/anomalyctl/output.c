@@ -1,0 +1,62 @@
+#include "anomalyctl/output.h"
+
+#include "anomalyctl/commands.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define LONG_OUTPUT ((size_t)64 * 1024)
+
+static void print_message(const char *kind, const char *format, va_list arguments)
+{
+    char message[1024];
+
+    (void)vsnprintf(message, sizeof(message), format, arguments);
+    (void)fprintf(stderr, "anomalyctl: %s%s\n", kind, message);
+}
+
+int report_failure(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    print_message("", format, arguments);
+    va_end(arguments);
+    return EXIT_FAILED;
+}
+
+int report_error(const struct error *err)
+{
+    return report_failure("%s", *err->text ? err->text : "not enough memory");
+}
+
+void report_warning(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    print_message("warning: ", format, arguments);
+    va_end(arguments);
+}
+
+int output_text(struct text *text)
+{
+    if (text_failed(text))
+        return report_error(&(struct error){0});
+    const size_t written = text->data ? fwrite(text->data, 1, text->length, stdout) : 0;
+    if (written < text->length || fflush(stdout) != 0) {
+        struct error err;
+        (void)error_set_errno(&err, -errno, "standard output", "write");
+        return report_error(&err);
+    }
+    if (text->data)
+        text->length = 0;
+    return EXIT_DONE;
+}
+
+int output_text_if_long(struct text *text)
+{
+    return text->length < LONG_OUTPUT && !text_failed(text) ? EXIT_DONE : output_text(text);
+}

@@ -1,0 +1,25 @@
+/* output - results go to stdout, everything else to stderr. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+
+struct text;
+
+/* "anomalyctl: …" on stderr; returns the exit status for "the work failed". */
+int report_failure(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* The same for a failed call; an error without text is a failed allocation. */
+int report_error(const struct error *err);
+
+/* "anomalyctl: warning: …" on stderr. */
+void report_warning(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* Writes text to stdout and empties it. Returns the exit status: a full disk is a failure, which is
+ * reported. */
+int output_text(struct text *text);
+
+/* The same once text has grown long; 0 also when it did nothing. For output as long as the input.
+ */
+int output_text_if_long(struct text *text);

@@ -1,0 +1,306 @@
+/* anomalyctl record - this host's metrics as CSV, one row an interval. */
+#include "anomalyctl/commands.h"
+#include "anomalyctl/options.h"
+#include "anomalyctl/output.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/number.h"
+#include "base/text.h"
+#include "source/host.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MIN_INTERVAL_US (10 * US_PER_MS) /* the kernel's own clock tick */
+
+struct settings {
+    const char *interval;
+    const char *duration; /* NULL: until told to stop */
+    const char *output;
+    bool json;
+    uint64_t interval_us; /* the two above once they are read; 0 for no duration */
+    uint64_t duration_us;
+};
+
+static const struct option_row rows[] = {
+    {"interval", "DURATION", OPTION_TEXT, false, offsetof(struct settings, interval),
+     "time between two rows, as in 250ms, 10s or\n1m; at least 10ms (default 1s)"},
+    {"duration", "DURATION", OPTION_TEXT, false, offsetof(struct settings, duration),
+     "stop after this long (default: at Ctrl-C\nor SIGTERM)"                     },
+    {"output",   "FILE",     OPTION_TEXT, false, offsetof(struct settings, output),
+     "write the rows here, line by line (default:\nstandard output)"             },
+    {"json",     NULL,       OPTION_FLAG, false, offsetof(struct settings, json),
+     "print a summary as JSON; needs --output FILE"                              },
+};
+
+static const struct usage usage = {
+    .command = "record",
+    .description =
+        "Samples this host from /proc and /sys, one CSV row an interval. Counters become\n"
+        "rates; what the kernel does not have is not a column.",
+    .rows = rows,
+    .n_rows = sizeof(rows) / sizeof(*rows),
+};
+
+/* What one run needs, and what it has done so far. */
+struct recording {
+    const struct settings *settings;
+    struct host_sampler *sampler;
+    FILE *output;
+    float *row;        /* [n_features] */
+    struct text line;  /* kept between rows, so that a row allocates nothing */
+    uint64_t start_us; /* monotonic */
+    uint64_t n_rows;
+    uint64_t n_skipped; /* intervals without a row, because the machine was too busy or asleep */
+};
+
+static bool is_stdout(const struct settings *settings)
+{
+    return strcmp(settings->output, "-") == 0;
+}
+
+static void recording_clear(struct recording *recording)
+{
+    host_sampler_free(recording->sampler);
+    if (recording->output && recording->output != stdout)
+        (void)fclose(recording->output);
+    free(recording->row);
+    text_clear(&recording->line);
+}
+
+/* A signal may be delivered to a thread of a library: what wakes us is the file, not EINTR. */
+static int stop_fd = -1;
+
+static void ask_to_stop(int signal_number)
+{
+    (void)signal_number;
+    const int saved = errno;
+    (void)eventfd_write(stop_fd, 1);
+    errno = saved;
+}
+
+static int catch_signals(struct error *reterr)
+{
+    stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (stop_fd < 0)
+        return error_set_errno(reterr, -errno, "eventfd", "open");
+
+    const struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART};
+    if (sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0)
+        return error_set_errno(reterr, -errno, "signals", "catch");
+    return 0;
+}
+
+/* Waits until deadline_us of the monotonic clock; true: somebody asked to stop before. */
+static bool wait_until(uint64_t deadline_us)
+{
+    for (;;) {
+        const uint64_t now_us = clock_monotonic_us();
+        const uint64_t left_us = deadline_us > now_us ? deadline_us - now_us : 0;
+        const struct timespec left = {.tv_sec = (time_t)(left_us / US_PER_S),
+                                      .tv_nsec = (long)(left_us % US_PER_S * 1000)};
+        struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
+
+        const int r = ppoll(&stop, 1, &left, NULL);
+        if (r > 0)
+            return true;
+        if (r == 0 && left_us == 0)
+            return false;
+    }
+}
+
+static void append_timestamp(struct text *line, uint64_t realtime_us)
+{
+    const time_t seconds = (time_t)(realtime_us / US_PER_S);
+    struct tm utc;
+    char text[sizeof("YYYY-MM-DDTHH:MM:SS")] = "";
+
+    (void)gmtime_r(&seconds, &utc);
+    (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+    text_printf(line, "%s.%03uZ", text, (unsigned int)(realtime_us % US_PER_S / US_PER_MS));
+}
+
+/* Flushed at every line, for whoever follows the file. */
+static int write_line(struct recording *recording, struct error *reterr)
+{
+    struct text *line = &recording->line;
+    const struct settings *settings = recording->settings;
+
+    text_puts(line, "\n");
+    if (text_failed(line))
+        return error_set(reterr, -ENOMEM, "not enough memory");
+    errno = 0;
+    const size_t written = fwrite(line->data, 1, line->length, recording->output);
+    if (written != line->length || fflush(recording->output) != 0)
+        return error_set_errno(reterr, errno ? -errno : -EIO,
+                               is_stdout(settings) ? "standard output" : settings->output, "write");
+    line->length = 0;
+    return 0;
+}
+
+static int write_header(struct recording *recording, struct error *reterr)
+{
+    const size_t n_features = host_sampler_n_features(recording->sampler);
+
+    text_puts(&recording->line, "timestamp");
+    for (size_t i = 0; i < n_features; i++)
+        text_printf(&recording->line, ",%s", host_sampler_feature_name(recording->sampler, i));
+    return write_line(recording, reterr);
+}
+
+static int write_row(struct recording *recording, struct error *reterr)
+{
+    const uint64_t realtime_us = clock_realtime_us();
+    int r = host_sampler_read(recording->sampler, clock_monotonic_us(), recording->row, reterr);
+    if (r < 0)
+        return r;
+
+    append_timestamp(&recording->line, realtime_us);
+    for (size_t i = 0; i < host_sampler_n_features(recording->sampler); i++) {
+        text_puts(&recording->line, ",");
+        text_float(&recording->line, recording->row[i]);
+    }
+    recording->n_rows++;
+    return write_line(recording, reterr);
+}
+
+static void show_progress(const struct recording *recording, uint64_t now_us)
+{
+    const uint64_t passed_s = (now_us - recording->start_us) / US_PER_S;
+    const uint64_t duration_s = recording->settings->duration_us / US_PER_S;
+    const uint64_t left_s = duration_s > passed_s ? duration_s - passed_s : 0;
+
+    (void)fprintf(stderr, "\r\033[Krecording: %" PRIu64 " rows, ", recording->n_rows);
+    if (duration_s)
+        (void)fprintf(stderr, "%" PRIu64 ":%02" PRIu64 " left", left_s / 60, left_s % 60);
+    else
+        (void)fprintf(stderr, "Ctrl-C ends it");
+    (void)fflush(stderr);
+}
+
+static int open_recording(struct recording *recording, struct error *reterr)
+{
+    const struct settings *settings = recording->settings;
+
+    recording->start_us = clock_monotonic_us();
+    int r = host_sampler_new("", recording->start_us, &recording->sampler, reterr);
+    if (r < 0)
+        return r;
+    recording->row = calloc(host_sampler_n_features(recording->sampler), sizeof(float));
+    if (!recording->row)
+        return error_set(reterr, -ENOMEM, "not enough memory");
+    recording->output = is_stdout(settings) ? stdout : fopen(settings->output, "we");
+    if (!recording->output)
+        return error_set_errno(reterr, -errno, settings->output, "open");
+    return write_header(recording, reterr);
+}
+
+/* Deadlines are start + n * interval, so that lateness does not add up. */
+static int run_recording(struct recording *recording, struct error *reterr)
+{
+    const struct settings *settings = recording->settings;
+    const bool progress = isatty(STDERR_FILENO);
+    int r = open_recording(recording, reterr);
+
+    for (uint64_t n = 1; r == 0; n++) {
+        const uint64_t deadline_us = n * settings->interval_us;
+        if (settings->duration_us && deadline_us > settings->duration_us)
+            break;
+        if (wait_until(recording->start_us + deadline_us))
+            break;
+        r = write_row(recording, reterr);
+
+        const uint64_t now_us = clock_monotonic_us();
+        const uint64_t n_passed = (now_us - recording->start_us) / settings->interval_us;
+        recording->n_skipped += n_passed - n;
+        n = n_passed;
+        if (progress)
+            show_progress(recording, now_us);
+    }
+    if (progress)
+        (void)fputs("\r\033[K", stderr);
+    return r;
+}
+
+static int print_summary(const struct recording *recording)
+{
+    CLEANUP(text_clear) struct text json = {0};
+    const char *output = recording->settings->output;
+    const double seconds = (double)(clock_monotonic_us() - recording->start_us) / (double)US_PER_S;
+
+    text_printf(&json, "{\"rows\": %" PRIu64 ", \"skipped\": %" PRIu64, recording->n_rows,
+                recording->n_skipped);
+    text_printf(&json, ", \"features\": %zu", host_sampler_n_features(recording->sampler));
+    text_printf(&json, ", \"seconds\": %.3f, \"output\": ", seconds);
+    text_json_string(&json, output, strlen(output));
+    text_puts(&json, "}\n");
+    return output_text(&json);
+}
+
+static int record(const struct settings *settings)
+{
+    CLEANUP(recording_clear) struct recording recording = {.settings = settings};
+    struct error error = {""};
+
+    int r = catch_signals(&error);
+    if (r == 0)
+        r = run_recording(&recording, &error);
+    close_fd(&stop_fd);
+    if (r < 0)
+        return report_error(&error);
+
+    if (settings->json)
+        return print_summary(&recording);
+    if (!is_stdout(settings))
+        (void)fprintf(stderr, "anomalyctl: %" PRIu64 " rows of %zu features in %s\n",
+                      recording.n_rows, host_sampler_n_features(recording.sampler),
+                      settings->output);
+    return EXIT_DONE;
+}
+
+static int refuse(const char *option, const char *text, const char *why)
+{
+    (void)report_failure("%s: --%s %s: %s", usage.command, option, text, why);
+    return EXIT_USAGE;
+}
+
+static int check_settings(struct settings *settings)
+{
+    static const char not_a_duration[] = "must be a number and a unit, as in 250ms, 10s or 15m";
+    const char *interval = settings->interval, *duration = settings->duration;
+
+    if (number_parse_duration_us(interval, strlen(interval), &settings->interval_us) < 0)
+        return refuse("interval", interval, not_a_duration);
+    if (settings->interval_us < MIN_INTERVAL_US)
+        return refuse("interval", interval, "must be at least 10ms");
+    if (duration &&
+        number_parse_duration_us(duration, strlen(duration), &settings->duration_us) < 0)
+        return refuse("duration", duration, not_a_duration);
+    if (duration && settings->duration_us < settings->interval_us)
+        return refuse("duration", duration, "must be at least one interval");
+    if (settings->json && is_stdout(settings)) {
+        (void)report_failure("%s: --json needs --output FILE: standard output cannot hold both the "
+                             "rows and the summary",
+                             usage.command);
+        return EXIT_USAGE;
+    }
+    return EXIT_DONE;
+}
+
+int record_main(int argc, char **argv)
+{
+    struct settings settings = {.interval = "1s", .output = "-"};
+    int status;
+
+    if (!options_parse(&usage, argc, argv, &settings, &status))
+        return status;
+    status = check_settings(&settings);
+    return status == EXIT_DONE ? record(&settings) : status;
+}

@@ -1,0 +1,256 @@
+/* anomalyctl replay - sends a labelled file to a running daemon, in order and at full speed, and
+ * shows what was caught. */
+#include "anomalyctl/client.h"
+#include "anomalyctl/commands.h"
+#include "anomalyctl/options.h"
+#include "anomalyctl/output.h"
+#include "anomalyctl/replayed.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "data/schema.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+struct settings {
+    const char *model, *url;
+    struct input_options input;
+    size_t batch;
+    bool json;
+};
+
+static const struct option_row rows[] = {
+    OPTION_ROW("model", "NAME", OPTION_TEXT, true, model, "model of the daemon to ask"),
+    OPTION_ROW("data", "FILE", OPTION_TEXT, true, input.data, "CSV or .npy, - for standard input"),
+    OPTION_ROW("label-column", "NAME", OPTION_TEXT, true, input.label_column,
+               "column of labels: 0 or empty is normal, a name is an\n"
+               "incident; rows named " LABEL_RECOVERY " count as neither"),
+    OPTION_ROW("exclude", "A,B", OPTION_LIST, false, input.exclude,
+               "columns that are not features"),
+    OPTION_ROW("url", "URL", OPTION_TEXT, false, url,
+               "address of the daemon, also unix:PATH\n(" CLIENT_DEFAULT_URL ")"),
+    OPTION_ROW("batch", "N", OPTION_COUNT, false, batch, "rows a request (64)"),
+    OPTION_ROW("json", NULL, OPTION_FLAG, false, json, "print JSON"),
+};
+
+static const struct usage usage = {
+    .command = "replay",
+    .description = "Sends a labelled file to a running anomalyd and shows which incidents it\n"
+                   "caught, how soon, which features it blamed, and how often it flagged normal\n"
+                   "rows. Seconds are those of the column timestamp. A missed incident is a\n"
+                   "result, not a failure: the exit status is 0 once all rows were scored.",
+    .rows = rows,
+    .n_rows = sizeof(rows) / sizeof(*rows),
+};
+
+#define MAX_MODEL_NAME 64
+
+/* What may stand in a path, so that a name cannot ask for anything else. */
+static bool is_model_name(const char *name)
+{
+    for (const char *at = name; *at; at++)
+        if (!isalnum((unsigned char)*at) && (at == name || !strchr("_-", *at)))
+            return false;
+    return strlen(name) <= MAX_MODEL_NAME;
+}
+
+/* ---- what the model measures ---- */
+
+static int read_features(const json_t *model, const char *name, struct schema **ret_schema,
+                         struct error *reterr)
+{
+    const json_t *features = json_object_get(model, "features");
+    const size_t n_features = json_array_size(features);
+    AUTO_FREE const char **names = calloc(n_features + 1, sizeof(*names));
+    const char *reason = json_string_value(json_object_get(model, "error"));
+    bool complete = n_features > 0;
+
+    if (!names)
+        return -ENOMEM;
+    for (size_t i = 0; i < n_features; i++) {
+        names[i] = json_string_value(json_array_get(features, i));
+        complete = complete && names[i];
+    }
+    if (!complete)
+        return error_set(reterr, -EPROTO, "model %s cannot score: %s", name,
+                         reason ? reason : "the daemon does not tell its features");
+    return schema_new(names, n_features, ret_schema, reterr);
+}
+
+static int ask_model(struct client *client, const char *model, struct schema **ret_schema,
+                     double *ret_false_alarm_rate, struct error *reterr)
+{
+    AUTO_FREE char *path = NULL;
+    json_auto_t *reply = NULL;
+
+    if (asprintf(&path, "/v1/models/%s", model) < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    int r = client_get(client, path, &reply, reterr);
+    if (r < 0)
+        return r;
+    const json_t *rate = json_object_get(reply, "false_alarm_rate");
+    *ret_false_alarm_rate = rate ? json_number_value(rate) : (double)NAN;
+    return read_features(reply, model, ret_schema, reterr);
+}
+
+static int read_rows(const struct input_options *input, const struct schema *schema,
+                     struct replayed *ret_replayed, struct error *reterr)
+{
+    const struct dataset_options options = {
+        .label_column = input->label_column,
+        .exclude = input->exclude.names,
+        .n_exclude = input->exclude.n_names,
+        .schema = schema,
+        .with_timestamps = true,
+    };
+    CLEANUP(dataset_clear) struct dataset dataset = {0};
+
+    int r = dataset_read(input->data, &options, &dataset, reterr);
+    if (r < 0)
+        return r;
+    if (dataset.n_rows == 0)
+        return error_set_at(reterr, -EINVAL, input_name(input->data), 0, "has no rows");
+    return replayed_init(&dataset, ret_replayed);
+}
+
+/* ---- one batch ---- */
+
+static void write_request(const struct dataset *dataset, size_t first, size_t n, struct text *body)
+{
+    const size_t n_features = dataset->n_features;
+
+    body->length = 0;
+    text_puts(body, "{\"explain\":\"anomalies\",\"instances\":[");
+    for (size_t i = first; i < first + n; i++) {
+        text_puts(body, i > first ? ",[" : "[");
+        for (size_t j = 0; j < n_features; j++) {
+            text_puts(body, j ? "," : "");
+            text_float(body, dataset->rows[i * n_features + j]);
+        }
+        text_puts(body, "]");
+    }
+    text_puts(body, "]}");
+}
+
+static void take_verdict(struct replayed *replayed, size_t row, const json_t *verdict)
+{
+    const json_t *contributions = json_object_get(verdict, "contributions");
+
+    if (!json_is_true(json_object_get(verdict, "anomaly")))
+        return;
+    replayed_flag(replayed, row);
+    for (size_t i = 0; i < json_array_size(contributions); i++) {
+        const json_t *contribution = json_array_get(contributions, i);
+        const char *feature = json_string_value(json_object_get(contribution, "feature"));
+        if (feature)
+            replayed_blame(replayed, row, feature,
+                           json_number_value(json_object_get(contribution, "share")));
+    }
+}
+
+static int take_reply(struct replayed *replayed, size_t first, size_t n, const json_t *reply,
+                      struct error *reterr)
+{
+    const json_t *results = json_object_get(reply, "results");
+
+    if (json_array_size(results) != n)
+        return error_set(reterr, -EPROTO, "%zu rows were sent, but the daemon judged %zu of them",
+                         n, json_array_size(results));
+    replayed->version = json_integer_value(json_object_get(reply, "version"));
+    for (size_t i = 0; i < n; i++)
+        take_verdict(replayed, first + i, json_array_get(results, i));
+    return 0;
+}
+
+static int send_batch(struct client *client, const char *path, struct replayed *replayed,
+                      size_t first, size_t n, struct text *body, struct error *reterr)
+{
+    json_auto_t *reply = NULL;
+
+    write_request(&replayed->dataset, first, n, body);
+    if (text_failed(body))
+        return -ENOMEM;
+    int r = client_post(client, path, body->data, body->length, &reply, reterr);
+    return r < 0 ? r : take_reply(replayed, first, n, reply, reterr);
+}
+
+static int send_rows(struct client *client, const struct settings *settings,
+                     struct replayed *replayed, struct error *reterr)
+{
+    const struct dataset *dataset = &replayed->dataset;
+    const uint64_t started_us = clock_monotonic_us();
+    CLEANUP(text_clear) struct text path = {0}, body = {0};
+
+    text_printf(&path, "/v1/models/%s/score", settings->model);
+    if (text_failed(&path))
+        return -ENOMEM;
+    for (size_t first = 0; first < dataset->n_rows; first += settings->batch) {
+        const size_t left = dataset->n_rows - first;
+        const size_t n = left < settings->batch ? left : settings->batch;
+        struct error why = {0};
+
+        int r = send_batch(client, path.data, replayed, first, n, &body, &why);
+        if (r < 0 && *why.text)
+            return error_set_at(reterr, r, input_name(settings->input.data), dataset->lines[first],
+                                "and %zu rows after it: %s", n - 1, why.text);
+        if (r < 0)
+            return r;
+    }
+    replayed->seconds = (double)(clock_monotonic_us() - started_us) / 1e6;
+    return replayed_finish(replayed);
+}
+
+static int run(const struct settings *settings)
+{
+    CLEANUP(client_freep) struct client *client = NULL;
+    CLEANUP(schema_freep) struct schema *schema = NULL;
+    CLEANUP(replayed_clear) struct replayed replayed = {0};
+    CLEANUP(text_clear) struct text text = {0};
+    struct error err = {0};
+    double false_alarm_rate = 0;
+
+    int r = client_new(settings->url, &client, &err);
+    if (r == -EINVAL) {
+        (void)report_error(&err);
+        return EXIT_USAGE;
+    }
+    if (r < 0 || ask_model(client, settings->model, &schema, &false_alarm_rate, &err) < 0 ||
+        read_rows(&settings->input, schema, &replayed, &err) < 0)
+        return report_error(&err);
+    replayed.model = settings->model;
+    replayed.false_alarm_rate = false_alarm_rate;
+    replayed.n_batch = settings->batch;
+    if (send_rows(client, settings, &replayed, &err) < 0)
+        return report_error(&err);
+
+    if (settings->json)
+        replayed_print_json(&replayed, &text);
+    else
+        replayed_print(&replayed, &text);
+    return output_text(&text);
+}
+
+int replay_main(int argc, char **argv)
+{
+    struct settings settings = {.url = CLIENT_DEFAULT_URL, .batch = 64};
+    int status;
+
+    if (!options_parse(&usage, argc, argv, &settings, &status)) {
+        name_list_clear(&settings.input.exclude);
+        return status;
+    }
+    if (is_model_name(settings.model))
+        status = run(&settings);
+    else {
+        (void)report_failure("replay: --model %s: is no name of a model; see GET /v1/models",
+                             settings.model);
+        status = EXIT_USAGE;
+    }
+    name_list_clear(&settings.input.exclude);
+    return status;
+}

@@ -1,0 +1,141 @@
+/* anomalyctl score - one verdict a row, as CSV for people's tools or NDJSON with all detail. */
+#include "anomalyctl/commands.h"
+#include "anomalyctl/judged.h"
+#include "anomalyctl/options.h"
+#include "anomalyctl/output.h"
+#include "base/text.h"
+#include "data/schema.h"
+#include "detector/detector.h"
+#include "detector/verdict_json.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+struct settings {
+    const char *model, *format;
+    struct input_options input;
+    size_t explain;
+    bool json;
+};
+
+static const struct option_row rows[] = {
+    OPTION_ROW("model", "FILE", OPTION_TEXT, true, model, "model file made by anomalyctl train"),
+    OPTION_ROW("data", "FILE", OPTION_TEXT, true, input.data, "CSV or .npy, - for standard input"),
+    OPTION_ROW("label-column", "NAME", OPTION_TEXT, false, input.label_column,
+               "column of labels; it is not a feature"),
+    OPTION_ROW("exclude", "A,B", OPTION_LIST, false, input.exclude,
+               "columns that are not features"),
+    OPTION_ROW("format", "csv|ndjson", OPTION_TEXT, false, format, "csv unless said"),
+    OPTION_ROW("explain", "N", OPTION_COUNT, false, explain,
+               "give every row its N largest contributions (ndjson)"),
+    OPTION_ROW("json", NULL, OPTION_FLAG, false, json, "the same as --format ndjson"),
+};
+
+static const struct usage usage = {
+    .command = "score",
+    .description = "Judges every row of a file and writes one verdict a row to standard output:\n"
+                   "CSV columns row,reconstruction_error,score,p_value,anomaly or one JSON object\n"
+                   "a line. A row is an anomaly if its score is above 1. Rows count from 0.\n"
+                   "A missing value (empty cell, NaN) is taken as its training median and listed\n"
+                   "as imputed (ndjson). Columns match the model by name, in any order.",
+    .rows = rows,
+    .n_rows = sizeof(rows) / sizeof(*rows),
+};
+
+static void append_csv(struct text *text, size_t row, const struct verdict *verdict)
+{
+    text_printf(text, "%zu,", row);
+    text_double(text, verdict->reconstruction_error);
+    text_puts(text, ",");
+    text_double(text, verdict->score);
+    text_puts(text, ",");
+    text_double(text, verdict->p_value);
+    text_puts(text, verdict->anomaly ? ",1\n" : ",0\n");
+}
+
+static void append_json(struct text *text, const struct judged *judged, size_t row,
+                        const struct contribution *contributions, size_t n_contributions)
+{
+    text_printf(text, "{\"row\":%zu,", row);
+    verdict_json_append(text, detector_schema(judged->detector), &judged->verdicts[row],
+                        &judged->threshold, judged->dataset.rows + row * judged->dataset.n_features,
+                        n_contributions ? contributions : NULL, n_contributions);
+    text_puts(text, "}\n");
+}
+
+static int print_csv(const struct judged *judged)
+{
+    CLEANUP(text_clear) struct text text = {0};
+    int status = EXIT_DONE;
+
+    text_puts(&text, "row,reconstruction_error,score,p_value,anomaly\n");
+    for (size_t i = 0; i < judged->dataset.n_rows && status == EXIT_DONE; i++) {
+        append_csv(&text, i, &judged->verdicts[i]);
+        status = output_text_if_long(&text);
+    }
+    return status == EXIT_DONE ? output_text(&text) : status;
+}
+
+static int print_ndjson(const struct judged *judged, size_t explain)
+{
+    const size_t n_features = judged->dataset.n_features;
+    CLEANUP(text_clear) struct text text = {0};
+    AUTO_FREE struct contribution *contributions = calloc(n_features, sizeof(*contributions));
+    int status = contributions ? EXIT_DONE : report_error(&(struct error){0});
+
+    for (size_t i = 0; i < judged->dataset.n_rows && status == EXIT_DONE; i++) {
+        if (explain && detector_explain(judged->detector, judged->workspace,
+                                        judged->dataset.rows + i * n_features, contributions) < 0)
+            return report_error(&(struct error){0});
+        append_json(&text, judged, i, contributions, explain < n_features ? explain : n_features);
+        status = output_text_if_long(&text);
+    }
+    return status == EXIT_DONE ? output_text(&text) : status;
+}
+
+/* True: go on. */
+static bool check_settings(const struct settings *settings, bool *ret_ndjson, int *ret_status)
+{
+    const bool ndjson = strcmp(settings->format, "ndjson") == 0;
+    const char *wrong = NULL;
+
+    if (!ndjson && *settings->format && strcmp(settings->format, "csv") != 0)
+        wrong = "--format must be csv or ndjson";
+    else if (settings->json && *settings->format && !ndjson)
+        wrong = "--json means --format ndjson; give one of them";
+    else if (settings->explain && !ndjson && !settings->json)
+        wrong = "--explain has no place in CSV; give --format ndjson too";
+    if (wrong) {
+        (void)report_failure("score: %s", wrong);
+        *ret_status = EXIT_USAGE;
+        return false;
+    }
+    *ret_ndjson = ndjson || settings->json;
+    return true;
+}
+
+static int run(const struct settings *settings, bool ndjson)
+{
+    CLEANUP(judged_clear) struct judged judged = {0};
+    struct error err = {0};
+
+    int r = judged_read(settings->model, &settings->input, &judged, &err);
+    if (r < 0)
+        return report_error(&err);
+    return ndjson ? print_ndjson(&judged, settings->explain) : print_csv(&judged);
+}
+
+int score_main(int argc, char **argv)
+{
+    struct settings settings = {.format = ""};
+    bool ndjson;
+    int status;
+
+    if (options_parse(&usage, argc, argv, &settings, &status) &&
+        check_settings(&settings, &ndjson, &status))
+        status = run(&settings, ndjson);
+    name_list_clear(&settings.input.exclude);
+    return status;
+}
