@@ -1,0 +1,306 @@
+"""anomalyctl train: rows in, model file out."""
+
+import errno
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import time
+
+import pytest
+from ctl import ANOMALYCTL, fail, make_rows, run, succeed, succeed_json, write_csv
+
+QUICK = ["--epochs", 20]
+
+
+@pytest.fixture(name="normal")
+def fixture_normal(tmp_path):
+    return write_csv(tmp_path / "normal.csv", make_rows(300))
+
+
+@pytest.fixture(name="model")
+def fixture_model(tmp_path):
+    return tmp_path / "out.safetensors"
+
+
+def test_summary_tells_rows_architecture_losses_threshold_and_time(normal, model):
+    done = succeed("train", "--data", normal, "--output", model, "--false-alarm-rate", 0.05)
+
+    assert "300: 192 training, 48 validation, 60 calibration" in done.stdout
+    assert re.search(r"^architecture +4-(\d+-)+4, \d+ parameters$", done.stdout, re.M)
+    assert re.search(r"^loss +[\d.e-]+ training, [\d.e-]+ validation", done.stdout, re.M)
+    assert re.search(r"^threshold +[\d.]+ for a false-alarm rate of 0.05 \(conformal\)$",
+                     done.stdout, re.M)
+    assert re.search(r"^time +[\d.]+ s$", done.stdout, re.M)
+    assert done.stderr == ""
+    assert model.stat().st_size > 0
+
+
+def test_json_has_the_same_and_nothing_else_is_on_stdout(normal, model):
+    result = succeed_json("train", "--data", normal, "--output", model, "--json", *QUICK,
+                          "--false-alarm-rate", 0.05)
+
+    assert result["output"] == str(model)
+    assert result["features"] == 4
+    assert result["rows"] == 300
+    assert result["left_out"] == 0
+    assert result["epochs"] == 20
+    assert result["false_alarm_rate"] == 0.05
+    assert result["threshold_basis"] == "conformal"
+    assert result["threshold"] > 0
+    assert result["train_loss"] > 0 and result["validation_loss"] > 0
+    assert result["architecture"].startswith("4-")
+    assert result["seconds"] > 0
+
+
+def test_model_goes_to_model_safetensors_unless_said(normal, tmp_path):
+    succeed("train", "--data", normal, *QUICK, cwd=tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_others(normal, tmp_path):
+    models = []
+    for i, seed in enumerate([7, 7, 8]):
+        models.append(tmp_path / f"{i}.safetensors")
+        succeed("train", "--data", normal, "--output", models[-1], "--seed", seed, *QUICK)
+
+    first, second, other = [model.read_bytes() for model in models]
+    assert first == second
+    assert first != other
+
+
+def test_labelled_rows_are_left_out_and_counted(tmp_path, model):
+    rows = make_rows(200)
+    clean = write_csv(tmp_path / "clean.csv", rows)
+    labelled = write_csv(
+        tmp_path / "labelled.csv",
+        rows[:100] + [[1e6] * 4] * 7 + rows[100:],
+        labels=["0"] * 100 + ["cpu_hog"] * 3 + ["1"] * 2 + ["recovery"] * 2 + [""] * 100,
+    )
+    want = succeed_json("train", "--data", clean, "--output", model, "--json", *QUICK)
+    got = succeed_json("train", "--data", labelled, "--label-column", "label",
+                       "--output", model, "--json", *QUICK)
+
+    assert got["left_out"] == 7
+    assert got["rows"] == 200
+    assert got["threshold"] == want["threshold"]  # trained on the same rows
+
+
+def test_excluded_columns_are_no_features(normal, model):
+    result = succeed_json("train", "--data", normal, "--output", model, "--exclude", "disk",
+                          "--json", *QUICK)
+    assert result["features"] == 3
+
+
+def test_excluding_a_column_that_is_not_there_is_an_error(normal, model):
+    message = fail(1, "train", "--data", normal, "--output", model, "--exclude", "dsk")
+    assert "dsk" in message and str(normal) in message
+    assert not model.exists()
+
+
+def test_too_few_calibration_rows_warn_and_tell_how_many_are_needed(normal, model):
+    done = succeed("train", "--data", normal, "--output", model, "--false-alarm-rate", 0.01, *QUICK)
+
+    assert done.stderr.startswith(f"anomalyctl: warning: {normal}: 60 calibration rows")
+    assert "99 are needed" in done.stderr
+    assert "about 495 rows in all" in done.stderr
+    assert "the threshold is the largest error seen" in done.stderr
+    assert "largest error seen" in done.stdout
+
+
+def test_json_says_that_the_threshold_is_the_largest_error(normal, model):
+    done = succeed_json("train", "--data", normal, "--output", model, "--json", *QUICK)
+    assert done["threshold_basis"] == "largest-error"
+
+
+def test_hidden_and_latent_decide_the_architecture(normal, model):
+    result = succeed_json("train", "--data", normal, "--output", model, "--hidden", "3",
+                          "--latent", 1, "--json", *QUICK)
+    assert result["architecture"] == "4-3-1-3-4"
+    assert result["parameters"] == (4 * 3 + 3) + (3 + 1) + (3 + 3) + (3 * 4 + 4)
+
+
+def test_code_that_is_not_narrower_than_the_features_is_refused(normal, model):
+    message = fail(1, "train", "--data", normal, "--output", model, "--latent", 4)
+    assert "4" in message
+    assert not model.exists()
+
+
+def test_defaults_in_the_help_are_the_ones_in_force(normal, model):
+    text = succeed("train", "--help").stdout
+    result = succeed_json("train", "--data", normal, "--output", model, "--json")
+    training = succeed_json("inspect", "--json", model)["training"]
+
+    assert "may be flagged (0.001)" in text and result["false_alarm_rate"] == 0.001
+    assert "rows a step (64)" in text and training["batch_size"] == 64
+    assert "size of a step (0.002)" in text and training["learning_rate"] == 0.002
+    assert "the same file (1)" in text and training["seed"] == 1
+    assert "at most (400)" in text and result["epochs"] <= 400
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "give --data"),
+        (["--data"], "a value is missing after --data"),
+        (["--data", "x", "--preset", "best"], "unknown option --preset"),
+        (["--data", "x", "--epoch=0"], "--epochs 0: must be a whole number from 1"),
+        (["--data", "x", "--epochs", "1.5"], "must be a whole number from 1"),
+        (["--data", "x", "--false-alarm-rate", "1"], "above 0 and below 1"),
+        (["--data", "x", "--false-alarm-rate", "nan"], "above 0 and below 1"),
+        (["--data", "x", "--learning-rate", "inf"], "a number above 0"),
+        (["--data", "x", "--hidden", "8,x"], "--hidden x: must be whole numbers"),
+        (["--data", "x", "--hidden", "8,,4"], "names separated by commas"),
+        (["--data", "x", "--latent", "few"], "whole number from 1, or auto"),
+        (["--data", "x", "--seed", "-1"], "whole number from 0"),
+        (["--data", "x", "y"], "unexpected argument y"),
+    ],
+)
+def test_wrong_usage_is_status_2(arguments, words):
+    assert words in fail(2, "train", *arguments)
+
+
+@pytest.mark.parametrize(
+    "content, place, words",
+    [
+        ("a,b\n1,2\n3,x\n", ":3: column 2 (b): ", "x"),
+        ("a,b\n1,2\n3\n", ":3: ", ""),
+        ("a,b\n1,inf\n", ":2: column 2 (b): ", "inf"),
+        ("a,a\n1,2\n", ":1: column 2", "a"),
+        ("", ":", ""),
+    ],
+)
+def test_bad_rows_are_named_by_file_line_and_column(tmp_path, model, content, place, words):
+    data = tmp_path / "bad.csv"
+    data.write_text(content, encoding="utf-8")
+    message = fail(1, "train", "--data", data, "--output", model)
+
+    assert message.startswith(f"{data}{place}")
+    assert words in message.removeprefix(f"{data}{place}")
+    assert not model.exists()
+
+
+def test_file_that_is_not_there_is_named(tmp_path, model):
+    message = fail(1, "train", "--data", tmp_path / "none.csv", "--output", model)
+    assert message == f"{tmp_path}/none.csv: cannot open: No such file or directory"
+
+
+def test_too_few_normal_rows_are_refused_with_both_numbers(tmp_path, model):
+    data = write_csv(tmp_path / "few.csv", make_rows(30), labels=["0"] * 19 + ["leak"] * 11)
+    message = fail(1, "train", "--data", data, "--label-column", "label", "--output", model)
+
+    assert message.startswith(f"{data}: 19 normal rows are too few")
+    assert "11 with another label" in message and "at least 20" in message
+
+
+def test_rows_come_from_standard_input_too(normal, tmp_path, model):
+    succeed("train", "--data", normal, "--output", model, *QUICK)
+    other = tmp_path / "stdin.safetensors"
+    succeed("train", "--data", "-", "--output", other, *QUICK,
+            input=normal.read_text(encoding="utf-8"))
+    assert other.read_bytes() == model.read_bytes()
+
+    message = fail(1, "train", "--data", "-", "--output", model, input="a,b\n1,x\n")
+    assert message.startswith("standard input:2: column 2 (b): ")
+
+
+def test_npy_trains_the_same_model_as_its_csv(tmp_path, model):
+    rows = [[round(value, 3) for value in row] for row in make_rows(100)]
+    csv = write_csv(tmp_path / "rows.csv", rows, names=["f0", "f1", "f2", "f3"])
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (100, 4), }"
+    header += " " * (117 - len(header)) + "\n"
+    npy = tmp_path / "rows.npy"
+    npy.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.encode()
+                    + b"".join(struct.pack("<4d", *row) for row in rows))
+    other = tmp_path / "npy.safetensors"
+
+    succeed("train", "--data", csv, "--output", model, *QUICK)
+    succeed("train", "--data", npy, "--output", other, *QUICK)
+    assert other.read_bytes() == model.read_bytes()
+
+
+def test_output_that_cannot_be_written_is_named(normal, tmp_path):
+    model = tmp_path / "none" / "model.safetensors"
+    message = fail(1, "train", "--data", normal, "--output", model, *QUICK)
+    assert message == f"{model}: cannot write: No such file or directory"
+
+
+def test_failed_training_leaves_the_old_model_alone(normal, tmp_path, model):
+    succeed("train", "--data", normal, "--output", model, *QUICK)
+    before = model.read_bytes()
+    (tmp_path / "bad.csv").write_text("a\n1\nx\n", encoding="utf-8")
+
+    fail(1, "train", "--data", tmp_path / "bad.csv", "--output", model)
+    assert model.read_bytes() == before
+
+
+def test_summary_that_cannot_be_written_is_a_failure(normal, model):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = run("train", "--data", normal, "--output", model, *QUICK, "--json", stdout=full)
+    assert done.returncode == 1
+    assert "standard output: cannot write: No space left on device" in done.stderr
+
+
+class Terminal:
+    """A child whose stderr is a terminal."""
+
+    def __init__(self, *arguments):
+        self.master, slave = pty.openpty()
+        self.child = subprocess.Popen([ANOMALYCTL, *map(str, arguments)], stderr=slave,
+                                      stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        os.close(slave)
+        self.text = ""
+
+    def read(self, until=None):
+        """Reads until the text is there, or to the end."""
+        deadline = time.monotonic() + 60
+        while until is None or until not in self.text:
+            ready, _, _ = select.select([self.master], [], [], deadline - time.monotonic())
+            assert ready, f"no {until!r} in {self.text!r}"
+            try:
+                data = os.read(self.master, 4096)
+            except OSError as error:  # Linux says so when the child has closed its side
+                assert error.errno == errno.EIO
+                data = b""
+            if not data:
+                break
+            self.text += data.decode()
+        return self.text
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.kill()
+        self.child.wait()
+        self.child.stdout.close()
+        os.close(self.master)
+
+
+def test_terminal_shows_progress_with_loss_and_time_left(normal, model):
+    with Terminal("train", "--data", normal, "--output", model, "--false-alarm-rate", 0.05) as tty:
+        text = tty.read()
+        assert tty.child.wait(60) == 0
+
+    assert re.search(r"\r\[#* *\] epoch \d+/400  loss [\d.e-]+, validation [\d.e-]+  \d+ s left",
+                     text)
+    assert text.endswith("\r\x1b[K")  # nothing of it stays
+
+
+def test_ctrl_c_ends_training_without_a_file(tmp_path):
+    data = write_csv(tmp_path / "many.csv", make_rows(5000))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with Terminal("train", "--data", data, "--output", folder / "m.safetensors",
+                  "--epochs", 1000000, "--learning-rate", 1e-5) as tty:
+        tty.read(until="epoch")
+        tty.child.send_signal(signal.SIGINT)
+        text = tty.read()
+        assert tty.child.wait(60) == 1
+
+    assert text.splitlines()[-1].endswith(
+        "anomalyctl: train: interrupted, no model file was written")
+    assert not list(folder.iterdir())
