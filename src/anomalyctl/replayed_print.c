@@ -123,12 +123,13 @@ void replayed_print(const struct replayed *replayed, struct text *text)
     print_incidents(replayed, text);
     if (quiet->rows > 0)
         text_printf(text,
-                    "false alarms     %zu of %zu rows in %zu quiet stretches, %zu episodes\n"
+                    "false alarms     %zu of %zu rows in %zu quiet stretches, %zu episode%s\n"
                     "false-alarm rate %.2f %%, asked for %g %% (95 %% interval %.2f %% to %.2f %%, "
                     "blocks of %zu rows)\n",
                     quiet->alarms, quiet->rows, quiet->stretches, quiet->episodes,
-                    100 * quiet->rate, 100 * replayed->false_alarm_rate, 100 * quiet->low,
-                    100 * quiet->high, replayed->block_rows);
+                    quiet->episodes == 1 ? "" : "s", 100 * quiet->rate,
+                    100 * replayed->false_alarm_rate, 100 * quiet->low, 100 * quiet->high,
+                    replayed->block_rows);
     else
         text_puts(text, "false alarms     - (no row is labelled 0)\n");
     text_printf(text, "sent             %.0f rows in %.2f s (%.0f a second, batches of %zu)\n",

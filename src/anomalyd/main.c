@@ -221,7 +221,7 @@ static void log_start(struct daemon *daemon)
     CLEANUP(text_clear) struct text line = {0};
     const struct config *config = service_config(daemon->service);
 
-    text_printf(&line, "anomalyd %s listens on ", PACKAGE_VERSION);
+    text_printf(&line, "version %s listens on ", PACKAGE_VERSION);
     for (size_t i = 0; i < config->n_listen; i++)
         text_printf(&line, "%s%s", i ? ", " : "", config->listen[i]);
     text_puts(&line, ": ");
