@@ -268,6 +268,7 @@ bool options_parse(const struct usage *usage, int argc, char **argv, void *setti
         return false;
     }
     opterr = 0;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
     while (status == EXIT_DONE && (key = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (key == KEY_HELP || key == KEY_VERSION) {
             *ret_status = key == KEY_HELP ? print_help(usage) : print_version();

@@ -34,9 +34,9 @@ void text_double(struct text *text, double value);
 /* bytes[n] as a JSON string with its quotes; what is not UTF-8 becomes U+FFFD. */
 void text_json_string(struct text *text, const char *bytes, size_t n);
 
-/* Length of the UTF-8 sequence that bytes[n] (n > 0) begins with, 1 to 4; 0: it is none. RFC 3629:
+/* Length of the UTF-8 sequence that text[n] (n > 0) begins with, 1 to 4; 0: it is none. RFC 3629:
  * no surrogates, nothing above U+10FFFF, no longer form than needed. */
-size_t text_utf8_length(const char *bytes, size_t n);
+size_t text_utf8_length(const char *text, size_t n);
 
 #define TEXT_SHOWN_SIZE 64
 

@@ -105,6 +105,7 @@ static int apply_options(const char *file, size_t line, const struct dataset_opt
 
     for (size_t i = 0; i < columns->n_items; i++) {
         struct column *column = &columns->items[i];
+        assert(column->name);
         if (strcmp(column->name, "timestamp") == 0)
             column->kind = options->with_timestamps ? COLUMN_TIMESTAMP : COLUMN_IGNORED;
         else if (strcmp(column->name, "series") == 0)

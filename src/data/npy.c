@@ -208,7 +208,7 @@ int npy_open(const char *file, const char *bytes, size_t size, struct npy *ret_n
              struct error *reterr)
 {
     struct header header = {0};
-    struct word text;
+    struct word text = {0};
     struct npy npy = {0};
 
     int r = find_header(file, bytes, size, &text, reterr);

@@ -11,6 +11,7 @@
 #include "detector/scaler.h"
 #include "nn/network.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -364,6 +365,7 @@ static int training_from_json(const char *file, const json_t *document,
 static int read_params(const char *file, const json_t *header, const char *tensors,
                        struct network *network, struct error *reterr)
 {
+    assert(network);
     for (size_t l = 0; l < network->n_layers; l++) {
         const struct layer *layer = &network->layers[l];
         char name[64];

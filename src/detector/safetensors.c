@@ -45,7 +45,7 @@ int safetensors_write_header(json_t *metadata, const struct tensor *tensors, siz
         return -ENOMEM;
     const uint64_t little = htole64(padded);
     memcpy(out, &little, 8);
-    memcpy(out + 8, text, length);
+    memcpy(out + 8, text, length); /* NOLINT(bugprone-not-null-terminated-result): blanks follow */
     memset(out + 8 + length, ' ', padded - length);
     *ret_header = out;
     *ret_size = 8 + padded;

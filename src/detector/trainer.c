@@ -102,6 +102,7 @@ static int split(const float *rows, size_t n_rows, size_t n_features, struct ran
     for (size_t i = 0; i < n_rows; i++)
         ret_parts[part_of[i * n_blocks / n_rows]].n++;
     for (size_t part = 0; part < N_PARTS; part++) {
+        assert(ret_parts[part].n > 0); /* there are at least TRAINER_MIN_ROWS blocks */
         ret_parts[part].values = malloc(ret_parts[part].n * n_features * sizeof(float));
         if (!ret_parts[part].values)
             return -ENOMEM;

@@ -4,7 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const double MEAN_DECAY = 0.9, SQUARE_DECAY = 0.999, EPSILON = 1e-8;
+#define MEAN_DECAY   0.9
+#define SQUARE_DECAY 0.999
+#define EPSILON      1e-8
 
 int optimizer_init(struct optimizer *optimizer, size_t n_params)
 {
