@@ -118,8 +118,8 @@ static int print(const struct evaluation *found, size_t n_left_out, double thres
                  double seconds, bool json)
 {
     const struct figure figures[] = {
-        {"rows",                (double)found->rows,        true },
-        {"anomalies",           (double)found->anomalies,   true },
+        {"rows",                (double)found->n_rows,      true },
+        {"anomalies",           (double)found->n_anomalies, true },
         {"roc_auc",             found->roc_auc,             false},
         {"average_precision",   found->average_precision,   false},
         {"threshold",           threshold,                  false},
@@ -156,11 +156,11 @@ static int run(const struct settings *settings)
         evaluate(&judged, truths, &found) < 0)
         return report_error(&err);
 
-    if (found.anomalies == 0 || found.anomalies == found.rows)
+    if (found.n_anomalies == 0 || found.n_anomalies == found.n_rows)
         report_warning("%s: column %s: no row is %s, so some figures cannot be computed",
                        input_name(settings->input.data), settings->input.label_column,
-                       found.anomalies ? "normal (0)" : "an anomaly");
-    return print(&found, judged.dataset.n_rows - found.rows, judged.threshold,
+                       found.n_anomalies ? "normal (0)" : "an anomaly");
+    return print(&found, judged.dataset.n_rows - found.n_rows, judged.threshold,
                  (double)(clock_monotonic_us() - started_us) / 1e6, settings->json);
 }
 
@@ -169,8 +169,13 @@ int evaluate_main(int argc, char **argv)
     struct settings settings = {0};
     int status;
 
-    if (options_parse(&usage, argc, argv, &settings, &status))
-        status = run(&settings);
+    if (options_parse(&usage, argc, argv, &settings, &status)) {
+        const bool twice =
+            is_standard_input(settings.model) && is_standard_input(settings.input.data);
+        if (twice)
+            (void)report_failure("evaluate: --model and --data cannot both be standard input");
+        status = twice ? EXIT_USAGE : run(&settings);
+    }
     name_list_clear(&settings.input.exclude);
     return status;
 }

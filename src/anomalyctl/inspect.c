@@ -1,5 +1,6 @@
 /* anomalyctl inspect - what is in a model file. */
 #include "anomalyctl/commands.h"
+#include "anomalyctl/judged.h"
 #include "anomalyctl/options.h"
 #include "anomalyctl/output.h"
 #include "base/text.h"
@@ -7,7 +8,6 @@
 #include "detector/architecture.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
-#include "detector/model_file.h"
 #include "detector/scaler.h"
 
 #include <math.h>
@@ -40,11 +40,11 @@ static const struct usage usage = {
     .n_rows = sizeof(rows) / sizeof(*rows),
 };
 
-/* Calibration errors by size: bin i holds those from edge(i) to edge(i + 1). The bins grow by a
+/* Calibration rows by error: bin i holds those from edge(i) to edge(i + 1). The bins grow by a
  * constant factor, because errors spread over orders of magnitude. */
 struct histogram {
     double lowest, factor;
-    size_t counts[HISTOGRAM_BINS];
+    size_t n_rows[HISTOGRAM_BINS];
 };
 
 static double edge(const struct histogram *histogram, size_t bin)
@@ -52,9 +52,17 @@ static double edge(const struct histogram *histogram, size_t bin)
     return histogram->lowest * pow(histogram->factor, (double)bin);
 }
 
+/* Rows with at least this error; the kept errors alone do not tell, a large sample is thinned. */
+static size_t rows_from(const struct calibration *calibration, double error)
+{
+    const double n_rows = (double)calibration_n_rows(calibration);
+
+    return (size_t)lround(calibration_p_value(calibration, error) * (n_rows + 1)) - 1;
+}
+
 static struct histogram make_histogram(const struct calibration *calibration)
 {
-    size_t n_errors;
+    size_t n_errors, left = calibration_n_rows(calibration);
     const double *errors = calibration_errors(calibration, &n_errors);
     const double highest = errors[n_errors - 1] > 0 ? errors[n_errors - 1] : 1;
     /* A perfectly reconstructed row must not stretch the scale for ever. */
@@ -62,11 +70,11 @@ static struct histogram make_histogram(const struct calibration *calibration)
     struct histogram histogram = {.lowest = lowest,
                                   .factor = pow(highest / lowest, 1.0 / HISTOGRAM_BINS)};
 
-    for (size_t i = 0; i < n_errors; i++) {
-        size_t bin = 0;
-        while (bin + 1 < HISTOGRAM_BINS && errors[i] >= edge(&histogram, bin + 1))
-            bin++;
-        histogram.counts[bin]++;
+    for (size_t i = 0; i < HISTOGRAM_BINS; i++) {
+        const bool is_last = i + 1 == HISTOGRAM_BINS;
+        const size_t above = is_last ? 0 : rows_from(calibration, edge(&histogram, i + 1));
+        histogram.n_rows[i] = left - above;
+        left = above;
     }
     return histogram;
 }
@@ -123,18 +131,17 @@ static void print_histogram(const struct detector *detector, struct text *text)
     static const char bar[] = "##################################################";
     const struct calibration *calibration = detector_calibration(detector);
     const struct histogram histogram = make_histogram(calibration);
-    size_t n_errors, most = 1;
+    size_t most = 1;
 
-    (void)calibration_errors(calibration, &n_errors);
     for (size_t i = 0; i < HISTOGRAM_BINS; i++)
-        most = histogram.counts[i] > most ? histogram.counts[i] : most;
+        most = histogram.n_rows[i] > most ? histogram.n_rows[i] : most;
     text_puts(text, "\nReconstruction errors of the calibration rows\n");
     for (size_t i = 0; i < HISTOGRAM_BINS; i++) {
-        const size_t count = histogram.counts[i];
+        const size_t n_rows = histogram.n_rows[i];
         /* Whatever is there shows: a lone row is one mark. */
-        const int length = (int)((count * HISTOGRAM_WIDTH + most - 1) / most);
+        const int length = (int)((n_rows * HISTOGRAM_WIDTH + most - 1) / most);
         text_printf(text, "  up to %9.3g  %5.1f %%  %.*s\n", edge(&histogram, i + 1),
-                    100.0 * (double)count / (double)n_errors, length, bar);
+                    100.0 * (double)n_rows / (double)calibration_n_rows(calibration), length, bar);
     }
 }
 
@@ -145,10 +152,12 @@ static void print_features(const struct detector *detector, struct text *text)
 
     text_printf(text, "\nFeatures  %zu\n  %-32s  %12s  %12s  %12s\n", schema_n_features(schema), "",
                 "mean", "median", "deviation");
-    for (size_t i = 0; i < schema_n_features(schema); i++)
-        text_printf(text, "  %-32s  %12.5g  %12.5g  %12.5g\n", schema_name(schema, i),
-                    (double)scaler_mean(scaler)[i], (double)scaler_median(scaler)[i],
-                    (double)scaler_std(scaler)[i]);
+    for (size_t i = 0; i < schema_n_features(schema); i++) {
+        text_puts(text, "  ");
+        output_append_padded(text, schema_name(schema, i), 32);
+        text_printf(text, "  %12.5g  %12.5g  %12.5g\n", (double)scaler_mean(scaler)[i],
+                    (double)scaler_median(scaler)[i], (double)scaler_std(scaler)[i]);
+    }
 }
 
 /* ---- for programs ---- */
@@ -188,7 +197,7 @@ static void append_features(const struct detector *detector, struct text *text)
         text_float(text, scaler_mean(scaler)[i]);
         text_puts(text, ",\"median\":");
         text_float(text, scaler_median(scaler)[i]);
-        text_puts(text, ",\"deviation\":");
+        text_puts(text, ",\"std\":");
         text_float(text, scaler_std(scaler)[i]);
         text_puts(text, "}");
     }
@@ -199,7 +208,7 @@ static void append_threshold(const struct calibration *calibration, double rate,
 {
     append_number(text, "{\"false_alarm_rate\"", rate);
     append_number(text, ",\"threshold\"", calibration_threshold(calibration, rate));
-    text_printf(text, ",\"basis\":\"%s\"}",
+    text_printf(text, ",\"threshold_basis\":\"%s\"}",
                 calibration_holds(calibration, rate) ? "conformal" : "largest-error");
 }
 
@@ -218,7 +227,7 @@ static void append_calibration(const struct detector *detector, struct text *tex
     text_puts(text, "],\"histogram\":[");
     for (size_t i = 0; i < HISTOGRAM_BINS; i++) {
         append_number(text, i ? ",{\"up_to\"" : "{\"up_to\"", edge(&histogram, i + 1));
-        text_printf(text, ",\"errors\":%zu}", histogram.counts[i]);
+        text_printf(text, ",\"rows\":%zu}", histogram.n_rows[i]);
     }
     text_puts(text, "]}");
 }
@@ -228,14 +237,14 @@ static void append_training(const struct detector *detector, struct text *text)
     const struct training_summary *summary = detector_summary(detector);
 
     text_printf(text,
-                ",\"training\":{\"rows\":%zu,\"train_rows\":%zu,\"validation_rows\":%zu,"
-                "\"calibration_rows\":%zu,\"left_out\":%zu,\"epochs\":%zu,\"best_epoch\":%zu,"
+                ",\"training\":{\"rows\":%zu,\"training_rows\":%zu,\"validation_rows\":%zu,"
+                "\"calibration_rows\":%zu,\"left_out_rows\":%zu,\"epochs\":%zu,\"best_epoch\":%zu,"
                 "\"batch_size\":%zu,\"seed\":%llu",
                 summary->n_rows, summary->n_train, summary->n_validation, summary->n_calibration,
                 summary->n_left_out, summary->epochs, summary->best_epoch, summary->batch_size,
                 (unsigned long long)summary->seed);
     append_number(text, ",\"learning_rate\"", summary->learning_rate);
-    append_number(text, ",\"train_loss\"", summary->train_loss);
+    append_number(text, ",\"training_loss\"", summary->train_loss);
     append_number(text, ",\"validation_loss\"", summary->validation_loss);
     text_puts(text, "}}\n");
 }
@@ -250,7 +259,7 @@ int inspect_main(int argc, char **argv)
 
     if (!options_parse(&usage, argc, argv, &settings, &status))
         return status;
-    if (model_file_load(settings.file, &detector, &err) < 0)
+    if (judged_load_model(settings.file, &detector, &err) < 0)
         return report_error(&err);
 
     static void (*const for_people[])(const struct detector *, struct text *) = {

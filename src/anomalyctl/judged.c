@@ -1,12 +1,12 @@
 #include "anomalyctl/judged.h"
 
 #include "anomalyctl/options.h"
+#include "base/file.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 void judged_clear(struct judged *judged)
@@ -20,18 +20,12 @@ void judged_clear(struct judged *judged)
 
 static int check_missing(const struct dataset *dataset, const char *path, struct error *reterr)
 {
-    for (size_t i = 0; i < dataset->n_rows; i++) {
-        const float *row = dataset->rows + i * dataset->n_features;
-        size_t n_missing = 0;
-
-        for (size_t j = 0; j < dataset->n_features; j++)
-            n_missing += isnan(row[j]) != 0;
-        if (2 * n_missing > dataset->n_features)
+    for (size_t i = 0; i < dataset->n_rows; i++)
+        if (dataset_is_incomplete(dataset, i))
             return error_set_at(reterr, -EINVAL, path, dataset->lines[i],
                                 "%zu of the model's %zu features are missing, more than half; give "
                                 "more of them or leave the row out",
-                                n_missing, dataset->n_features);
-    }
+                                dataset_count_missing(dataset, i), dataset->n_features);
     return 0;
 }
 
@@ -52,12 +46,21 @@ static int score_rows(struct judged *judged)
                           judged->threshold, judged->verdicts);
 }
 
+int judged_load_model(const char *path, struct detector **ret_detector, struct error *reterr)
+{
+    AUTO_FREE char *data = NULL;
+    size_t size = 0;
+
+    int r = file_read(path, MODEL_FILE_MAX_SIZE, &data, &size, reterr);
+    return r < 0 ? r : model_file_parse(input_name(path), data, size, ret_detector, reterr);
+}
+
 int judged_read(const char *model, const struct input_options *input, struct judged *ret_judged,
                 struct error *reterr)
 {
     CLEANUP(judged_clear) struct judged judged = {0};
 
-    int r = model_file_load(model, &judged.detector, reterr);
+    int r = judged_load_model(model, &judged.detector, reterr);
     if (r < 0)
         return r;
     const struct dataset_options options = {

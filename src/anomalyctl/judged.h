@@ -18,6 +18,10 @@ struct judged {
     struct verdict *verdicts; /* [dataset.n_rows] */
 };
 
+/* Loads a model file, "-" is standard input. Errors as from model_file_load(). */
+MUST_CHECK int judged_load_model(const char *path, struct detector **ret_detector,
+                                 struct error *reterr);
+
 /* Loads the model, reads the file, scores all rows. -EINVAL also for a row with more than half of
  * its features missing. reterr without text: -ENOMEM. Release with judged_clear(). */
 MUST_CHECK int judged_read(const char *model, const struct input_options *input,

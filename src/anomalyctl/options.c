@@ -18,6 +18,11 @@
 #define HELP_COLUMN 27
 #define FIRST_ROW   256 /* getopt_long()'s value of rows[0]; above every short option */
 
+#define MAX_COUNT    1000000000
+#define LEAST_RATE   1e-9
+#define STRING(x)    STRING_OF(x)
+#define STRING_OF(x) #x
+
 #define KEY_HELP    'h'
 #define KEY_VERSION 'V'
 
@@ -54,18 +59,30 @@ static int read_count(const char *text, size_t *ret_count)
     uint64_t count;
     int r = number_parse_u64(text, strlen(text), &count);
 
-    if (r < 0 || count == 0 || count > SIZE_MAX)
+    if (r < 0 || count == 0 || count > MAX_COUNT)
         return -EINVAL;
     *ret_count = (size_t)count;
     return 0;
 }
 
-static int read_positive(const char *text, double limit, double *ret_value)
+/* The model file keeps it as a JSON integer. */
+static int read_seed(const char *text, uint64_t *ret_seed)
+{
+    uint64_t seed;
+    int r = number_parse_u64(text, strlen(text), &seed);
+
+    if (r < 0 || seed > INT64_MAX)
+        return -EINVAL;
+    *ret_seed = seed;
+    return 0;
+}
+
+static int read_positive(const char *text, double least, double limit, double *ret_value)
 {
     double value;
     int r = number_parse_double(text, strlen(text), &value);
 
-    if (r < 0 || !(value > 0) || !(value < limit))
+    if (r < 0 || !(value > 0) || !(value >= least) || !(value < limit))
         return -EINVAL;
     *ret_value = value;
     return 0;
@@ -91,11 +108,11 @@ static int read_value(enum option_kind kind, const char *text, void *field)
         }
         return read_count(text, field);
     case OPTION_SEED:
-        return number_parse_u64(text, strlen(text), field);
+        return read_seed(text, field);
     case OPTION_RATE:
-        return read_positive(text, 1, field);
+        return read_positive(text, LEAST_RATE, 1, field);
     case OPTION_POSITIVE:
-        return read_positive(text, (double)INFINITY, field);
+        return read_positive(text, 0, (double)INFINITY, field);
     }
     assert(!"a kind of option without its reader");
     return -EINVAL;
@@ -110,13 +127,13 @@ static const char *expected(enum option_kind kind)
     case OPTION_LIST:
         return "names separated by commas";
     case OPTION_COUNT:
-        return "a whole number from 1";
+        return "a whole number from 1 to " STRING(MAX_COUNT);
     case OPTION_SEED:
-        return "a whole number from 0";
+        return "a whole number from 0 to 9223372036854775807";
     case OPTION_COUNT_OR_AUTO:
-        return "a whole number from 1, or auto";
+        return "a whole number from 1 to " STRING(MAX_COUNT) ", or auto";
     case OPTION_RATE:
-        return "a number above 0 and below 1";
+        return "a number from " STRING(LEAST_RATE) " to below 1";
     case OPTION_POSITIVE:
         return "a number above 0";
     }
@@ -289,7 +306,12 @@ bool options_parse(const struct usage *usage, int argc, char **argv, void *setti
     return status == EXIT_DONE;
 }
 
+bool is_standard_input(const char *path)
+{
+    return strcmp(path, "-") == 0;
+}
+
 const char *input_name(const char *path)
 {
-    return strcmp(path, "-") == 0 ? "standard input" : path;
+    return is_standard_input(path) ? "standard input" : path;
 }

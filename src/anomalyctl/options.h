@@ -21,10 +21,10 @@ enum option_kind {        /* field */
     OPTION_FLAG,          /* bool, no argument */
     OPTION_TEXT,          /* const char * */
     OPTION_LIST,          /* struct name_list */
-    OPTION_COUNT,         /* size_t, from 1 */
-    OPTION_COUNT_OR_AUTO, /* size_t from 1; "auto" is 0 */
-    OPTION_SEED,          /* uint64_t */
-    OPTION_RATE,          /* double above 0 and below 1 */
+    OPTION_COUNT,         /* size_t, 1 to a thousand million */
+    OPTION_COUNT_OR_AUTO, /* the same; "auto" is 0 */
+    OPTION_SEED,          /* uint64_t below 2^63 */
+    OPTION_RATE,          /* double from 1e-9 to below 1 */
     OPTION_POSITIVE,      /* double above 0 */
 };
 
@@ -75,4 +75,5 @@ struct input_options {
 /* Rows with this label follow an incident: neither normal nor anomalies, they do not count. */
 #define LABEL_RECOVERY "recovery"
 
+bool is_standard_input(const char *path); /* "-" */
 const char *input_name(const char *path); /* as messages call it: "-" is "standard input" */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define LONG_OUTPUT ((size_t)64 * 1024)
 
@@ -15,6 +16,23 @@ static void print_message(const char *kind, const char *format, va_list argument
 
     (void)vsnprintf(message, sizeof(message), format, arguments);
     (void)fprintf(stderr, "anomalyctl: %s%s\n", kind, message);
+}
+
+size_t output_count_characters(const char *string)
+{
+    size_t n = 0;
+
+    for (; *string; string++)
+        n += ((unsigned char)*string & 0xC0) != 0x80; /* not the bytes that go on */
+    return n;
+}
+
+void output_append_padded(struct text *text, const char *string, size_t width)
+{
+    char shown[TEXT_SHOWN_SIZE];
+    const size_t n = output_count_characters(text_show(shown, string, strlen(string)));
+
+    text_printf(text, "%s%*s", shown, n < width ? (int)(width - n) : 0, "");
 }
 
 int report_failure(const char *format, ...)

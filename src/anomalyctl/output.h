@@ -4,8 +4,13 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct text;
+
+/* Appends what may stand in a table for people (text_show()), padded to width characters. */
+void output_append_padded(struct text *text, const char *string, size_t width);
+size_t output_count_characters(const char *string); /* of UTF-8 */
 
 /* "anomalyctl: …" on stderr; returns the exit status for "the work failed". */
 int report_failure(const char *format, ...) PRINTF_LIKE(1, 2);

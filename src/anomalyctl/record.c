@@ -235,10 +235,10 @@ static int print_summary(const struct recording *recording)
     const char *output = recording->settings->output;
     const double seconds = (double)(clock_monotonic_us() - recording->start_us) / (double)US_PER_S;
 
-    text_printf(&json, "{\"rows\": %" PRIu64 ", \"skipped\": %" PRIu64, recording->n_rows,
+    text_printf(&json, "{\"rows\":%" PRIu64 ",\"skipped\":%" PRIu64, recording->n_rows,
                 recording->n_skipped);
-    text_printf(&json, ", \"features\": %zu", host_sampler_n_features(recording->sampler));
-    text_printf(&json, ", \"seconds\": %.3f, \"output\": ", seconds);
+    text_printf(&json, ",\"features\":%zu", host_sampler_n_features(recording->sampler));
+    text_printf(&json, ",\"seconds\":%.3f,\"output\":", seconds);
     text_json_string(&json, output, strlen(output));
     text_puts(&json, "}\n");
     return output_text(&json);

@@ -1,6 +1,7 @@
 /* What a replay found, as a table for people and as JSON for programs. */
 #include "anomalyctl/replayed.h"
 
+#include "anomalyctl/output.h"
 #include "base/text.h"
 
 #include <math.h>
@@ -10,6 +11,7 @@
 #define LINE_WIDTH  100
 #define ALARM_WIDTH 14
 #define N_BLAMED    3
+#define NAME_SIZE   (TEXT_SHOWN_SIZE + 24)
 
 struct blamed {
     const char *feature;
@@ -51,6 +53,16 @@ static void write_name(const struct incident *incident, char *name, size_t size)
         (void)snprintf(name, size, "%s (%zu)", incident->fault, incident->occurrence);
 }
 
+/* The same for people: cut, and without control characters. */
+static void write_shown_name(const struct incident *incident, char name[NAME_SIZE])
+{
+    char fault[TEXT_SHOWN_SIZE];
+    struct incident shown = *incident;
+
+    shown.fault = text_show(fault, incident->fault, strlen(incident->fault));
+    write_name(&shown, name, NAME_SIZE);
+}
+
 static double seconds_to_alarm(const struct replayed *replayed, const struct incident *incident)
 {
     const double *timestamps = replayed->dataset.timestamps;
@@ -79,17 +91,20 @@ static void print_incident(const struct replayed *replayed, const struct inciden
     struct blamed blamed[N_BLAMED];
     const size_t n_blamed = find_blamed(replayed, incident, blamed);
     const size_t start = text->length;
-    char name[64], alarm[48];
+    char name[NAME_SIZE], alarm[48];
 
-    write_name(incident, name, sizeof(name));
+    write_shown_name(incident, name);
     write_alarm(replayed, incident, alarm, sizeof(alarm));
-    text_printf(text, "%-*s  %6zu  %7zu  %-*s", name_width, name, incident->n_rows,
+    text_printf(text, "%s%*s  %6zu  %7zu  %-*s", name,
+                name_width - (int)output_count_characters(name), "", incident->n_rows,
                 incident->n_flagged, n_blamed ? ALARM_WIDTH : 0, alarm);
-    for (size_t i = 0; i < n_blamed; i++) {
-        char entry[300];
-        const int length = snprintf(entry, sizeof(entry), "%s%s %.0f %%", i ? ", " : "  ",
-                                    blamed[i].feature, 100 * blamed[i].share);
-        if (i > 0 && text->length - start + (size_t)length > LINE_WIDTH)
+    for (size_t i = 0; i < n_blamed && !text_failed(text); i++) {
+        char feature[TEXT_SHOWN_SIZE], entry[TEXT_SHOWN_SIZE + 32];
+        (void)snprintf(entry, sizeof(entry), "%s%s %.0f %%", i ? ", " : "  ",
+                       text_show(feature, blamed[i].feature, strlen(blamed[i].feature)),
+                       100 * blamed[i].share);
+        const size_t width = output_count_characters(text->data + start);
+        if (i > 0 && width + output_count_characters(entry) > LINE_WIDTH)
             break;
         text_puts(text, entry);
     }
@@ -102,10 +117,10 @@ static void print_incidents(const struct replayed *replayed, struct text *text)
     size_t n_caught = 0;
 
     for (size_t i = 0; i < replayed->n_incidents; i++) {
-        char name[64];
-        write_name(&replayed->incidents[i], name, sizeof(name));
-        if ((int)strlen(name) > name_width)
-            name_width = (int)strlen(name);
+        char name[NAME_SIZE];
+        write_shown_name(&replayed->incidents[i], name);
+        if ((int)output_count_characters(name) > name_width)
+            name_width = (int)output_count_characters(name);
         n_caught += replayed->incidents[i].n_flagged > 0;
     }
     text_printf(text, "%-*s  %6s  %7s  %-*s  %s\n", name_width, "fault", "rows", "flagged",
@@ -121,13 +136,13 @@ void replayed_print(const struct replayed *replayed, struct text *text)
     const double n_rows = (double)replayed->dataset.n_rows;
 
     print_incidents(replayed, text);
-    if (quiet->rows > 0)
+    if (quiet->n_rows > 0)
         text_printf(text,
                     "false alarms     %zu of %zu rows in %zu quiet stretches, %zu episode%s\n"
                     "false-alarm rate %.2f %%, asked for %g %% (95 %% interval %.2f %% to %.2f %%, "
                     "blocks of %zu rows)\n",
-                    quiet->alarms, quiet->rows, quiet->stretches, quiet->episodes,
-                    quiet->episodes == 1 ? "" : "s", 100 * quiet->rate,
+                    quiet->n_alarms, quiet->n_rows, quiet->n_stretches, quiet->n_episodes,
+                    quiet->n_episodes == 1 ? "" : "s", 100 * quiet->rate,
                     100 * replayed->false_alarm_rate, 100 * quiet->low, 100 * quiet->high,
                     replayed->block_rows);
     else
@@ -189,7 +204,7 @@ void replayed_print_json(const struct replayed *replayed, struct text *text)
     text_printf(text,
                 "],\"quiet\":{\"rows\":%zu,\"stretches\":%zu,\"false_alarms\":%zu,"
                 "\"episodes\":%zu,\"block_rows\":%zu",
-                quiet->rows, quiet->stretches, quiet->alarms, quiet->episodes,
+                quiet->n_rows, quiet->n_stretches, quiet->n_alarms, quiet->n_episodes,
                 replayed->block_rows);
     append_number(text, "rate", quiet->rate);
     append_number(text, "rate_low", quiet->low);

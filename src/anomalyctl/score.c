@@ -107,6 +107,8 @@ static bool check_settings(const struct settings *settings, bool *ret_ndjson, in
         wrong = "--json means --format ndjson; give one of them";
     else if (settings->explain && !ndjson && !settings->json)
         wrong = "--explain has no place in CSV; give --format ndjson too";
+    else if (is_standard_input(settings->model) && is_standard_input(settings->input.data))
+        wrong = "--model and --data cannot both be standard input";
     if (wrong) {
         (void)report_failure("score: %s", wrong);
         *ret_status = EXIT_USAGE;

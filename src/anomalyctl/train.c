@@ -27,6 +27,7 @@ struct settings {
     const char *output;
     struct name_list hidden;
     struct trainer_options trainer;
+    size_t n_incomplete; /* rows left out because more than half of their features are missing */
     bool json;
 };
 
@@ -116,29 +117,29 @@ static bool on_epoch(void *userdata, const struct trainer_progress *now)
 
 /* ---- rows ---- */
 
-static size_t leave_out_anomalies(struct dataset *dataset)
+/* Keeps the normal rows; those that scoring would refuse teach nothing. */
+static void leave_out_rows(struct dataset *dataset, size_t *ret_labelled, size_t *ret_incomplete)
 {
     const size_t n_features = dataset->n_features;
-    size_t kept = 0;
+    size_t kept = 0, labelled = 0, incomplete = 0;
 
-    for (size_t i = 0; dataset->labels && i < dataset->n_rows; i++) {
-        if (dataset->labels[i] != 0)
-            continue;
-        if (kept < i)
-            memcpy(dataset->rows + kept * n_features, dataset->rows + i * n_features,
-                   n_features * sizeof(*dataset->rows));
-        kept++;
+    for (size_t i = 0; i < dataset->n_rows; i++) {
+        if (dataset->labels && dataset->labels[i] != 0)
+            labelled++;
+        else if (dataset_is_incomplete(dataset, i))
+            incomplete++;
+        else
+            memmove(dataset->rows + kept++ * n_features, dataset->rows + i * n_features,
+                    n_features * sizeof(*dataset->rows));
     }
-    if (!dataset->labels)
-        return 0;
-    const size_t n_left_out = dataset->n_rows - kept;
     dataset->n_rows = kept;
-    return n_left_out;
+    *ret_labelled = labelled;
+    *ret_incomplete = incomplete;
 }
 
-static int read_rows(const struct input_options *input, struct dataset *ret_dataset,
-                     size_t *ret_left_out, struct error *reterr)
+static int read_rows(struct settings *settings, struct dataset *ret_dataset, struct error *reterr)
 {
+    const struct input_options *input = &settings->input;
     const struct dataset_options options = {
         .label_column = input->label_column,
         .exclude = input->exclude.names,
@@ -148,12 +149,14 @@ static int read_rows(const struct input_options *input, struct dataset *ret_data
     int r = dataset_read(input->data, &options, ret_dataset, reterr);
     if (r < 0)
         return r;
-    *ret_left_out = leave_out_anomalies(ret_dataset);
+    leave_out_rows(ret_dataset, &settings->trainer.n_left_out, &settings->n_incomplete);
     if (ret_dataset->n_rows < TRAINER_MIN_ROWS)
         return error_set_at(reterr, -EINVAL, input_name(input->data), 0,
-                            "%zu normal rows are too few to train (%zu with another label than 0 "
-                            "were left out); give at least %d",
-                            ret_dataset->n_rows, *ret_left_out, TRAINER_MIN_ROWS);
+                            "%zu normal rows are too few to train (left out: %zu with another "
+                            "label than 0, %zu with more than half of their features missing); "
+                            "give at least %d",
+                            ret_dataset->n_rows, settings->trainer.n_left_out,
+                            settings->n_incomplete, TRAINER_MIN_ROWS);
     return 0;
 }
 
@@ -161,12 +164,19 @@ static int read_rows(const struct input_options *input, struct dataset *ret_data
 
 static int read_widths(const struct name_list *list, size_t *widths)
 {
+    if (list->n_names > TRAINER_MAX_HIDDEN) {
+        (void)report_failure("train: --hidden: %zu layers are too many; give at most %d",
+                             list->n_names, TRAINER_MAX_HIDDEN);
+        return EXIT_USAGE;
+    }
     for (size_t i = 0; i < list->n_names; i++) {
         uint64_t width;
         const char *text = list->names[i];
-        if (number_parse_u64(text, strlen(text), &width) < 0 || width == 0 || width > UINT32_MAX) {
-            (void)report_failure("train: --hidden %s: must be whole numbers from 1, as in 24,12",
-                                 text);
+        if (number_parse_u64(text, strlen(text), &width) < 0 || width == 0 ||
+            width > ARCHITECTURE_MAX_WIDTH) {
+            (void)report_failure(
+                "train: --hidden %s: must be whole numbers from 1 to %d, as in 24,12", text,
+                ARCHITECTURE_MAX_WIDTH);
             return EXIT_USAGE;
         }
         widths[i] = (size_t)width;
@@ -190,7 +200,7 @@ static void warn_of_few_rows(const struct detector *detector, const char *path)
 }
 
 static void append_json(struct text *text, const struct detector *detector, const char *output,
-                        double threshold, double seconds)
+                        size_t n_incomplete, double threshold, double seconds)
 {
     const struct training_summary *summary = detector_summary(detector);
     const bool holds = calibration_holds(detector_calibration(detector), summary->false_alarm_rate);
@@ -198,12 +208,13 @@ static void append_json(struct text *text, const struct detector *detector, cons
     text_puts(text, "{\"output\":");
     text_json_string(text, output, strlen(output));
     text_printf(text,
-                ",\"features\":%zu,\"rows\":%zu,\"left_out\":%zu,\"train_rows\":%zu,"
+                ",\"features\":%zu,\"rows\":%zu,\"left_out_rows\":%zu,\"incomplete_rows\":%zu,"
+                "\"training_rows\":%zu,"
                 "\"validation_rows\":%zu,\"calibration_rows\":%zu,\"architecture\":\"",
-                detector_n_features(detector), summary->n_rows, summary->n_left_out,
+                detector_n_features(detector), summary->n_rows, summary->n_left_out, n_incomplete,
                 summary->n_train, summary->n_validation, summary->n_calibration);
     architecture_print(detector, text);
-    text_printf(text, "\",\"parameters\":%zu,\"epochs\":%zu,\"best_epoch\":%zu,\"train_loss\":",
+    text_printf(text, "\",\"parameters\":%zu,\"epochs\":%zu,\"best_epoch\":%zu,\"training_loss\":",
                 architecture_n_parameters(detector), summary->epochs, summary->best_epoch);
     text_double(text, summary->train_loss);
     text_puts(text, ",\"validation_loss\":");
@@ -250,7 +261,7 @@ static int print_result(const struct settings *settings, const struct detector *
     CLEANUP(text_clear) struct text text = {0};
 
     if (settings->json)
-        append_json(&text, detector, settings->output, threshold, seconds);
+        append_json(&text, detector, settings->output, settings->n_incomplete, threshold, seconds);
     else
         append_summary(&text, detector, settings->output, threshold, seconds);
     return output_text(&text);
@@ -261,15 +272,18 @@ static int train(const struct settings *settings, const struct dataset *dataset,
 {
     struct progress progress = {.on_terminal = isatty(STDERR_FILENO),
                                 .started_us = clock_monotonic_us()};
+    struct error why = {0};
 
     catch_interrupt();
     int r = detector_train(dataset->rows, dataset->n_rows, (const char *const *)dataset->names,
                            dataset->n_features, &settings->trainer, on_epoch, &progress,
-                           ret_detector, reterr);
+                           ret_detector, &why);
     if (progress.drawn_us > 0)
         (void)fprintf(stderr, "\r\033[K");
     if (interrupted)
         return error_set(reterr, -ECANCELED, "train: interrupted, no model file was written");
+    if (r < 0 && *why.text)
+        return error_set_at(reterr, r, input_name(settings->input.data), 0, "%s", why.text);
     return r;
 }
 
@@ -289,10 +303,12 @@ static int run(struct settings *settings)
     settings->trainer.hidden = widths;
     settings->trainer.n_hidden = settings->hidden.n_names;
 
-    if (read_rows(&settings->input, &dataset, &settings->trainer.n_left_out, &err) < 0 ||
-        train(settings, &dataset, &detector, &err) < 0 ||
+    if (read_rows(settings, &dataset, &err) < 0 || train(settings, &dataset, &detector, &err) < 0 ||
         model_file_save(detector, settings->output, &err) < 0)
         return report_error(&err);
+    if (settings->n_incomplete > 0)
+        report_warning("%s: %zu rows were left out: more than half of their features are missing",
+                       input_name(settings->input.data), settings->n_incomplete);
     warn_of_few_rows(detector, input_name(settings->input.data));
     return print_result(settings, detector, started_us);
 }

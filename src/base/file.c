@@ -136,12 +136,30 @@ static int give_mode(int fd, const char *path)
     return fchmod(fd, 0644 & ~mask) < 0 ? -errno : 0;
 }
 
+/* What to replace: not a symbolic link, but what it points to. */
+static int find_target(const char *path, char **ret_target, struct error *reterr)
+{
+    struct stat status;
+    AUTO_FREE char *target = lstat(path, &status) == 0 ? realpath(path, NULL) : strdup(path);
+
+    if (!target)
+        return error_set_errno(reterr, -errno, path, "write");
+    if (stat(target, &status) == 0 && !S_ISREG(status.st_mode))
+        return error_set_at(reterr, S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL, path, 0,
+                            "is not a regular file; it is left as it is");
+    *ret_target = TAKE(target);
+    return 0;
+}
+
 int file_write(const char *path, const struct iovec *parts, size_t n_parts, struct error *reterr)
 {
     assert(path && (parts || n_parts == 0));
 
-    AUTO_FREE char *temporary = NULL;
-    if (asprintf(&temporary, "%s.XXXXXX", path) < 0) {
+    AUTO_FREE char *target = NULL, *temporary = NULL;
+    int r = find_target(path, &target, reterr);
+    if (r < 0)
+        return r;
+    if (asprintf(&temporary, "%s.XXXXXX", target) < 0) {
         temporary = NULL;
         return error_set_errno(reterr, -ENOMEM, path, "write");
     }
@@ -149,15 +167,15 @@ int file_write(const char *path, const struct iovec *parts, size_t n_parts, stru
     if (fd < 0)
         return error_set_errno(reterr, -errno, path, "write");
 
-    int r = write_all(fd, parts, n_parts);
+    r = write_all(fd, parts, n_parts);
     if (r == 0)
-        r = give_mode(fd, path);
-    if (r == 0 && rename(temporary, path) < 0)
+        r = give_mode(fd, target);
+    if (r == 0 && rename(temporary, target) < 0)
         r = -errno;
     if (r < 0) {
         (void)unlink(temporary);
         return error_set_errno(reterr, r, path, "write");
     }
-    r = sync_folder_of(path);
+    r = sync_folder_of(target);
     return r < 0 ? error_set_errno(reterr, r, path, "sync the folder of") : 0;
 }

@@ -15,7 +15,8 @@ MUST_CHECK int file_read(const char *path, size_t max_size, char **ret_data, siz
 
 /* Replaces path as a whole or not at all, also when the machine stops half-way: temporary file in
  * the same folder, fsync, rename, fsync of the folder. Mode 0644 less the umask; an existing file
- * keeps its mode. */
+ * keeps its mode. A symbolic link stays, what it points to is replaced. -EISDIR, -EINVAL: path is
+ * there and not a regular file. Other negative errno; reterr names the file. */
 MUST_CHECK int file_write(const char *path, const struct iovec *parts, size_t n_parts,
                           struct error *reterr);
 

@@ -29,7 +29,7 @@ int csv_open(struct csv *csv, const char *file, char *text, size_t size, struct 
     csv->next_line = 1;
     csv->at = text + mark;
     csv->end = text + size;
-    while (csv->end > csv->at && (csv->end[-1] == '\n' || csv->end[-1] == '\r'))
+    while (csv->end > csv->at && strchr("\n\r \t", csv->end[-1]))
         csv->end--;
     *csv->end = '\0';
     return 0;

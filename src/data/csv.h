@@ -1,9 +1,9 @@
 /* csv - takes comma-separated text apart, line by line.
  *
  * RFC 4180: cells in double quotes may hold commas, line ends and, doubled, quotes. Lines end with
- * LF or CRLF. A UTF-8 byte order mark and empty lines at the end are skipped, blanks around a cell
- * that is not quoted are dropped. What the cells mean is the caller's business.
- *     CLEANUP(csv_clear) struct csv csv = {0}; */
+ * LF or CRLF. A UTF-8 byte order mark and lines at the end that are empty or blank are skipped,
+ * blanks around a cell that is not quoted are dropped. What the cells mean is the caller's
+ * business. CLEANUP(csv_clear) struct csv csv = {0}; */
 #pragma once
 
 #include "base/cleanup.h"

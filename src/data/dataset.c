@@ -398,3 +398,18 @@ int dataset_read(const char *path, const struct dataset_options *options,
     reader.dataset = (struct dataset){0};
     return 0;
 }
+
+size_t dataset_count_missing(const struct dataset *dataset, size_t row)
+{
+    const float *values = dataset->rows + row * dataset->n_features;
+    size_t n_missing = 0;
+
+    for (size_t i = 0; i < dataset->n_features; i++)
+        n_missing += isnan(values[i]) != 0;
+    return n_missing;
+}
+
+bool dataset_is_incomplete(const struct dataset *dataset, size_t row)
+{
+    return 2 * dataset_count_missing(dataset, row) > dataset->n_features;
+}

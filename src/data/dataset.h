@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,7 +24,7 @@ struct dataset_options {
                                   * matched by name in any order (without a header and in .npy: by
                                   * position, the number must fit); an unknown one is an error, an
                                   * absent feature is missing (NaN) in every row */
-    int with_timestamps;         /* read the column `timestamp` into .timestamps */
+    bool with_timestamps;        /* read the column `timestamp` into .timestamps */
 };
 
 struct dataset {
@@ -43,3 +44,7 @@ struct dataset {
 MUST_CHECK int dataset_read(const char *path, const struct dataset_options *options,
                             struct dataset *ret_dataset, struct error *reterr);
 void dataset_clear(struct dataset *dataset);
+
+/* Values of a row that are missing; more than half are too many to judge it. */
+size_t dataset_count_missing(const struct dataset *dataset, size_t row);
+bool dataset_is_incomplete(const struct dataset *dataset, size_t row);

@@ -6,6 +6,8 @@
 
 #include <assert.h>
 
+_Static_assert(ARCHITECTURE_MAX_WIDTH == NETWORK_MAX_WIDTH, "people are told what holds");
+
 size_t architecture_n_layers(const struct detector *detector)
 {
     return detector_network(detector)->n_layers;

@@ -7,6 +7,8 @@
 struct detector;
 struct text;
 
+#define ARCHITECTURE_MAX_WIDTH 65536 /* units in a layer */
+
 struct architecture_layer {
     size_t n_in, n_out;
     const char *activation; /* "tanh" */

@@ -21,11 +21,17 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The rank, from 1 to n_rows, that kept error i had among all: the last of its share, so that a
- * thinned sample errs towards a higher threshold. */
+/* The rank, from 1 to n_rows, that kept error i had among all. The larger half of what is kept are
+ * the largest errors one by one: small rates depend on them. Below, each is the last of its share,
+ * so that a thinned sample errs towards a higher threshold. */
 static size_t rank_of(size_t i, size_t n_errors, size_t n_rows)
 {
-    return (size_t)ceil((double)(i + 1) * (double)n_rows / (double)n_errors);
+    const size_t n_top = n_errors == n_rows ? n_errors : n_errors / 2;
+    const size_t n_shares = n_errors - n_top;
+
+    if (i >= n_shares)
+        return n_rows - (n_errors - 1 - i);
+    return (size_t)ceil((double)(i + 1) * (double)(n_rows - n_top) / (double)n_shares);
 }
 
 int calibration_new(const double *errors, size_t n_errors, size_t n_rows,
@@ -72,7 +78,7 @@ void calibration_free(struct calibration *calibration)
 
 size_t calibration_rows_needed(double rate)
 {
-    return (size_t)ceil(1.0 / rate * (1.0 - 1e-12)) - 1;
+    return (size_t)fmin(ceil(1.0 / rate * (1.0 - 1e-12)) - 1.0, 1e18);
 }
 
 bool calibration_holds(const struct calibration *calibration, double rate)
@@ -105,9 +111,9 @@ double calibration_p_value(const struct calibration *calibration, double error)
         else
             high = middle;
     }
-    const double at_least = (double)(calibration->n_errors - low) * (double)calibration->n_rows /
-                            (double)calibration->n_errors;
-    return (1.0 + at_least) / ((double)calibration->n_rows + 1.0);
+    const size_t n_rows = calibration->n_rows;
+    const size_t n_smaller = low ? rank_of(low - 1, calibration->n_errors, n_rows) : 0;
+    return (1.0 + (double)(n_rows - n_smaller)) / ((double)n_rows + 1.0);
 }
 
 const double *calibration_errors(const struct calibration *calibration, size_t *ret_n_errors)

@@ -4,7 +4,8 @@
  * Split-conformal (Vovk et al.; Angelopoulos & Bates 2021, section 1): with m errors of rows that
  * the network has not seen, the ceil((m + 1)(1 - rate))-th smallest is exceeded by a further
  * exchangeable row with probability at most rate. Kept as at most CALIBRATION_MAX_ERRORS sorted
- * errors; a larger sample is thinned to quantiles. Immutable; safe to share between threads. */
+ * errors: of a larger sample the upper half of them are its largest errors, the lower half
+ * quantiles of the rest. Immutable; safe to share between threads. */
 #pragma once
 
 #include "base/cleanup.h"

@@ -34,6 +34,9 @@ struct training_summary {
     size_t batch_size;
     size_t max_epochs;
     double learning_rate;
+    size_t latent;                      /* as asked for; 0: chosen */
+    size_t n_hidden, hidden[8];         /* as asked for; none: chosen */
+    char kernel[32];                    /* of OpenBLAS, that trained it */
     double train_loss, validation_loss; /* mean squared error of scaled values, best epoch */
 };
 

@@ -22,8 +22,8 @@ static int by_falling_score(const void *left, const void *right)
  * plays no part. */
 static void rank(const struct scored *rows, size_t n_rows, struct evaluation *evaluation)
 {
-    const double positives = (double)evaluation->anomalies;
-    const double negatives = (double)(evaluation->rows - evaluation->anomalies);
+    const double positives = (double)evaluation->n_anomalies;
+    const double negatives = (double)(evaluation->n_rows - evaluation->n_anomalies);
     double pairs_won = 0, precisions = 0, hits = 0, alarms = 0;
 
     for (size_t i = 0; i < n_rows;) {
@@ -46,12 +46,12 @@ static void count_at_threshold(const bool *is_anomaly, const bool *flagged,
 {
     double hits = 0, alarms = 0;
 
-    for (size_t i = 0; i < evaluation->rows; i++) {
+    for (size_t i = 0; i < evaluation->n_rows; i++) {
         hits += is_anomaly[i] && flagged[i];
         alarms += flagged[i];
     }
-    const double positives = (double)evaluation->anomalies;
-    const double negatives = (double)evaluation->rows - positives;
+    const double positives = (double)evaluation->n_anomalies;
+    const double negatives = (double)evaluation->n_rows - positives;
     evaluation->false_positive_rate = (alarms - hits) / negatives;
     evaluation->recall = hits / positives;
     evaluation->precision = hits / alarms;
@@ -69,11 +69,11 @@ int evaluation_compute(const double *scores, const bool *is_anomaly, const bool 
         return -ENOMEM;
 
     /* What cannot be computed is 0/0 below, which is NaN. */
-    struct evaluation evaluation = {.rows = n_rows};
+    struct evaluation evaluation = {.n_rows = n_rows};
     for (size_t i = 0; i < n_rows; i++) {
         assert(isfinite(scores[i]));
         rows[i] = (struct scored){scores[i], is_anomaly[i]};
-        evaluation.anomalies += is_anomaly[i];
+        evaluation.n_anomalies += is_anomaly[i];
     }
     qsort(rows, n_rows, sizeof(*rows), by_falling_score);
     rank(rows, n_rows, &evaluation);

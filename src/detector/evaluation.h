@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 struct evaluation {
-    size_t rows, anomalies;
+    size_t n_rows, n_anomalies;
     double roc_auc;           /* ties count half (Mann-Whitney); NaN unless both kinds are there */
     double average_precision; /* tied scores enter together; NaN without anomalies */
     double false_positive_rate, recall, precision, f1; /* at the threshold; NaN where 0/0 */

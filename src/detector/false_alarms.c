@@ -12,18 +12,20 @@
 
 struct stretch {
     size_t first, n_rows;
+    size_t n_before; /* normal rows in front of it */
 };
 
 static size_t find_stretches(const bool *is_normal, size_t n_rows, struct stretch *stretches)
 {
-    size_t n = 0;
+    size_t n = 0, n_normal = 0;
 
     for (size_t i = 0; i < n_rows; i++) {
         if (!is_normal[i])
             continue;
         if (i == 0 || !is_normal[i - 1])
-            stretches[n++] = (struct stretch){i, 0};
+            stretches[n++] = (struct stretch){.first = i, .n_before = n_normal};
         stretches[n - 1].n_rows++;
+        n_normal++;
     }
     return n;
 }
@@ -41,29 +43,35 @@ static size_t alarms_in_block(const size_t *alarms_before, const struct stretch 
     return before[stretch->n_rows] - before[from] + before[end - stretch->n_rows] - before[0];
 }
 
-/* The stretch that holds the row-th normal row, and in *ret_from where in it that is. */
-static const struct stretch *stretch_of(const struct stretch *stretches, size_t row,
-                                        size_t *ret_from)
+/* The stretch that holds the row-th normal row. */
+static const struct stretch *stretch_of(const struct stretch *stretches, size_t n_stretches,
+                                        size_t row)
 {
-    while (row >= stretches->n_rows)
-        row -= stretches++->n_rows;
-    *ret_from = row;
-    return stretches;
+    size_t low = 0, high = n_stretches; /* it is one of stretches[low..high) */
+
+    while (high - low > 1) {
+        const size_t middle = (low + high) / 2;
+        if (stretches[middle].n_before <= row)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &stretches[low];
 }
 
 /* Alarms in as many rows as there are, put together from blocks that each begin at a normal row
  * drawn at random. */
-static size_t resample(const size_t *alarms_before, const struct stretch *stretches, size_t n_rows,
-                       size_t block_rows, struct random *random)
+static size_t resample(const size_t *alarms_before, const struct stretch *stretches,
+                       size_t n_stretches, size_t n_rows, size_t block_rows, struct random *random)
 {
     size_t alarms = 0;
 
     for (size_t left = n_rows; left > 0;) {
-        size_t from;
-        const struct stretch *stretch = stretch_of(stretches, random_below(random, n_rows), &from);
+        const size_t row = random_below(random, n_rows);
+        const struct stretch *stretch = stretch_of(stretches, n_stretches, row);
         const size_t block = block_rows < stretch->n_rows ? block_rows : stretch->n_rows;
         const size_t n = block < left ? block : left;
-        alarms += alarms_in_block(alarms_before, stretch, from, n);
+        alarms += alarms_in_block(alarms_before, stretch, row - stretch->n_before, n);
         left -= n;
     }
     return alarms;
@@ -86,10 +94,11 @@ static int find_interval(const size_t *alarms_before, const struct stretch *stre
     struct random random;
     random_seed(&random, seed);
     for (size_t i = 0; i < N_SAMPLES; i++)
-        samples[i] = resample(alarms_before, stretches, found->rows, block_rows, &random);
+        samples[i] = resample(alarms_before, stretches, found->n_stretches, found->n_rows,
+                              block_rows, &random);
     qsort(samples, N_SAMPLES, sizeof(*samples), by_size);
-    found->low = (double)samples[N_TAIL] / (double)found->rows;
-    found->high = (double)samples[N_SAMPLES - 1 - N_TAIL] / (double)found->rows;
+    found->low = (double)samples[N_TAIL] / (double)found->n_rows;
+    found->high = (double)samples[N_SAMPLES - 1 - N_TAIL] / (double)found->n_rows;
     return 0;
 }
 
@@ -115,22 +124,22 @@ int false_alarms_count(const bool *is_normal, const bool *flagged, size_t n_rows
         return -ENOMEM;
 
     struct false_alarms found = {.rate = NAN, .low = NAN, .high = NAN};
-    found.stretches = find_stretches(is_normal, n_rows, stretches);
+    found.n_stretches = find_stretches(is_normal, n_rows, stretches);
     for (size_t i = 0; i < n_rows; i++) {
         const bool alarm = is_normal[i] && flagged[i];
         const bool alarm_before = i > 0 && is_normal[i - 1] && flagged[i - 1];
-        found.rows += is_normal[i];
-        found.alarms += alarm;
-        found.episodes += alarm && !alarm_before;
+        found.n_rows += is_normal[i];
+        found.n_alarms += alarm;
+        found.n_episodes += alarm && !alarm_before;
         alarms_before[i + 1] = alarms_before[i] + alarm;
     }
-    if (found.rows > 0) {
-        found.rate = (double)found.alarms / (double)found.rows;
+    if (found.n_rows > 0) {
+        found.rate = (double)found.n_alarms / (double)found.n_rows;
         int r = find_interval(alarms_before, stretches, block_rows, seed, &found);
         if (r < 0)
             return r;
-        if (found.alarms == 0)
-            found.high = highest_rate_without_alarm(stretches, found.stretches, block_rows);
+        if (found.n_alarms == 0)
+            found.high = highest_rate_without_alarm(stretches, found.n_stretches, block_rows);
     }
     *ret_false_alarms = found;
     return 0;

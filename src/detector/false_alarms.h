@@ -16,10 +16,10 @@
 #include <stdint.h>
 
 struct false_alarms {
-    size_t rows, alarms;
-    size_t episodes;        /* runs of flagged rows */
-    size_t stretches;       /* runs of normal rows */
-    double rate, low, high; /* alarms / rows and its 95 % interval; NaN without rows */
+    size_t n_rows, n_alarms; /* normal ones, and those of them that are flagged */
+    size_t n_episodes;       /* runs of flagged rows */
+    size_t n_stretches;      /* runs of normal rows */
+    double rate, low, high;  /* n_alarms / n_rows and its 95 % interval; NaN without rows */
 };
 
 /* is_normal[n_rows], flagged[n_rows] in order of time; block_rows > 0. Same seed, same interval.

@@ -12,6 +12,7 @@
 #include "nn/network.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -107,6 +108,7 @@ static const struct field {
     FIELD("options", "learning_rate", learning_rate, true),
     FIELD("options", "epochs", max_epochs, false),
     FIELD("options", "batch_size", batch_size, false),
+    FIELD("options", "latent", latent, false),
     FIELD("summary", "rows", n_rows, false),
     FIELD("summary", "training_rows", n_train, false),
     FIELD("summary", "validation_rows", n_validation, false),
@@ -118,22 +120,30 @@ static const struct field {
     FIELD("summary", "validation_loss", validation_loss, true),
 #undef FIELD
 };
-_Static_assert(sizeof(size_t) == sizeof(uint64_t), "whole numbers are read and written as 64 bits");
+_Static_assert(sizeof(size_t) == sizeof(json_int_t) && sizeof(double) == sizeof(json_int_t),
+               "all fields are read and written as 64 bits");
+_Static_assert(BYTE_ORDER == LITTLE_ENDIAN, "tensors are written as they stand in memory");
 
 #define N_FIELDS (sizeof(fields) / sizeof(*fields))
 
 static json_t *training_to_json(const struct training_summary *summary)
 {
-    json_auto_t *training = json_pack("{s:{}, s:{}}", "options", "summary");
+    json_auto_t *training = json_pack("{s:{s:[]}, s:{}}", "options", "hidden", "summary");
 
     for (size_t i = 0; i < N_FIELDS; i++) {
         const char *at = (const char *)summary + fields[i].offset;
-        json_t *value = fields[i].is_real ? json_real(*(const double *)(const void *)at)
-                                          : json_integer(*(const json_int_t *)(const void *)at);
+        json_int_t whole;
+        double real;
+
+        memcpy(&whole, at, sizeof(whole));
+        memcpy(&real, at, sizeof(real));
         if (json_object_set_new(json_object_get(training, fields[i].section), fields[i].key,
-                                value) < 0)
+                                fields[i].is_real ? json_real(real) : json_integer(whole)) < 0)
             return NULL;
     }
+    for (size_t i = 0; i < summary->n_hidden; i++)
+        (void)json_array_append_new(json_object_get(json_object_get(training, "options"), "hidden"),
+                                    json_integer((json_int_t)summary->hidden[i]));
     return TAKE(training);
 }
 
@@ -147,7 +157,7 @@ static json_t *metadata_of(const struct detector *detector, const char *checksum
                   "residual", "kind", "mean_squared",                                 //
                   "calibration", calibration_to_json(detector_calibration(detector)), //
                   "training", training_to_json(detector_summary(detector)),           //
-                  "kernel", detector_kernel(),                                        //
+                  "kernel", detector_summary(detector)->kernel,                       //
                   "sha256", checksum);
     AUTO_FREE char *text = json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(17));
     char version[16];
@@ -337,6 +347,24 @@ static int calibration_from_json(const char *file, const json_t *document,
                         : r;
 }
 
+static int hidden_from_json(const char *file, const json_t *training,
+                            struct training_summary *ret_summary, struct error *reterr)
+{
+    const json_t *hidden = json_object_get(json_object_get(training, "options"), "hidden");
+    const size_t n = json_array_size(hidden);
+
+    if (!json_is_array(hidden) || n > sizeof(ret_summary->hidden) / sizeof(*ret_summary->hidden))
+        return damaged(reterr, file, "training.options.hidden is not a list of at most 8 widths");
+    for (size_t i = 0; i < n; i++) {
+        const json_int_t width = json_integer_value(json_array_get(hidden, i));
+        if (width < 1 || width > NETWORK_MAX_WIDTH)
+            return damaged(reterr, file, "training.options.hidden holds no width");
+        ret_summary->hidden[i] = (size_t)width;
+    }
+    ret_summary->n_hidden = n;
+    return 0;
+}
+
 static int training_from_json(const char *file, const json_t *document,
                               struct training_summary *ret_summary, struct error *reterr)
 {
@@ -352,14 +380,17 @@ static int training_from_json(const char *file, const json_t *document,
             return error_set_at(reterr, -EINVAL, file, 0,
                                 "detector document: training.%s.%s is not a number",
                                 fields[i].section, fields[i].key);
-        if (fields[i].is_real)
-            *(double *)(void *)at = json_number_value(value);
-        else
-            *(json_int_t *)(void *)at = json_integer_value(value);
+        const json_int_t whole = json_integer_value(value);
+        const double real = json_number_value(value);
+        memcpy(at, fields[i].is_real ? (const void *)&real : (const void *)&whole, sizeof(real));
     }
     if (!(ret_summary->false_alarm_rate > 0.0 && ret_summary->false_alarm_rate < 1.0))
         return damaged(reterr, file, "training.options.false_alarm_rate is not between 0 and 1");
-    return 0;
+    const char *kernel = json_string_value(json_object_get(document, "kernel"));
+    if (!kernel)
+        return damaged(reterr, file, "no kernel");
+    (void)snprintf(ret_summary->kernel, sizeof(ret_summary->kernel), "%s", kernel);
+    return hidden_from_json(file, training, ret_summary, reterr);
 }
 
 static int read_params(const char *file, const json_t *header, const char *tensors,

@@ -5,6 +5,9 @@
 
 #include <math.h>
 
+/* Weights of a hostile file may overflow on the way; the error must stay a number. */
+#define RESIDUAL_LIMIT 1e15F
+
 size_t residual_scratch_floats(const struct network *network)
 {
     return network->layers[0].n_in + network_inference_floats(network);
@@ -20,8 +23,9 @@ double residual_compute(const struct scaler *scaler, const struct network *netwo
     const size_t n_missing = scaler_apply(scaler, row, scaled);
     network_infer(network, scratch + d, scaled, ret_residuals);
     for (size_t j = 0; j < d; j++) {
-        const float residual = isnan(row[j]) ? 0.0F : scaled[j] - ret_residuals[j];
-        ret_residuals[j] = residual;
+        float residual = scaled[j] - ret_residuals[j];
+        residual = fminf(fmaxf(residual, -RESIDUAL_LIMIT), RESIDUAL_LIMIT); /* NaN: the limit */
+        ret_residuals[j] = residual = isnan(row[j]) ? 0.0F : residual;
         sum += (double)residual * (double)residual;
     }
     *ret_n_missing = n_missing;

@@ -148,8 +148,12 @@ static int check_metadata(const char *file, const json_t *header, struct error *
     if (!json_is_object(metadata))
         return error_set_at(reterr, -EINVAL, file, 0,
                             "has no __metadata__; is it a model file of anomalyctl train?");
-    json_object_foreach(metadata, key, value) if (!json_is_string(value)) return error_set_at(
-        reterr, -EINVAL, file, 0, "__metadata__ %.64s is not a string", key);
+    json_object_foreach(metadata, key, value)
+    {
+        if (!json_is_string(value))
+            return error_set_at(reterr, -EINVAL, file, 0, "__metadata__ %.64s is not a string",
+                                key);
+    }
     return 0;
 }
 

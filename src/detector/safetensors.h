@@ -1,9 +1,9 @@
 /* safetensors - the container of a model file: a JSON header and a block of tensors.
  *
- *     u64 little-endian  length of the header
- *     header             {"__metadata__": {string: string}, NAME: {"dtype", "shape",
- * "data_offsets"}} tensors            floats, little-endian, without gaps, in the order of their
- * offsets
+ *     u64      length of the header, little-endian
+ *     header   {"__metadata__": {string: string},
+ *               NAME: {"dtype": "F32", "shape": [...], "data_offsets": [begin, end]}, ...}
+ *     tensors  floats, little-endian, without gaps, in the order of their offsets
  *
  * Format: github.com/huggingface/safetensors. Only F32 is written and read. */
 #pragma once

@@ -13,13 +13,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define N_BLOCKS       50
-#define PATIENCE       20 /* epochs without a better validation loss before training ends */
-#define MAX_HIDDEN     8
-#define DEFAULT_HIDDEN 64 /* widest layers that are chosen by default; the code at most half */
+#define FIT_LIMIT      30.0F /* deviations that the loss sees of a value */
+#define PATIENCE       20    /* epochs without a better validation loss before training ends */
+#define DEFAULT_HIDDEN 64    /* widest layers that are chosen by default; the code at most half */
 
 enum part {
     PART_TRAIN,
@@ -63,19 +64,23 @@ static int check_options(const struct trainer_options *options, size_t n_rows, s
         return error_set(reterr, -EINVAL, "the learning rate must be a number above 0");
     if (options->seed > INT64_MAX)
         return error_set(reterr, -EINVAL, "the seed must be below 2^63");
-    if (options->epochs == 0 || options->batch_size == 0)
-        return error_set(reterr, -EINVAL, "epochs and batch size must be at least 1");
-    if (options->n_hidden > MAX_HIDDEN)
-        return error_set(reterr, -EINVAL, "at most %d hidden layers are possible", MAX_HIDDEN);
+    if (options->epochs == 0 || options->epochs > TRAINER_MAX_COUNT || options->batch_size == 0 ||
+        options->batch_size > TRAINER_MAX_COUNT)
+        return error_set(reterr, -EINVAL, "epochs and batch size must be 1 to %d",
+                         TRAINER_MAX_COUNT);
+    if (options->n_hidden > TRAINER_MAX_HIDDEN)
+        return error_set(reterr, -EINVAL, "at most %d hidden layers are possible",
+                         TRAINER_MAX_HIDDEN);
     for (size_t i = 0; i < options->n_hidden; i++)
         if (options->hidden[i] == 0 || options->hidden[i] > NETWORK_MAX_WIDTH)
             return error_set(reterr, -EINVAL, "a hidden layer must have 1 to %d units",
                              NETWORK_MAX_WIDTH);
-    if (options->latent > 0 && options->latent >= n_features && n_features > 1)
+    const size_t widest = n_features > 1 ? n_features - 1 : 1;
+    if (options->latent > widest)
         return error_set(reterr, -EINVAL,
                          "a code of %zu units is not narrower than the %zu features: the network "
                          "could copy its input; use at most %zu",
-                         options->latent, n_features, n_features - 1);
+                         options->latent, n_features, widest);
     return 0;
 }
 
@@ -132,14 +137,16 @@ static int build_network(const struct trainer_options *options, size_t n_feature
         chosen = DEFAULT_HIDDEN;
     if (latent > DEFAULT_HIDDEN / 2)
         latent = DEFAULT_HIDDEN / 2;
+    const size_t *hidden = options->n_hidden ? options->hidden : &chosen;
+    const size_t n_hidden = options->n_hidden ? options->n_hidden : 1;
+    if (latent > hidden[n_hidden - 1])
+        latent = hidden[n_hidden - 1];
     if (options->latent)
         latent = options->latent;
 
-    const size_t *hidden = options->n_hidden ? options->hidden : &chosen;
-    const size_t n_hidden = options->n_hidden ? options->n_hidden : 1;
     const size_t n_layers = 2 * n_hidden + 2;
-    size_t widths[2 * MAX_HIDDEN + 3];
-    enum activation activations[2 * MAX_HIDDEN + 2];
+    size_t widths[2 * TRAINER_MAX_HIDDEN + 3];
+    enum activation activations[2 * TRAINER_MAX_HIDDEN + 2];
 
     widths[0] = widths[n_layers] = n_features;
     widths[n_hidden + 1] = at_least_one(latent);
@@ -150,10 +157,16 @@ static int build_network(const struct trainer_options *options, size_t n_feature
     return network_new(widths, activations, n_layers, n_hidden + 1, ret_network);
 }
 
+/* Far outliers, and features that never moved among the training rows but do among the validation
+ * rows, would otherwise be all that the loss sees. */
 static void scale_all(const struct scaler *scaler, struct rows *rows, size_t n_features)
 {
-    for (size_t i = 0; i < rows->n; i++)
-        (void)scaler_apply(scaler, rows->values + i * n_features, rows->values + i * n_features);
+    for (size_t i = 0; i < rows->n; i++) {
+        float *row = rows->values + i * n_features;
+        (void)scaler_apply(scaler, row, row);
+        for (size_t j = 0; j < n_features; j++)
+            row[j] = fminf(fmaxf(row[j], -FIT_LIMIT), FIT_LIMIT);
+    }
 }
 
 /* What the epochs share. */
@@ -261,11 +274,13 @@ static int fit(struct network *network, const struct rows parts[N_PARTS], size_t
                struct training_summary *summary, struct error *reterr)
 {
     CLEANUP(training_clear) struct training training = {0};
-    int r = training_init(&training, network, parts[PART_TRAIN].n, n_features, options->batch_size);
+    const size_t n_rows = parts[PART_TRAIN].n;
+    int r = training_init(&training, network, n_rows, n_features,
+                          options->batch_size < n_rows ? options->batch_size : n_rows);
     if (r < 0)
         return r;
 
-    const double most = 100.0 * (1.0 + idle_loss(&parts[PART_TRAIN], n_features));
+    const double exploded = 100.0 * (1.0 + idle_loss(&parts[PART_TRAIN], n_features));
     network_init(network, random);
     summary->validation_loss = HUGE_VAL;
     for (size_t epoch = 1; epoch <= options->epochs; epoch++) {
@@ -275,7 +290,7 @@ static int fit(struct network *network, const struct rows parts[N_PARTS], size_t
             .train_loss = run_epoch(&training, &parts[PART_TRAIN], random, options->learning_rate),
             .validation_loss = mean_loss(&training, &parts[PART_VALIDATION]),
         };
-        if (!(progress.train_loss < most) || !isfinite(progress.validation_loss))
+        if (!(progress.train_loss < exploded) || !isfinite(progress.validation_loss))
             return error_set(reterr, -EDOM,
                              "the training diverged in epoch %zu (loss %g); use a learning rate "
                              "below %g",
@@ -349,8 +364,9 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
     size_t column = 0;
     r = scaler_fit(parts[PART_TRAIN].values, parts[PART_TRAIN].n, n_features, &scaler, &column);
     if (r == -EINVAL)
-        return error_set(reterr, r, "column %s has no value in the rows to train on; exclude it",
-                         names[column]);
+        return error_set(reterr, r,
+                         "column %s has no value in the rows to train on; use --exclude %s",
+                         names[column], names[column]);
     if (r < 0)
         return no_memory(r, reterr);
     scale_all(scaler, &parts[PART_TRAIN], n_features);
@@ -367,7 +383,12 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
         .batch_size = options->batch_size,
         .max_epochs = options->epochs,
         .learning_rate = options->learning_rate,
+        .latent = options->latent,
+        .n_hidden = options->n_hidden,
     };
+    if (options->n_hidden)
+        memcpy(summary.hidden, options->hidden, options->n_hidden * sizeof(*options->hidden));
+    (void)snprintf(summary.kernel, sizeof(summary.kernel), "%s", detector_kernel());
     r = build_network(options, n_features, &network);
     if (r == 0)
         r = fit(network, parts, n_features, options, &random, on_epoch, userdata, &summary, reterr);

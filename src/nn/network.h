@@ -11,7 +11,6 @@
 #include <stddef.h>
 
 struct random;
-struct workspace;
 
 struct layer {
     size_t n_in, n_out;
@@ -41,7 +40,8 @@ DEFINE_CLEANUP(struct network *, network_free)
 /* Weights uniform in ±sqrt(6 / (n_in + n_out)) (Glorot & Bengio 2010), biases 0. */
 void network_init(struct network *network, struct random *random);
 
-/* Floats that network_train_step() and network_infer() need for n_rows, resp. one row. */
+/* Floats of scratch memory: for network_forward() and network_backward() of n_rows, and for
+ * network_infer(). */
 size_t network_training_floats(const struct network *network, size_t n_rows);
 size_t network_inference_floats(const struct network *network);
 

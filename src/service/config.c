@@ -397,6 +397,11 @@ int config_load(const char *path, struct config **ret_config, struct text *ret_e
     CLEANUP(draft_clear) struct draft draft = {.errors = ret_errors};
     if (!path)
         path = SYSCONFDIR "/anomalyd/anomalyd.conf";
+    if (strcmp(path, "-") == 0) {
+        text_puts(ret_errors,
+                  "-: the configuration is read again at a reload, so it must be a file\n");
+        return -EINVAL;
+    }
     draft.config = calloc(1, sizeof(*draft.config));
     if (!draft.config)
         return -ENOMEM;

@@ -1,7 +1,8 @@
 /* config - the configuration files: /etc/anomalyd/anomalyd.conf and conf.d/(*.conf) beside it.
  *
- * One table in config.c holds every section and key with its default and help; conf/anomalyd.conf
- * and `anomalyd --help` are checked against it. A config never changes once loaded. */
+ * One table in config_option.c holds every section and key with its default and help;
+ * conf/anomalyd.conf and `anomalyd --help` are checked against it. A config never changes once
+ * loaded. */
 #pragma once
 
 #include "base/cleanup.h"

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -127,21 +128,28 @@ struct live_model *live_acquire_only(struct live *live, size_t *ret_n_models)
 
 int live_acquire_all(struct live *live, struct live_model ***ret_models, size_t *ret_n_models)
 {
-    struct live_model **models = NULL;
+    AUTO_FREE struct live_model **models = NULL;
+    size_t capacity = 0, n_models = 0;
 
-    (void)pthread_mutex_lock(&live->lock);
-    const size_t n_models = live->table.n_models;
-    if (n_models)
-        models = malloc(n_models * sizeof(struct live_model *));
-    for (size_t i = 0; models && i < n_models; i++) {
-        models[i] = live->table.models[i];
-        models[i]->references++;
+    /* Memory is found outside the lock; a reload in between may want more of it. */
+    for (bool fits = false; !fits;) {
+        (void)pthread_mutex_lock(&live->lock);
+        n_models = live->table.n_models;
+        fits = n_models <= capacity;
+        for (size_t i = 0; fits && i < n_models; i++) {
+            models[i] = live->table.models[i];
+            models[i]->references++;
+        }
+        (void)pthread_mutex_unlock(&live->lock);
+        if (fits)
+            break;
+        free(models);
+        capacity = n_models;
+        models = malloc(capacity * sizeof(struct live_model *));
+        if (!models)
+            return -ENOMEM;
     }
-    (void)pthread_mutex_unlock(&live->lock);
-
-    if (n_models && !models)
-        return -ENOMEM;
-    *ret_models = models;
+    *ret_models = TAKE(models);
     *ret_n_models = n_models;
     return 0;
 }

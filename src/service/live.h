@@ -4,6 +4,7 @@
  * that is held for nanoseconds; the old ones go when their last reader is done. */
 #pragma once
 
+#include "base/checksum.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 
@@ -34,11 +35,11 @@ struct live_model {
     bool threshold_holds;      /* enough calibration rows for that rate (calibration_holds()) */
     bool reject_missing;
     char *file;
-    uint64_t trained_at_us;    /* time of the file, since 1970 */
-    char checksum[65];         /* SHA-256 of the file */
-    struct error error;        /* why it is LIVE_FAILED */
-    struct model_stats *stats; /* lives as long as struct stats */
-    unsigned references;       /* of live.c alone */
+    uint64_t trained_at_us;         /* time of the file, since 1970 */
+    char checksum[SHA256_HEX_SIZE]; /* SHA-256 of the file */
+    struct error error;             /* why it is LIVE_FAILED */
+    struct model_stats *stats;      /* lives as long as struct stats */
+    unsigned references;            /* of live.c alone */
 };
 
 struct live;

@@ -301,31 +301,36 @@ static struct model_sums sum_up(const struct model_stats *model, unsigned n_work
     return sums;
 }
 
-static void write_model_counters(struct stats *stats, struct text *text)
+/* The models that there are now; one that a reload took away is shown no more. */
+struct shown {
+    struct live_model **models; /* [n_models] sorted by name */
+    size_t n_models;
+    unsigned n_workers;
+};
+
+static void write_model_counters(const struct shown *shown, struct text *text)
 {
     static const char rows[] = "anomalyd_rows_scored_total";
     static const char anomalies[] = "anomalyd_anomalies_total";
     static const char score[] = "anomalyd_score";
 
-    (void)pthread_mutex_lock(&stats->lock);
     write_head(text, rows, "counter", "Rows that got a verdict.");
-    for (const struct model_stats *model = stats->models; model; model = model->next) {
-        write_series(text, rows, "model", model->name);
-        write_u64(text, sum_up(model, stats->n_workers).rows);
+    for (size_t i = 0; i < shown->n_models; i++) {
+        write_series(text, rows, "model", shown->models[i]->name);
+        write_u64(text, sum_up(shown->models[i]->stats, shown->n_workers).rows);
     }
     write_head(text, anomalies, "counter", "Rows that were called an anomaly.");
-    for (const struct model_stats *model = stats->models; model; model = model->next) {
-        write_series(text, anomalies, "model", model->name);
-        write_u64(text, sum_up(model, stats->n_workers).anomalies);
+    for (size_t i = 0; i < shown->n_models; i++) {
+        write_series(text, anomalies, "model", shown->models[i]->name);
+        write_u64(text, sum_up(shown->models[i]->stats, shown->n_workers).anomalies);
     }
     write_head(text, score, "histogram",
                "Scores of rows; above 1 is an anomaly. A row adds at most 1e6 to the sum.");
-    for (const struct model_stats *model = stats->models; model; model = model->next) {
-        const struct model_sums sums = sum_up(model, stats->n_workers);
-        write_histogram(text, score, "model", model->name, score_edges, N_SCORE_EDGES, sums.buckets,
-                        sums.sum);
+    for (size_t i = 0; i < shown->n_models; i++) {
+        const struct model_sums sums = sum_up(shown->models[i]->stats, shown->n_workers);
+        write_histogram(text, score, "model", shown->models[i]->name, score_edges, N_SCORE_EDGES,
+                        sums.buckets, sums.sum);
     }
-    (void)pthread_mutex_unlock(&stats->lock);
 }
 
 static double threshold_of(const struct live_model *model)
@@ -348,7 +353,7 @@ static double trained_at_of(const struct live_model *model)
     return (double)model->trained_at_us * 1e-6;
 }
 
-static void write_live_models(struct live *live, struct text *text)
+static void write_live_models(const struct shown *shown, struct text *text)
 {
     static const struct {
         const char *name, *help;
@@ -362,36 +367,36 @@ static void write_live_models(struct live *live, struct text *text)
         {"anomalyd_model_trained_timestamp_seconds", "When the model file was written.",
          trained_at_of                                                                                                  },
     };
-    struct live_model **models = NULL;
-    size_t n_models = 0;
 
-    if (live_acquire_all(live, &models, &n_models) < 0) {
-        text->failed = true;
-        return;
-    }
     for (size_t i = 0; i < sizeof(gauges) / sizeof(*gauges); i++) {
         write_head(text, gauges[i].name, "gauge", gauges[i].help);
-        for (size_t j = 0; j < n_models; j++) {
-            if (models[j]->state != LIVE_SERVING)
+        for (size_t j = 0; j < shown->n_models; j++) {
+            if (shown->models[j]->state != LIVE_SERVING)
                 continue;
-            write_series(text, gauges[i].name, "model", models[j]->name);
-            text_double(text, gauges[i].value(models[j]));
+            write_series(text, gauges[i].name, "model", shown->models[j]->name);
+            text_double(text, gauges[i].value(shown->models[j]));
             text_puts(text, "\n");
         }
     }
-    for (size_t j = 0; j < n_models; j++)
-        live_release(live, models[j]);
-    free(models);
 }
 
 void stats_write(struct stats *stats, struct live *live, struct text *text)
 {
+    struct shown shown = {.n_workers = stats->n_workers};
+
+    if (live_acquire_all(live, &shown.models, &shown.n_models) < 0) {
+        text->failed = true;
+        return;
+    }
     write_head(text, "anomalyd_build_info", "gauge", "What is running; always 1.");
     text_printf(text, "anomalyd_build_info{version=\"%s\",blas_kernel=\"%s\"} 1\n", PACKAGE_VERSION,
                 detector_kernel());
     write_requests(stats, text);
     write_durations(stats, text);
-    write_model_counters(stats, text);
-    write_live_models(live, text);
+    write_model_counters(&shown, text);
+    write_live_models(&shown, text);
     process_write_metrics(text);
+    for (size_t i = 0; i < shown.n_models; i++)
+        live_release(live, shown.models[i]);
+    free(shown.models);
 }

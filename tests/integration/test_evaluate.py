@@ -118,3 +118,9 @@ def test_label_column_must_be_given_and_be_there(model, tmp_path):
     assert "give --label-column" in fail(2, "evaluate", "--model", model, "--data", data)
     message = fail(1, "evaluate", "--model", model, "--data", data, "--label-column", "lable")
     assert str(data) in message and "lable" in message
+
+
+def test_standard_input_cannot_be_both_model_and_data():
+    message = fail(2, "evaluate", "--model", "-", "--data", "-", "--label-column", "label",
+                   input="")
+    assert message == "evaluate: --model and --data cannot both be standard input"

@@ -42,6 +42,7 @@ def test_rows_go_to_a_file_and_the_summary_is_json(tmp_path):
     assert summary["features"] == len(header) - 1
     assert summary["seconds"] >= 0.4
     assert summary["output"] == str(path)
+    assert " " not in done.stdout  # compact, as all JSON that anomalyctl writes
 
 
 def test_the_values_are_those_of_the_kernel():

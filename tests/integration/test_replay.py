@@ -104,6 +104,19 @@ def test_table_fits_100_columns_and_says_the_same(urls, tmp_path):
     assert "asked for 5 % (95 % interval " in text
 
 
+def test_table_is_aligned_by_characters_and_free_of_control_characters(urls, tmp_path):
+    data = write_story(tmp_path / "story.csv")
+    text = data.read_text(encoding="utf-8").replace("disk_hog", "größe").replace("leak", "\x1b[2J")
+    data.write_text(text, encoding="utf-8")
+    lines = replay(urls[0], data).stdout.splitlines()
+
+    assert lines[1].startswith("größe ") and lines[3].startswith("?[2J ")
+    ends = [len(line[:line.index(word) + len(word)]) for line, word in zip(
+        lines[:4], ["rows", " 20", " 10", " 5"])]
+    assert len(set(ends)) == 1, ends
+    assert "\x1b" not in "".join(lines)
+
+
 def test_without_timestamps_alarms_are_told_in_rows(urls, tmp_path):
     data = write_story(tmp_path / "story.csv", timestamps=False)
     found = replay_json(urls[0], data)

@@ -249,3 +249,8 @@ def test_version_is_one_line():
 )
 def test_unknown_command_is_status_2(arguments, words):
     assert words in fail(2, *arguments)
+
+
+def test_standard_input_cannot_be_both_model_and_data():
+    message = fail(2, "score", "--model", "-", "--data", "-", input="")
+    assert message == "score: --model and --data cannot both be standard input"

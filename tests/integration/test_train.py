@@ -1,6 +1,7 @@
 """anomalyctl train: rows in, model file out."""
 
 import errno
+import json
 import os
 import pty
 import re
@@ -46,12 +47,13 @@ def test_json_has_the_same_and_nothing_else_is_on_stdout(normal, model):
     assert result["output"] == str(model)
     assert result["features"] == 4
     assert result["rows"] == 300
-    assert result["left_out"] == 0
+    assert result["left_out_rows"] == 0
+    assert result["incomplete_rows"] == 0
     assert result["epochs"] == 20
     assert result["false_alarm_rate"] == 0.05
     assert result["threshold_basis"] == "conformal"
     assert result["threshold"] > 0
-    assert result["train_loss"] > 0 and result["validation_loss"] > 0
+    assert result["training_loss"] > 0 and result["validation_loss"] > 0
     assert result["architecture"].startswith("4-")
     assert result["seconds"] > 0
 
@@ -84,9 +86,34 @@ def test_labelled_rows_are_left_out_and_counted(tmp_path, model):
     got = succeed_json("train", "--data", labelled, "--label-column", "label",
                        "--output", model, "--json", *QUICK)
 
-    assert got["left_out"] == 7
+    assert got["left_out_rows"] == 7
     assert got["rows"] == 200
     assert got["threshold"] == want["threshold"]  # trained on the same rows
+
+
+def test_rows_that_scoring_would_refuse_are_left_out_and_counted(tmp_path, model):
+    rows = make_rows(200)
+    clean = write_csv(tmp_path / "clean.csv", rows)
+    gaps = write_csv(tmp_path / "gaps.csv", [[9, None, None, None]] * 3 + rows)
+    want = succeed_json("train", "--data", clean, "--output", model, "--json", *QUICK)
+    done = run("train", "--data", gaps, "--output", model, "--json", *QUICK)
+    got = json.loads(done.stdout)
+
+    assert (got["rows"], got["incomplete_rows"], got["left_out_rows"]) == (200, 3, 0)
+    assert got["threshold"] == want["threshold"]  # trained on the same rows
+    assert done.stderr.startswith(f"anomalyctl: warning: {gaps}: 3 rows were left out")
+
+
+def test_row_with_half_of_its_features_is_trained_on(tmp_path, model):
+    data = write_csv(tmp_path / "gaps.csv", [[None, None, 1, 1]] * 3 + make_rows(200))
+    result = succeed_json("train", "--data", data, "--output", model, "--json", *QUICK)
+    assert (result["rows"], result["incomplete_rows"]) == (203, 0)
+
+
+def test_what_the_trainer_refuses_is_told_with_the_file(tmp_path, model):
+    data = write_csv(tmp_path / "gaps.csv", [[*row[:3], None] for row in make_rows(100)])
+    message = fail(1, "train", "--data", data, "--output", model)
+    assert message.startswith(f"{data}: column net has no value") and "--exclude net" in message
 
 
 def test_excluded_columns_are_no_features(normal, model):
@@ -148,14 +175,20 @@ def test_defaults_in_the_help_are_the_ones_in_force(normal, model):
         (["--data"], "a value is missing after --data"),
         (["--data", "x", "--preset", "best"], "unknown option --preset"),
         (["--data", "x", "--epoch=0"], "--epochs 0: must be a whole number from 1"),
+        (["--data", "x", "--epochs", "1000000001"], "a whole number from 1 to 1000000000"),
+        (["--data", "x", "--batch-size", "1000000001"], "a whole number from 1 to 1000000000"),
         (["--data", "x", "--epochs", "1.5"], "must be a whole number from 1"),
-        (["--data", "x", "--false-alarm-rate", "1"], "above 0 and below 1"),
-        (["--data", "x", "--false-alarm-rate", "nan"], "above 0 and below 1"),
+        (["--data", "x", "--false-alarm-rate", "1"], "from 1e-9 to below 1"),
+        (["--data", "x", "--false-alarm-rate", "nan"], "from 1e-9 to below 1"),
+        (["--data", "x", "--false-alarm-rate", "9e-10"], "from 1e-9 to below 1"),
         (["--data", "x", "--learning-rate", "inf"], "a number above 0"),
         (["--data", "x", "--hidden", "8,x"], "--hidden x: must be whole numbers"),
+        (["--data", "x", "--hidden", "65537"], "whole numbers from 1 to 65536"),
+        (["--data", "x", "--hidden", "9,8,7,6,5,4,3,2,1"], "9 layers are too many; give at most 8"),
         (["--data", "x", "--hidden", "8,,4"], "names separated by commas"),
-        (["--data", "x", "--latent", "few"], "whole number from 1, or auto"),
+        (["--data", "x", "--latent", "few"], "whole number from 1 to 1000000000, or auto"),
         (["--data", "x", "--seed", "-1"], "whole number from 0"),
+        (["--data", "x", "--seed", "9223372036854775808"], "from 0 to 9223372036854775807"),
         (["--data", "x", "y"], "unexpected argument y"),
     ],
 )
@@ -226,6 +259,22 @@ def test_output_that_cannot_be_written_is_named(normal, tmp_path):
     model = tmp_path / "none" / "model.safetensors"
     message = fail(1, "train", "--data", normal, "--output", model, *QUICK)
     assert message == f"{model}: cannot write: No such file or directory"
+
+
+def test_output_that_is_no_regular_file_is_left_alone(normal, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    message = fail(1, "train", "--data", normal, "--output", pipe, *QUICK)
+    assert message.startswith(f"{pipe}: is not a regular file")
+    assert pipe.is_fifo()
+
+
+def test_output_through_a_symbolic_link_keeps_the_link(normal, tmp_path, model):
+    link = tmp_path / "current"
+    model.write_text("old", encoding="utf-8")
+    link.symlink_to(model.name)
+    succeed("train", "--data", normal, "--output", link, *QUICK)
+    assert link.is_symlink() and model.stat().st_size > 3
 
 
 def test_failed_training_leaves_the_old_model_alone(normal, tmp_path, model):

@@ -32,6 +32,18 @@ static void threshold_is_the_conformal_order_statistic(void **state)
     assert_true(calibration_threshold(calibration, 0.5) == 50.0);
 }
 
+/* 150 · (1 - 0.18) is 123, but 123.00000000000001 in double, which must not become rank 124. */
+static void rounding_does_not_raise_the_rank(void **state)
+{
+    (void)state;
+    CLEANUP(calibration_freep) struct calibration *some = count_up_to(149);
+    CLEANUP(calibration_freep) struct calibration *more = count_up_to(199);
+
+    assert_true(150 * (1 - 0.18) > 123 && 200 * (1 - 0.285) > 143);
+    assert_true(calibration_threshold(some, 0.18) == 123.0);
+    assert_true(calibration_threshold(more, 0.285) == 143.0);
+}
+
 static void too_few_rows_give_the_largest_error_and_say_so(void **state)
 {
     (void)state;
@@ -78,9 +90,24 @@ static void a_large_sample_is_thinned_without_lowering_the_threshold(void **stat
     for (double rate = 0.5; rate > 0.0005; rate /= 2) {
         const double exact = ceil(100001 * (1 - rate));
         const double threshold = calibration_threshold(calibration, rate);
-        assert_true(threshold >= exact && threshold <= exact + 100000.0 / 4096 + 1);
+        assert_true(threshold >= exact && threshold <= exact + 100000.0 / 2048);
     }
     assert_true(fabs(calibration_p_value(calibration, 90000.5) - 0.1) < 0.001);
+}
+
+static void thinning_keeps_the_largest_errors_one_by_one(void **state)
+{
+    (void)state;
+    CLEANUP(calibration_freep) struct calibration *calibration = count_up_to(100000);
+
+    size_t n_errors;
+
+    const double *errors = calibration_errors(calibration, &n_errors);
+    assert_true(errors[n_errors - 1] == 100000.0);
+    assert_true(calibration_threshold(calibration, 0.0001) == 99991.0); /* ceil(100001 · 0.9999) */
+    assert_true(calibration_threshold(calibration, 0.01) == 99001.0);
+    assert_true(calibration_p_value(calibration, 99999.5) == 2.0 / 100001);
+    assert_true(calibration_p_value(calibration, 100000.5) == 1.0 / 100001);
 }
 
 static void observed_rate_stays_at_what_was_asked_for(void **state)
@@ -148,10 +175,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threshold_is_the_conformal_order_statistic),
+        cmocka_unit_test(rounding_does_not_raise_the_rank),
         cmocka_unit_test(too_few_rows_give_the_largest_error_and_say_so),
         cmocka_unit_test(p_value_counts_the_errors_that_are_at_least_as_large),
         cmocka_unit_test(p_value_is_at_most_the_rate_exactly_for_anomalies),
         cmocka_unit_test(a_large_sample_is_thinned_without_lowering_the_threshold),
+        cmocka_unit_test(thinning_keeps_the_largest_errors_one_by_one),
         cmocka_unit_test(observed_rate_stays_at_what_was_asked_for),
         cmocka_unit_test(threshold_is_above_zero_even_if_all_errors_are_zero),
         cmocka_unit_test(numbers_of_a_hostile_file_are_refused),

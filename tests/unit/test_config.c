@@ -356,7 +356,7 @@ static void the_shipped_file_shows_every_key_once_with_its_default(void **state)
     load_text(text);
 }
 
-static void the_shipped_file_without_its_comment_signs_is_good(void **state)
+static void every_key_with_its_default_is_good(void **state)
 {
     (void)state;
     CLEANUP(text_clear) struct text text = {0};
@@ -372,6 +372,17 @@ static void the_shipped_file_without_its_comment_signs_is_good(void **state)
     }
     load_text(text.data);
     assert_int_equal(config->n_models, 1);
+}
+
+static void standard_input_is_no_configuration(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text reasons = {0};
+    struct config *none = NULL;
+
+    assert_int_equal(config_load("-", &none, &reasons), -EINVAL);
+    assert_null(none);
+    assert_non_null(strstr(reasons.data, "must be a file"));
 }
 
 static void the_description_has_every_key_and_its_default(void **state)
@@ -443,7 +454,8 @@ int main(void)
         TEST(files_that_cannot_be_read_are_told),
         TEST(a_conf_d_that_is_no_folder_is_told),
         TEST(the_shipped_file_shows_every_key_once_with_its_default),
-        TEST(the_shipped_file_without_its_comment_signs_is_good),
+        TEST(every_key_with_its_default_is_good),
+        TEST(standard_input_is_no_configuration),
         TEST(the_description_has_every_key_and_its_default),
         TEST(survives_every_failed_allocation),
         TEST(errors_survive_every_failed_allocation),

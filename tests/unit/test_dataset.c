@@ -214,7 +214,7 @@ static void timestamp_and_series_are_no_features(void **state)
 static void timestamps_are_read_when_asked_for(void **state)
 {
     (void)state;
-    const struct dataset_options options = {.with_timestamps = 1};
+    const struct dataset_options options = {.with_timestamps = true};
     CLEANUP(dataset_clear) struct dataset dataset = {0};
     struct error err = {""};
 
@@ -414,7 +414,7 @@ static void excluded_columns_may_hold_anything(void **state)
     (void)state;
     const char *const exclude[] = {"host", "timestamp"};
     const struct dataset_options options = {
-        .exclude = exclude, .n_exclude = 2, .with_timestamps = 1};
+        .exclude = exclude, .n_exclude = 2, .with_timestamps = true};
     CLEANUP(dataset_clear) struct dataset dataset = {0};
 
     assert_int_equal(read_text("host,a,timestamp\nweb1,1,then\ninf,2,\n", &options, &dataset, NULL),
@@ -464,6 +464,21 @@ static void files_that_cannot_be_read_are_named(void **state)
     assert_int_equal(dataset_read("/nowhere/x.csv", &plain, &dataset, &err), -ENOENT);
     assert_string_equal(err.text, "/nowhere/x.csv: cannot open: No such file or directory");
     assert_int_equal(dataset_read("/", &plain, &dataset, &err), -EISDIR);
+}
+
+static void a_row_with_more_than_half_missing_is_incomplete(void **state)
+{
+    (void)state;
+    CLEANUP(dataset_clear) struct dataset dataset = {0};
+
+    assert_int_equal(read_text("a,b,c,d\n1,2,3,4\n1,,nan,4\n,NA,3,\n,,,\n", &plain, &dataset, NULL),
+                     0);
+    assert_int_equal(dataset.n_rows, 4);
+    for (size_t i = 0; i < 4; i++) {
+        static const size_t n_missing[] = {0, 2, 3, 4};
+        assert_int_equal(dataset_count_missing(&dataset, i), n_missing[i]);
+        assert_int_equal(dataset_is_incomplete(&dataset, i), n_missing[i] > 2);
+    }
 }
 
 static void standard_input_is_read(void **state)
@@ -544,7 +559,7 @@ static void damaged_files_are_survived(void **state)
 {
     (void)state;
     static const char text[] = "timestamp,a,\"b\"\"\",label\n1,1.5,,x\r\n\"2\",nan,\"3\",0\n";
-    const struct dataset_options options = {.label_column = "label", .with_timestamps = 1};
+    const struct dataset_options options = {.label_column = "label", .with_timestamps = true};
     static const char strange[] = "\0,\"\n\r-.e9\xFF; x";
 
     for (size_t at = 0; at < sizeof(text) - 1; at++)
@@ -567,8 +582,8 @@ static void survives_every_failed_allocation(void **state)
     CLEANUP(schema_freep) struct schema *schema = cpu_and_mem();
     CLEANUP(text_clear) struct text text = {0};
     const struct dataset_options options[] = {
-        {.label_column = "label", .with_timestamps = 1},
-        {.label_column = "label", .schema = schema    },
+        {.label_column = "label", .with_timestamps = true},
+        {.label_column = "label", .schema = schema       },
     };
 
     text_puts(&text, "timestamp,cpu,mem,label\n");
@@ -629,6 +644,7 @@ int main(void)
         cmocka_unit_test(too_many_features_are_refused),
         cmocka_unit_test(nul_bytes_are_refused),
         cmocka_unit_test(files_that_cannot_be_read_are_named),
+        cmocka_unit_test(a_row_with_more_than_half_missing_is_incomplete),
         cmocka_unit_test(standard_input_is_read),
         cmocka_unit_test(npy_files_are_read),
         cmocka_unit_test(npy_values_that_are_no_float_are_refused),

@@ -47,6 +47,29 @@ static void draining_closes_idle_connections_after_five_seconds(void **state)
     assert_int_equal(deadline_check(&deadline, 15 * S, S, 10 * S), DEADLINE_CLOSE);
 }
 
+static void a_refused_request_is_closed_after_a_second(void **state)
+{
+    (void)state;
+    struct deadline deadline;
+
+    deadline_enter(&deadline, PHASE_REFUSED, S);
+    assert_int_equal(deadline_check(&deadline, 2 * S - 1, S, 0), DEADLINE_FINE);
+    assert_int_equal(deadline_check(&deadline, 2 * S, S, 0), DEADLINE_CLOSE);
+}
+
+static void time_in_which_nobody_looked_does_not_count(void **state)
+{
+    (void)state;
+    struct deadline deadline;
+
+    deadline_enter(&deadline, PHASE_BODY, S);
+    deadline_postpone(&deadline, 20 * S, 25 * S);
+    assert_int_equal(deadline_check(&deadline, 31 * S - 1, 10 * S, 0), DEADLINE_FINE);
+    assert_int_equal(deadline_check(&deadline, 31 * S, 10 * S, 0), DEADLINE_TIMEOUT);
+    deadline_postpone(&deadline, 90 * S, 50 * S);
+    assert_int_equal(deadline.since_us, 50 * S);
+}
+
 static void an_answer_has_no_deadline_here(void **state)
 {
     (void)state;
@@ -63,6 +86,8 @@ int main(void)
         cmocka_unit_test(a_body_gets_new_time_with_each_64_kib),
         cmocka_unit_test(an_idle_connection_is_closed_after_a_minute),
         cmocka_unit_test(draining_closes_idle_connections_after_five_seconds),
+        cmocka_unit_test(a_refused_request_is_closed_after_a_second),
+        cmocka_unit_test(time_in_which_nobody_looked_does_not_count),
         cmocka_unit_test(an_answer_has_no_deadline_here),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

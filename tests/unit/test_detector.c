@@ -1,6 +1,7 @@
 #include "detector/detector.h"
 
 #include "detector/calibration.h"
+#include "detector/residual.h"
 #include "detector/scaler.h"
 
 #include "support/alloc_fail.h"
@@ -153,23 +154,26 @@ static void contributions_sum_to_one_and_name_the_culprit_first(void **state)
 static void shares_are_those_of_the_squared_scaled_residual(void **state)
 {
     (void)state;
+    const struct network *network = detector_network(detector);
+    AUTO_FREE float *scratch = calloc(residual_scratch_floats(network), sizeof(*scratch));
     struct contribution parts[TINY_FEATURES];
-    struct verdict verdict, without;
-    float row[TINY_FEATURES];
+    struct verdict verdict;
+    float row[TINY_FEATURES], residuals[TINY_FEATURES];
+    size_t n_missing;
 
-    /* Leaving a feature out changes the input, so compare through the error itself: all shares
-     * times d times the error are squares, and none is negative. */
+    assert_non_null(scratch);
     memcpy(row, rows, sizeof(row));
-    assert_int_equal(detector_score(detector, workspace, row, 1, threshold, &verdict), 0);
+    row[4] += 20;
+    const double error =
+        residual_compute(detector_scaler(detector), network, scratch, row, residuals, &n_missing);
+    assert_int_equal(detector_score(detector, workspace, row, 1, 2 * threshold, &verdict), 0);
+    assert_true(verdict.reconstruction_error == error);
+    assert_true(verdict.score == error / (2 * threshold));
     assert_int_equal(detector_explain(detector, workspace, row, parts), 0);
-    double sum = 0;
     for (size_t i = 0; i < TINY_FEATURES; i++) {
-        assert_true(parts[i].share >= 0);
-        sum += parts[i].share * TINY_FEATURES * verdict.reconstruction_error;
+        const double residual = (double)residuals[parts[i].feature];
+        assert_true(fabs(parts[i].share - residual * residual / (error * TINY_FEATURES)) < 1e-12);
     }
-    assert_float_equal((float)(sum / TINY_FEATURES), (float)verdict.reconstruction_error, 1e-6);
-    assert_int_equal(detector_score(detector, workspace, row, 1, 2 * threshold, &without), 0);
-    assert_true(without.score == verdict.reconstruction_error / (2 * threshold));
 }
 
 static void survives_every_failed_allocation(void **state)

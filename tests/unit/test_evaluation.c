@@ -22,8 +22,8 @@ static void perfect_order_gives_one(void **state)
     struct evaluation found;
 
     assert_int_equal(evaluation_compute(scores, is_anomaly, flagged, 4, &found), 0);
-    assert_int_equal(found.rows, 4);
-    assert_int_equal(found.anomalies, 2);
+    assert_int_equal(found.n_rows, 4);
+    assert_int_equal(found.n_anomalies, 2);
     assert_near(found.roc_auc, 1);
     assert_near(found.average_precision, 1);
     assert_near(found.false_positive_rate, 0);
@@ -112,7 +112,7 @@ static void no_rows_give_nan_and_no_crash(void **state)
     struct evaluation found;
 
     assert_int_equal(evaluation_compute(NULL, NULL, NULL, 0, &found), 0);
-    assert_int_equal(found.rows, 0);
+    assert_int_equal(found.n_rows, 0);
     assert_true(isnan(found.roc_auc) && isnan(found.f1));
 }
 
@@ -121,13 +121,13 @@ static void failed_allocation_leaves_the_result_untouched(void **state)
     (void)state;
     const double scores[] = {1, 2};
     const bool is_anomaly[] = {false, true};
-    struct evaluation found = {.rows = 42};
+    struct evaluation found = {.n_rows = 42};
 
     alloc_fail_in = 0;
     int r = evaluation_compute(scores, is_anomaly, is_anomaly, 2, &found);
     alloc_fail_in = -1;
     assert_int_equal(r, -ENOMEM);
-    assert_int_equal(found.rows, 42);
+    assert_int_equal(found.n_rows, 42);
 }
 
 int main(void)

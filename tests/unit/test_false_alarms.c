@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
-#define N 1000
+#define N    1000
+#define MANY 50000 /* rows, in 10,000 stretches */
 
 static bool is_normal[N], flagged[N];
 
@@ -35,10 +37,10 @@ static void rows_alarms_episodes_and_stretches_are_counted(void **state)
     struct false_alarms found;
 
     assert_int_equal(false_alarms_count(normal, alarm, 7, 2, 1, &found), 0);
-    assert_int_equal(found.rows, 5);
-    assert_int_equal(found.alarms, 3);
-    assert_int_equal(found.episodes, 2); /* an incident between two alarms parts them */
-    assert_int_equal(found.stretches, 2);
+    assert_int_equal(found.n_rows, 5);
+    assert_int_equal(found.n_alarms, 3);
+    assert_int_equal(found.n_episodes, 2); /* an incident between two alarms parts them */
+    assert_int_equal(found.n_stretches, 2);
     assert_true(found.rate == 3.0 / 5);
     assert_true(found.low <= found.rate && found.rate <= found.high);
 }
@@ -61,7 +63,7 @@ static void alarms_in_a_bunch_give_a_wider_interval(void **state)
     memset(flagged + 300, true, 20);
     const struct false_alarms single = count(N, 1), block = count(N, 50);
 
-    assert_int_equal(block.episodes, 1);
+    assert_int_equal(block.n_episodes, 1);
     assert_true(block.rate == single.rate);
     assert_true(block.low == 0); /* one bunch may as well not have happened */
     assert_true(block.high > 1.5 * single.high);
@@ -75,7 +77,7 @@ static void short_stretches_are_drawn_as_a_whole(void **state)
     flagged[600] = flagged[900] = true;
     const struct false_alarms found = count(N, 5000);
 
-    assert_int_equal(found.stretches, 2);
+    assert_int_equal(found.n_stretches, 2);
     assert_true(found.low == 0 && found.high >= 4.0 / 999);
 }
 
@@ -116,7 +118,7 @@ static void no_normal_rows_give_nan(void **state)
     memset(is_normal, false, sizeof(is_normal));
     const struct false_alarms found = count(N, 30);
 
-    assert_int_equal(found.rows, 0);
+    assert_int_equal(found.n_rows, 0);
     assert_true(isnan(found.rate) && isnan(found.low) && isnan(found.high));
 }
 
@@ -136,6 +138,38 @@ static void the_interval_follows_from_the_seed_alone(void **state)
         n_other += first.low != other.low || first.high != other.high;
     }
     assert_true(n_other > 0);
+}
+
+/* Linear in rows and stretches, this would take minutes. */
+static void many_stretches_take_no_time(void **state)
+{
+    (void)state;
+    static bool normal[MANY], alarm[MANY];
+    struct false_alarms found;
+
+    for (size_t i = 0; i < MANY; i++) {
+        normal[i] = i % 5 != 0;
+        alarm[i] = i % 1000 == 7;
+    }
+    const clock_t started = clock();
+    assert_int_equal(false_alarms_count(normal, alarm, MANY, 30, 1, &found), 0);
+    assert_true((double)(clock() - started) / CLOCKS_PER_SEC < 15);
+    assert_int_equal(found.n_rows, MANY / 5 * 4);
+    assert_int_equal(found.n_stretches, MANY / 5);
+    assert_true(found.low < found.rate && found.rate < found.high);
+}
+
+/* Three stretches of one row, the last one flagged: it is drawn as often as the others. */
+static void every_stretch_is_drawn_as_often_as_it_has_rows(void **state)
+{
+    (void)state;
+    const bool normal[] = {true, false, true, false, true};
+    const bool alarm[] = {false, false, false, false, true};
+    struct false_alarms found;
+
+    assert_int_equal(false_alarms_count(normal, alarm, 5, 1, 1, &found), 0);
+    assert_true(found.low == 0);  /* (2/3)^3 = 30 % of the samples have none of it */
+    assert_true(found.high == 1); /* (1/3)^3 = 3.7 % have nothing else */
 }
 
 static void every_failed_allocation_is_reported(void **state)
@@ -166,6 +200,8 @@ int main(void)
         cmocka_unit_test_setup(all_flagged_is_a_rate_of_one, start_quiet),
         cmocka_unit_test_setup(no_normal_rows_give_nan, start_quiet),
         cmocka_unit_test_setup(the_interval_follows_from_the_seed_alone, start_quiet),
+        cmocka_unit_test_setup(many_stretches_take_no_time, start_quiet),
+        cmocka_unit_test_setup(every_stretch_is_drawn_as_often_as_it_has_rows, start_quiet),
         cmocka_unit_test_setup(every_failed_allocation_is_reported, start_quiet),
     };
 

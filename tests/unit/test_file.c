@@ -137,10 +137,44 @@ static void a_file_that_cannot_be_replaced_leaves_no_trace(void **state)
 
     assert_int_equal(mkdir("sub", 0755), 0);
     assert_int_equal(write_text("sub", "1", &err), -EISDIR);
-    assert_string_equal(err.text, "sub: cannot write: Is a directory");
+    assert_string_equal(err.text, "sub: is not a regular file; it is left as it is");
     assert_int_equal(write_text("nowhere/x", "1", &err), -ENOENT);
     assert_string_equal(err.text, "nowhere/x: cannot write: No such file or directory");
     assert_int_equal(count_files(), 1);
+}
+
+static void only_regular_files_are_replaced(void **state)
+{
+    (void)state;
+    struct error err = {""};
+    struct stat status;
+
+    assert_int_equal(mkfifo("x", 0600), 0);
+    assert_int_equal(write_text("x", "1", &err), -EINVAL);
+    assert_string_equal(err.text, "x: is not a regular file; it is left as it is");
+    assert_int_equal(stat("x", &status), 0);
+    assert_true(S_ISFIFO(status.st_mode));
+    assert_int_equal(write_text("/dev/null", "1", &err), -EINVAL);
+    assert_int_equal(count_files(), 1);
+}
+
+static void a_symbolic_link_stays_and_its_target_is_replaced(void **state)
+{
+    (void)state;
+    struct stat status;
+
+    assert_int_equal(mkdir("sub", 0755), 0);
+    assert_int_equal(write_text("sub/x", "old", NULL), 0);
+    assert_int_equal(symlink("sub/x", "y"), 0);
+    assert_int_equal(write_text("y", "new", NULL), 0);
+    assert_holds("sub/x", "new");
+    assert_int_equal(lstat("y", &status), 0);
+    assert_true(S_ISLNK(status.st_mode));
+    assert_int_equal(count_files(), 2);
+
+    assert_int_equal(unlink("sub/x"), 0);
+    assert_int_equal(write_text("y", "1", NULL), -ENOENT); /* points to nothing */
+    assert_int_equal(lstat("y", &status), 0);
 }
 
 static void what_cannot_be_read_is_named(void **state)
@@ -267,6 +301,8 @@ int main(void)
         IN_FOLDER(a_reader_sees_the_old_or_the_new_file),
         IN_FOLDER(a_failed_write_leaves_no_trace),
         IN_FOLDER(a_file_that_cannot_be_replaced_leaves_no_trace),
+        IN_FOLDER(only_regular_files_are_replaced),
+        IN_FOLDER(a_symbolic_link_stays_and_its_target_is_replaced),
         IN_FOLDER(what_cannot_be_read_is_named),
         IN_FOLDER(a_file_may_be_as_large_as_the_limit),
         IN_FOLDER(standard_input_may_be_a_pipe),

@@ -201,6 +201,32 @@ static void rates_are_growth_per_second(void **state)
     assert_value(sampler, row, "context_switches", 0);
 }
 
+static void each_column_is_its_own_counter(void **state)
+{
+    (void)state;
+    CLEANUP(host_sampler_freep) struct host_sampler *sampler = new_sampler();
+    float row[128];
+
+    put("proc/vmstat", "pgpgin 101\npgpgout 202\npswpin 3\npswpout 4\npgfault 5005\n"
+                       "pgmajfault 13\n");
+    put("proc/net/dev", "header\nheader\n"
+                        "    lo: 1001 12 0 0 0 0 0 0 1001 12 0 0 0 0 0 0\n"
+                        "  eth0: 5003 24 6 9 0 0 0 0 307 38 12 14 0 0 0 0\n");
+    read_row(sampler, 101 * S, row);
+    assert_value(sampler, row, "swap_in_pages", 3);
+    assert_value(sampler, row, "swap_out_pages", 4);
+    assert_value(sampler, row, "page_faults", 5);
+    assert_value(sampler, row, "major_faults", 6);
+    assert_value(sampler, row, "loopback_bytes", 1);
+    assert_value(sampler, row, "loopback_packets", 2);
+    assert_value(sampler, row, "net_rx_bytes", 3);
+    assert_value(sampler, row, "net_rx_packets", 4);
+    assert_value(sampler, row, "net_rx_errors", 5);
+    assert_value(sampler, row, "net_tx_bytes", 7);
+    assert_value(sampler, row, "net_tx_packets", 8);
+    assert_value(sampler, row, "net_tx_errors", 9);
+}
+
 static void rates_follow_the_time_that_really_passed(void **state)
 {
     (void)state;
@@ -444,6 +470,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(gauges_are_values_in_their_unit),
         TEST(rates_are_growth_per_second),
+        TEST(each_column_is_its_own_counter),
         TEST(rates_follow_the_time_that_really_passed),
         TEST(cpu_states_are_shares_of_all_cpu_time),
         TEST(counters_that_go_back_give_zero),

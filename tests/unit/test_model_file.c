@@ -1,9 +1,11 @@
 #include "detector/model_file.h"
 
+#include "base/checksum.h"
 #include "base/file.h"
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
+#include "detector/safetensors.h"
 #include "detector/scaler.h"
 #include "nn/network.h"
 
@@ -14,6 +16,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -175,6 +178,21 @@ static void a_changed_byte_of_the_header_never_crashes(void **state)
     }
 }
 
+/* The file with another header before the same tensors. */
+static char *with_header(const char *header, size_t length, size_t *ret_size)
+{
+    const size_t tensors = file_size - 8 - (size_t)header_length();
+    const uint64_t little = htole64(length);
+    char *out = malloc(8 + length + tensors);
+
+    assert_non_null(out);
+    memcpy(out, &little, 8);
+    memcpy(out + 8, header, length);
+    memcpy(out + 8 + length, file + 8 + header_length(), tensors);
+    *ret_size = 8 + length + tensors;
+    return out;
+}
+
 /* Rebuilds the file with the header, or the detector document in it, changed by edit(). */
 static char *edited(void (*edit)(json_t *header, json_t *document), size_t *ret_size)
 {
@@ -188,15 +206,7 @@ static char *edited(void (*edit)(json_t *header, json_t *document), size_t *ret_
     if (json_object_get(header, "__metadata__"))
         (void)json_object_set_new(metadata, "detector", json_string(text));
     AUTO_FREE char *dumped = json_dumps(header, 0);
-    const size_t tensors = file_size - 8 - (size_t)header_length(), length = strlen(dumped);
-    char *out = malloc(8 + length + tensors);
-    assert_non_null(out);
-    const uint64_t little = htole64(length);
-    memcpy(out, &little, 8);
-    memcpy(out + 8, dumped, length);
-    memcpy(out + 8 + length, file + 8 + header_length(), tensors);
-    *ret_size = 8 + length + tensors;
-    return out;
+    return with_header(dumped, strlen(dumped), ret_size);
 }
 
 static json_t *at(json_t *json, const char *key)
@@ -241,6 +251,18 @@ EDIT(overlap, (set_offset(header, "networks.0.encoder.0.bias", 0, 0),
 EDIT(tensor_gone, json_object_del(header, WEIGHT))
 EDIT(tensor_renamed, (json_object_set(header, "networks.1.encoder.0.weight", at(header, WEIGHT)),
                       json_object_del(header, WEIGHT)))
+static void too_many_tensors(json_t *header, json_t *document)
+{
+    (void)document;
+    for (size_t i = 0; i < 4097; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "x.%zu", i);
+        (void)json_object_set_new(
+            header, name,
+            json_pack("{s:s, s:[i], s:[i, i]}", "dtype", "F32", "shape", 0, "data_offsets", 0, 0));
+    }
+}
+
 EDIT(no_names, json_object_del(at(document, "schema"), "features"))
 EDIT(same_name_twice,
      json_array_set_new(at(at(document, "schema"), "features"), 0, json_string("b")))
@@ -289,6 +311,7 @@ static void hostile_files_are_refused_with_the_reason(void **state)
         {overlap,            "overlaps"                            },
         {tensor_gone,        "overlaps another one or leaves a gap"},
         {tensor_renamed,     "has no tensor"                       },
+        {too_many_tensors,   "more than 4096 tensors"              },
         {no_names,           "schema.features"                     },
         {same_name_twice,    "schema.features"                     },
         {number_as_name,     "schema.features"                     },
@@ -316,6 +339,67 @@ static void hostile_files_are_refused_with_the_reason(void **state)
         AUTO_FREE char *data = edited(cases[i].edit, &size);
         expect_refusal(data, size, cases[i].reason);
     }
+}
+
+/* Whoever writes such a file computes its checksum, too. */
+static void a_weight_that_is_no_number_is_refused_whatever_the_checksum_says(void **state)
+{
+    (void)state;
+    const float bad[] = {NAN, INFINITY, -INFINITY};
+    const size_t begin = 8 + (size_t)header_length();
+
+    for (size_t i = 0; i < 3; i++) {
+        AUTO_FREE char *changed = malloc(file_size);
+        char before[SHA256_HEX_SIZE], after[SHA256_HEX_SIZE];
+        assert_non_null(changed);
+        memcpy(changed, file, file_size);
+        memcpy(changed + file_size - sizeof(float), &bad[i], sizeof(float));
+        sha256_hex(file + begin, file_size - begin, before);
+        sha256_hex(changed + begin, file_size - begin, after);
+        char *at_checksum = memmem(changed, begin, before, strlen(before));
+        assert_non_null(at_checksum);
+        memcpy(at_checksum, after, strlen(after));
+        expect_refusal(changed, file_size, "a weight is not a finite number");
+    }
+}
+
+static void bytes_behind_the_last_tensor_are_refused(void **state)
+{
+    (void)state;
+    AUTO_FREE char *longer = calloc(1, file_size + 8);
+
+    assert_non_null(longer);
+    memcpy(longer, file, file_size);
+    expect_refusal(longer, file_size + 8, "8 bytes behind the last tensor");
+}
+
+static void a_key_that_comes_twice_is_refused(void **state)
+{
+    (void)state;
+    static const char twice[] = "{\"__metadata__\":{},";
+    const size_t n = sizeof(twice) - 1, length = (size_t)header_length();
+    AUTO_FREE char *header = malloc(n + length);
+    size_t size;
+
+    assert_non_null(header);
+    memcpy(header, twice, n);
+    memcpy(header + n, file + 8 + 1, length - 1); /* without its opening brace */
+    AUTO_FREE char *data = with_header(header, n + length - 1, &size);
+    expect_refusal(data, size, "broken header: duplicate object key");
+}
+
+static void a_header_above_the_limit_is_refused(void **state)
+{
+    (void)state;
+    const size_t length = SAFETENSORS_MAX_HEADER + 8;
+    AUTO_FREE char *header = malloc(length);
+    size_t size;
+
+    assert_non_null(header);
+    memset(header, ' ', length); /* nothing else is wrong with it */
+    memcpy(header, file + 8, (size_t)header_length());
+    AUTO_FREE char *data = with_header(header, length, &size);
+    expect_refusal(data, size, "is not a safetensors file");
 }
 
 static void an_unchanged_rebuilt_file_is_taken(void **state)
@@ -377,6 +461,10 @@ int main(void)
         cmocka_unit_test(a_changed_weight_is_noticed),
         cmocka_unit_test(a_changed_byte_of_the_header_never_crashes),
         cmocka_unit_test(hostile_files_are_refused_with_the_reason),
+        cmocka_unit_test(a_weight_that_is_no_number_is_refused_whatever_the_checksum_says),
+        cmocka_unit_test(bytes_behind_the_last_tensor_are_refused),
+        cmocka_unit_test(a_key_that_comes_twice_is_refused),
+        cmocka_unit_test(a_header_above_the_limit_is_refused),
         cmocka_unit_test(an_unchanged_rebuilt_file_is_taken),
         cmocka_unit_test(other_files_are_told_what_they_are_not),
         cmocka_unit_test(errors_name_file_and_reason),

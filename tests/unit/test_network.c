@@ -162,6 +162,30 @@ static void init_is_reproducible_and_within_glorots_limit(void **state)
     assert_true(largest > 0 && largest <= sqrt(6.0 / (4 + 3)));
 }
 
+/* Of so many weights the largest is close to the limit, above and below. */
+static void init_uses_the_whole_range_up_to_glorots_limit(void **state)
+{
+    (void)state;
+    const size_t wide[] = {40, 20, 40};
+    CLEANUP(network_freep) struct network *other = NULL;
+    struct random random;
+
+    random_seed(&random, 11);
+    assert_int_equal(network_new(wide, activations, 2, 1, &other), 0);
+    network_init(other, &random);
+    for (size_t l = 0; l < 2; l++) {
+        const struct layer *layer = &other->layers[l];
+        const double limit = sqrt(6.0 / (40 + 20));
+        double least = 0, most = 0;
+        for (size_t i = layer->weight; i < layer->bias; i++) {
+            least = fmin(least, (double)other->params[i]);
+            most = fmax(most, (double)other->params[i]);
+        }
+        assert_true(most > 0.98 * limit && most <= limit * (1 + 1e-6));
+        assert_true(least < -0.98 * limit && least >= -limit * (1 + 1e-6));
+    }
+}
+
 static void impossible_sizes_are_refused(void **state)
 {
     (void)state;
@@ -202,6 +226,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(init_is_reproducible_and_within_glorots_limit, set_up,
                                         tear_down),
+        cmocka_unit_test(init_uses_the_whole_range_up_to_glorots_limit),
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(survives_every_failed_allocation),
     };

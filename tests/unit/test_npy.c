@@ -53,20 +53,22 @@ static void both_types_orders_and_byte_orders_are_read(void **state)
         char items[49];
         size_t size;
     } cases[] = {
-        {HEADER("<f4",                                                   "False",         "(3, 2)"), 1,
+  /* clang-format off */
+        {HEADER("<f4", "False", "(3, 2)"), 1,
          "\0\0\x80\x3F\0\0\0\x40\0\0\x40\x40\0\0\x80\x40\0\0\xA0\x40\0\0\xC0\x40", 24},
-        {HEADER(">f4",                                                            "False",                                                                           "(3, 2)"),                                                                         2,
+        {HEADER(">f4", "False", "(3, 2)"), 2,
          "\x3F\x80\0\0\x40\0\0\0\x40\x40\0\0\x40\x80\0\0\x40\xA0\0\0\x40\xC0\0\0", 24},
-        {HEADER("<f8",                                                             "False",        "(3, 2)"),               3,
+        {HEADER("<f8", "False", "(3, 2)"), 3,
          "\0\0\0\0\0\0\xF0\x3F\0\0\0\0\0\0\0\x40\0\0\0\0\0\0\x08\x40"
          "\0\0\0\0\0\0\x10\x40\0\0\0\0\0\0\x14\x40\0\0\0\0\0\0\x18\x40", 48},
-        {HEADER(">f8","False","(3, 2)"),1,
+        {HEADER(">f8", "False", "(3, 2)"), 1,
          "\x3F\xF0\0\0\0\0\0\0\x40\0\0\0\0\0\0\0\x40\x08\0\0\0\0\0\0"
          "\x40\x10\0\0\0\0\0\0\x40\x14\0\0\0\0\0\0\x40\x18\0\0\0\0\0\0", 48},
-        {HEADER("<f4",                                                              "True",                                                                  "(3, 2)"),                                                                          1,
+        {HEADER("<f4", "True", "(3, 2)"), 1,
          "\0\0\x80\x3F\0\0\x40\x40\0\0\xA0\x40\0\0\0\x40\0\0\x80\x40\0\0\xC0\x40", 24},
         {"{\"shape\":(3,2,),\"descr\":\"<f4\",\"fortran_order\":False}  \n", 1,
-         "\0\0\x80\x3F\0\0\0\x40\0\0\x40\x40\0\0\x80\x40\0\0\xA0\x40\0\0\xC0\x40",                       24            },
+         "\0\0\x80\x3F\0\0\0\x40\0\0\x40\x40\0\0\x80\x40\0\0\xA0\x40\0\0\xC0\x40", 24},
+  /* clang-format on */
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -97,6 +99,12 @@ static void nan_and_infinity_are_handed_on(void **state)
     assert_true(isinf(npy_value(&npy, 0, 1)));
 }
 
+#define TYPE(shown)                                                  \
+    "x.npy: values of type " shown ", not float32 or float64; save " \
+    "array.astype(\"float32\")"
+#define DIMENSIONS(n)                                                     \
+    "x.npy: the array has " n " dimensions, not 2 (rows, features); for " \
+    "one feature save array.reshape(-1, 1)"
 #define DAMAGED "x.npy: the header of the .npy file is damaged; save it with numpy.save()"
 
 static void other_arrays_and_damage_are_refused_with_the_reason(void **state)
@@ -105,63 +113,54 @@ static void other_arrays_and_damage_are_refused_with_the_reason(void **state)
     static const struct {
         const char *header, *error;
     } cases[] = {
-        {HEADER("<i8",                                                                         "False",                            "(1, 1)"), "x.npy: values of type \"<i8\", not float32 or "
-                                           "float64; save array.astype(\"float32\")"},
-        {HEADER("|O", "False",                                   "(1, 1)"), "x.npy: values of type \"|O\", not float32 or float64; "
-                                          "save array.astype(\"float32\")"},
-        {HEADER("<f2",                                                                             "False",                                                                    "(1, 1)"), "x.npy: values of type \"<f2\", not float32 or "
-                                           "float64; save array.astype(\"float32\")"},
-        {HEADER("=f4",                                                                                    "False",                                                                                                           "(1, 1)"), "x.npy: values of type \"=f4\", not float32 or "
-                                           "float64; save array.astype(\"float32\")"},
-        {HEADER("<f4\x1B[2J",                                                                           "False","(1, 1)"), "x.npy: values of type \"<f4?[2J\", not float32 "
-                                                  "or float64; save array.astype(\"float32\")"},
-        {HEADER("",                                                                         "False",                 "(1, 1)"), "x.npy: values of type \"\", not float32 or float64; save "
-                                        "array.astype(\"float32\")"},
+  /* clang-format off */
+        {HEADER("<i8", "False", "(1, 1)"), TYPE("\"<i8\"")},
+        {HEADER("|O", "False", "(1, 1)"), TYPE("\"|O\"")},
+        {HEADER("<f2", "False", "(1, 1)"), TYPE("\"<f2\"")},
+        {HEADER("=f4", "False", "(1, 1)"), TYPE("\"=f4\"")},
+        {HEADER("<f4\x1B[2J", "False", "(1, 1)"), TYPE("\"<f4?[2J\"")},
+        {HEADER("", "False", "(1, 1)"), TYPE("\"\"")},
         {"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1, 1), }",
-         "x.npy: the array has named fields; save the numbers alone as float32"                                  },
-        {HEADER("<f4",   "False",                                                                      "()"), "x.npy: the array has 0 dimensions, not 2 (rows, features); "
-                                       "for one feature save array.reshape(-1, 1)"},
-        {HEADER("<f4",                                                                                    "False",                                                                                                              "(2,)"), "x.npy: the array has 1 dimensions, not 2 (rows, "
-                                         "features); for one feature save array.reshape(-1, 1)"},
-        {HEADER("<f4",                                                                           "False",                           "(1, 2, 1)"), "x.npy: the array has 3 dimensions, not 2 (rows, "
-                                              "features); for one feature save array.reshape(-1, "
-                                              "1)"},
-        {HEADER("<f4",               "False",                                                   "(0, 2)"), "x.npy: no rows"},
-        {HEADER("<f4",                                                                         "False",                                                                                                  "(2, 0)"), "x.npy: no columns"},
-        {HEADER("<f4",   "False",                                     "(2, 2)"), "x.npy: cut off: the header says 16 bytes of values, "
-                                           "there are 8"},
-        {HEADER("<f4","False","(1, 1)"), "x.npy: 4 bytes too many behind the array; save one "
-                                           "array a file"},
-        {HEADER("<f4",                                                                                    "False",                                                                                                           "(4294967296, 4294967296)"), "x.npy: the shape in the header is "
-                                                             "impossible"},
-        {HEADER("<f8",                                                                        "False",                               "(4611686018427387904, 2)"), "x.npy: the shape in the header is "
-                                                             "impossible"},
-        {HEADER("<f4",                                                                         "False",                                                                                      "(18446744073709551616, 1)"), DAMAGED},
-        {HEADER("<f4",                                                                    "False",                                                                                                      "(-1, 2)"), DAMAGED},
-        {HEADER("<f4",     "False","(1 2)"), DAMAGED},
-        {HEADER("<f4",                                                                                    "False",                                                                                                           "(,)"), DAMAGED},
-        {HEADER("<f4",                                                                           "False",                  "(1,,2)"), DAMAGED},
-        {HEADER("<f4",                                                                         "False",                                                                                                           "(1, 2"), DAMAGED},
-        {HEADER("<f4",                            "False",                                                              "[1, 2]"), DAMAGED},
-        {HEADER("<f4","false","(1, 2)"), DAMAGED},
-        {HEADER("<f4",                                                                                    "0",                                                                                                           "(1, 2)"), DAMAGED},
-        {HEADER("<f4",                                                         "False","(1, 2), 'shape': (1, 2)"), DAMAGED},
-        {HEADER("<f4",                                                                         "False",                            "(1, 2), 'descr': '<f4'"), DAMAGED},
-        {HEADER("<f4",                                                                             "False",                                                                                                               "(1, 2), 'color': 'red'"), DAMAGED},
-        {HEADER("<f4",          "False",
-         "(1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
-                "1)"),
+         "x.npy: the array has named fields; save the numbers alone as float32"},
+        {HEADER("<f4", "False", "()"), DIMENSIONS("0")},
+        {HEADER("<f4", "False", "(2,)"), DIMENSIONS("1")},
+        {HEADER("<f4", "False", "(1, 2, 1)"), DIMENSIONS("3")},
+        {HEADER("<f4", "False", "(0, 2)"), "x.npy: no rows"},
+        {HEADER("<f4", "False", "(2, 0)"), "x.npy: no columns"},
+        {HEADER("<f4", "False", "(2, 2)"),
+         "x.npy: cut off: the header says 16 bytes of values, there are 8"},
+        {HEADER("<f4", "False", "(1, 1)"),
+         "x.npy: 4 bytes too many behind the array; save one array a file"},
+        {HEADER("<f4", "False", "(4294967296, 4294967296)"),
+         "x.npy: the shape in the header is impossible"},
+        {HEADER("<f8", "False", "(4611686018427387904, 2)"),
+         "x.npy: the shape in the header is impossible"},
+        {HEADER("<f4", "False", "(18446744073709551616, 1)"), DAMAGED},
+        {HEADER("<f4", "False", "(-1, 2)"), DAMAGED},
+        {HEADER("<f4", "False", "(1 2)"), DAMAGED},
+        {HEADER("<f4", "False", "(,)"), DAMAGED},
+        {HEADER("<f4", "False", "(1,,2)"), DAMAGED},
+        {HEADER("<f4", "False", "(1, 2"), DAMAGED},
+        {HEADER("<f4", "False", "[1, 2]"), DAMAGED},
+        {HEADER("<f4", "false", "(1, 2)"), DAMAGED},
+        {HEADER("<f4", "0", "(1, 2)"), DAMAGED},
+        {HEADER("<f4", "False", "(1, 2), 'shape': (1, 2)"), DAMAGED},
+        {HEADER("<f4", "False", "(1, 2), 'descr': '<f4'"), DAMAGED},
+        {HEADER("<f4", "False", "(1, 2), 'color': 'red'"), DAMAGED},
+        {HEADER("<f4", "False",
+                "(1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1)"),
          DAMAGED},
-        {"{'descr': '<f4', 'shape': (1, 2)}",                                                                                    DAMAGED                                                                                                          },
-        {"{'descr': '<f4', 'fortran_order': False}",                                                                            DAMAGED                                                                                                                                                                          },
-        {"{'fortran_order': False, 'shape': (1, 2)}",                                                                         DAMAGED                },
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2)} x",                                                                             DAMAGED                                                                                                              },
-        {"{'descr': '<f4' 'fortran_order': False, 'shape': (1, 2)}",   DAMAGED          },
-        {"{'descr': '<f4",                                                                                    DAMAGED                                                                                                          },
-        {"{'descr",                                                                            DAMAGED},
-        {"{",                                                                         DAMAGED                                                                        },
-        {"",                                                                             DAMAGED                                                                                                              },
-        {"\xFF\xFF\xFF",                                                                                    DAMAGED                                                                                                                                                                                                                      },
+        {"{'descr': '<f4', 'shape': (1, 2)}", DAMAGED},
+        {"{'descr': '<f4', 'fortran_order': False}", DAMAGED},
+        {"{'fortran_order': False, 'shape': (1, 2)}", DAMAGED},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2)} x", DAMAGED},
+        {"{'descr': '<f4' 'fortran_order': False, 'shape': (1, 2)}", DAMAGED},
+        {"{'descr': '<f4", DAMAGED},
+        {"{'descr", DAMAGED},
+        {"{", DAMAGED},
+        {"", DAMAGED},
+        {"\xFF\xFF\xFF", DAMAGED},
+  /* clang-format on */
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

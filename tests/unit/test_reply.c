@@ -93,7 +93,7 @@ static void a_raw_problem_is_a_whole_answer(void **state)
     int fds[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-    reply_send_raw(fds[0], 503, "id-1", "Too many");
+    reply_send_raw(fds[0], 503, "id-1", "Too many", false);
     (void)close(fds[0]);
     ssize_t n = read(fds[1], answer, sizeof(answer) - 1);
     (void)close(fds[1]);
@@ -113,6 +113,22 @@ static void a_raw_problem_is_a_whole_answer(void **state)
     json_decref(problem);
 }
 
+static void a_raw_answer_to_head_has_no_body(void **state)
+{
+    (void)state;
+    char answer[2048] = "";
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    reply_send_raw(fds[0], 400, "id-1", "Wrong", true);
+    ssize_t n = recv(fds[1], answer, sizeof(answer) - 1, 0);
+    assert_true(n > 4);
+    assert_string_equal(answer + n - 4, "\r\n\r\n");
+    assert_null(strstr(answer, "Wrong"));
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +138,7 @@ int main(void)
         cmocka_unit_test(a_503_says_when_to_come_again),
         cmocka_unit_test(without_memory_the_ready_made_503_is_left),
         cmocka_unit_test(a_raw_problem_is_a_whole_answer),
+        cmocka_unit_test(a_raw_answer_to_head_has_no_body),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

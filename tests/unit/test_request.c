@@ -67,6 +67,18 @@ static void request_ids_of_clients_must_be_harmless(void **state)
     assert_false(request_id_is_sane(id));
 }
 
+static void the_path_of_a_whole_address_is_behind_its_host(void **state)
+{
+    (void)state;
+    assert_string_equal(request_path("/healthz"), "/healthz");
+    assert_string_equal(request_path("http://x/healthz"), "/healthz");
+    assert_string_equal(request_path("HTTPS://[::1]:8817/a/b"), "/a/b");
+    assert_string_equal(request_path("http://x"), "/");
+    assert_string_equal(request_path("http:/x"), "http:/x");
+    assert_string_equal(request_path("*"), "*");
+    assert_string_equal(request_path(""), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -74,6 +86,7 @@ int main(void)
         cmocka_unit_test(other_types_and_charsets_are_refused),
         cmocka_unit_test(only_the_identity_encoding_is_taken),
         cmocka_unit_test(request_ids_of_clients_must_be_harmless),
+        cmocka_unit_test(the_path_of_a_whole_address_is_behind_its_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,30 @@ static void a_constant_column_maps_to_zero_and_alarms_when_it_moves(void **state
     assert_true(out[0] > 10.0F && out[1] > 10.0F);
 }
 
+static void median_of_an_even_number_of_rows_lies_between_the_two_in_the_middle(void **state)
+{
+    (void)state;
+    const float rows[] = {9, 1, 4, 2};
+    CLEANUP(scaler_freep) struct scaler *scaler = NULL;
+
+    assert_int_equal(scaler_fit(rows, 4, 1, &scaler, NULL), 0);
+    assert_true(scaler_median(scaler)[0] == 3.0F);
+}
+
+/* The last digits of a float are rounding, not news. */
+static void deviation_is_at_least_a_millionth_of_the_mean(void **state)
+{
+    (void)state;
+    const float rows[] = {1000000.0F, 1000000.0625F}, minus[] = {-1000000.0F, -1000000.0625F};
+    CLEANUP(scaler_freep) struct scaler *scaler = NULL;
+    CLEANUP(scaler_freep) struct scaler *below = NULL;
+
+    assert_int_equal(scaler_fit(rows, 2, 1, &scaler, NULL), 0);
+    assert_float_equal(scaler_std(scaler)[0], 1, 1e-4);
+    assert_int_equal(scaler_fit(minus, 2, 1, &below, NULL), 0);
+    assert_float_equal(scaler_std(below)[0], 1, 1e-4);
+}
+
 static void deviation_keeps_its_digits_beside_a_large_mean(void **state)
 {
     (void)state;
@@ -127,6 +151,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fitted_rows_match_numpy),
         cmocka_unit_test(a_constant_column_maps_to_zero_and_alarms_when_it_moves),
+        cmocka_unit_test(median_of_an_even_number_of_rows_lies_between_the_two_in_the_middle),
+        cmocka_unit_test(deviation_is_at_least_a_millionth_of_the_mean),
         cmocka_unit_test(deviation_keeps_its_digits_beside_a_large_mean),
         cmocka_unit_test(scaled_values_are_finite_and_clamped_whatever_comes),
         cmocka_unit_test(missing_values_do_not_count_and_become_the_median),

@@ -26,7 +26,14 @@ static int setup(void **state)
     page = (struct text){0};
     if (stats_new(2, routes, 2, &stats) < 0)
         return -1;
-    return live_new(stats, &live);
+    if (live_new(stats, &live) < 0)
+        return -1;
+    /* Models that could not be loaded are models, too: they have counters. */
+    const struct config_model models[] = {
+        {.name = (char[]){"db"},  .file = (char[]){"/nowhere"}},
+        {.name = (char[]){"web"}, .file = (char[]){"/nowhere"}},
+    };
+    return live_load(live, models, 2, false, NULL);
 }
 
 static int teardown(void **state)
@@ -163,6 +170,32 @@ static void live_models_show_what_is_in_force(void **state)
     assert_value("anomalyd_rows_scored_total{model=\"bad\"}", "0");
 }
 
+static void a_model_that_is_gone_is_shown_no_more(void **state)
+{
+    (void)state;
+    const struct config_model db[] = {
+        {.name = (char[]){"db"}, .file = (char[]){"/nowhere"}}
+    };
+
+    assert_int_equal(live_load(live, db, 1, false, NULL), 0);
+    write_page();
+    assert_value("anomalyd_rows_scored_total{model=\"db\"}", "0");
+    assert_null(strstr(page.data, "model=\"web\""));
+}
+
+static void a_refused_reload_leaves_no_model_behind(void **state)
+{
+    (void)state;
+    const struct config_model ghost[] = {
+        {.name = (char[]){"ghost"}, .file = (char[]){"/nowhere"}}
+    };
+
+    assert_true(live_load(live, ghost, 1, true, NULL) < 0);
+    write_page();
+    assert_null(strstr(page.data, "ghost"));
+    assert_value("anomalyd_rows_scored_total{model=\"web\"}", "0");
+}
+
 static void the_process_is_described(void **state)
 {
     (void)state;
@@ -266,6 +299,8 @@ int main(void)
         TEST(an_absurd_score_does_not_spoil_the_sum),
         TEST(a_model_keeps_its_counters),
         TEST(live_models_show_what_is_in_force),
+        TEST(a_model_that_is_gone_is_shown_no_more),
+        TEST(a_refused_reload_leaves_no_model_behind),
         TEST(the_process_is_described),
         TEST(every_metric_is_introduced_once),
         TEST(nothing_is_lost_while_threads_count_and_one_reads),

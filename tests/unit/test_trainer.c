@@ -2,6 +2,7 @@
 
 #include "detector/calibration.h"
 #include "detector/detector.h"
+#include "detector/scaler.h"
 #include "nn/network.h"
 
 #include "support/alloc_fail.h"
@@ -9,6 +10,7 @@
 #include "support/tiny_model.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static float rows[TINY_ROWS * TINY_FEATURES];
@@ -129,6 +131,136 @@ static void a_code_as_wide_as_the_features_is_refused(void **state)
     expect_refusal("not narrower than the 6 features");
 }
 
+static void the_code_is_never_wider_than_the_layer_before_it(void **state)
+{
+    (void)state;
+    CLEANUP(detector_freep) struct detector *detector = NULL;
+    const size_t hidden[] = {1};
+
+    options.hidden = hidden;
+    options.n_hidden = 1;
+    assert_int_equal(train(TINY_ROWS, TINY_FEATURES, &detector), 0);
+    assert_int_equal(detector_network(detector)->layers[1].n_out, 1);
+}
+
+static void one_feature_allows_no_wide_code(void **state)
+{
+    (void)state;
+    struct detector *none = NULL;
+
+    options.latent = 2;
+    assert_int_equal(train(TINY_ROWS, 1, &none), -EINVAL);
+    assert_non_null(strstr(error.text, "use at most 1"));
+}
+
+static void wide_defaults_are_capped(void **state)
+{
+    (void)state;
+    enum {
+        WIDE = 300
+    };
+    static float wide[TRAINER_MIN_ROWS * WIDE];
+    static char storage[WIDE][8];
+    const char *names[WIDE];
+    CLEANUP(detector_freep) struct detector *detector = NULL;
+
+    for (size_t i = 0; i < WIDE; i++) {
+        (void)snprintf(storage[i], sizeof(storage[i]), "f%zu", i);
+        names[i] = storage[i];
+    }
+    for (size_t i = 0; i < sizeof(wide) / sizeof(*wide); i++)
+        wide[i] = (float)(i % 7);
+    options.epochs = 1;
+    assert_int_equal(detector_train(wide, TRAINER_MIN_ROWS, names, WIDE, &options, NULL, NULL,
+                                    &detector, &error),
+                     0);
+    assert_int_equal(detector_network(detector)->layers[0].n_out, 64);
+    assert_int_equal(detector_network(detector)->layers[1].n_out, 32);
+}
+
+static void a_batch_larger_than_the_rows_is_all_of_them(void **state)
+{
+    (void)state;
+    CLEANUP(detector_freep) struct detector *one = NULL;
+    CLEANUP(detector_freep) struct detector *two = NULL;
+
+    options.batch_size = 256; /* the training rows */
+    assert_int_equal(train(TINY_ROWS, TINY_FEATURES, &one), 0);
+    options.batch_size = TRAINER_MAX_COUNT;
+    assert_int_equal(train(TINY_ROWS, TINY_FEATURES, &two), 0);
+    assert_memory_equal(detector_network(one)->params, detector_network(two)->params,
+                        detector_network(one)->n_params * sizeof(float));
+}
+
+/* Feature a is the number of the row. If blocks of 8 neighbours are dealt out, the numbers of the
+ * 256 training rows add up to 64 times the sum of their blocks' numbers and 32 · (0 + … + 7). */
+static void neighbours_stay_in_one_part(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < TINY_ROWS; i++)
+        rows[i * TINY_FEATURES] = (float)i;
+    options.epochs = 1;
+    for (options.seed = 1; options.seed <= 4; options.seed++) {
+        CLEANUP(detector_freep) struct detector *detector = NULL;
+        assert_int_equal(train(TINY_ROWS, TINY_FEATURES, &detector), 0);
+        const double sum = 256 * (double)scaler_mean(detector_scaler(detector))[0];
+        const double blocks = (sum - 32 * 28) / 64;
+        assert_true(fabs(blocks - round(blocks)) < 1e-3);
+    }
+}
+
+/* The weights kept are those of the best epoch, not of the last. */
+static void the_best_epoch_is_kept(void **state)
+{
+    (void)state;
+    CLEANUP(detector_freep) struct detector *long_run = NULL;
+    CLEANUP(detector_freep) struct detector *short_run = NULL;
+
+    options.epochs = 100000;
+    options.learning_rate = 0.01;
+    assert_int_equal(train(100, TINY_FEATURES, &long_run), 0);
+    assert_true(detector_summary(long_run)->best_epoch < detector_summary(long_run)->epochs);
+    options.epochs = detector_summary(long_run)->best_epoch;
+    assert_int_equal(train(100, TINY_FEATURES, &short_run), 0);
+    assert_memory_equal(detector_network(long_run)->params, detector_network(short_run)->params,
+                        detector_network(short_run)->n_params * sizeof(float));
+}
+
+/* One value that never moved before must not be all that the validation loss sees. */
+static void a_lone_outlier_does_not_rule_the_validation_loss(void **state)
+{
+    (void)state;
+    for (size_t seed = 1; seed <= 5; seed++) {
+        CLEANUP(detector_freep) struct detector *detector = NULL;
+        tiny_rows(1, rows, TINY_ROWS);
+        for (size_t i = 0; i < TINY_ROWS; i++)
+            rows[i * TINY_FEATURES + 5] = i == 200 ? 1e6F : 0;
+        options.seed = seed;
+        assert_int_equal(train(TINY_ROWS, TINY_FEATURES, &detector), 0);
+        assert_true(detector_summary(detector)->validation_loss < 5);
+    }
+}
+
+static void options_are_kept_as_they_were_asked_for(void **state)
+{
+    (void)state;
+    CLEANUP(detector_freep) struct detector *detector = NULL;
+    const size_t hidden[] = {5, 4};
+
+    options.hidden = hidden;
+    options.n_hidden = 2;
+    options.epochs = 3;
+    options.batch_size = 32;
+    assert_int_equal(train(TINY_ROWS, TINY_FEATURES, &detector), 0);
+    const struct training_summary *summary = detector_summary(detector);
+    assert_int_equal(summary->n_hidden, 2);
+    assert_int_equal(summary->hidden[1], 4);
+    assert_int_equal(summary->latent, 0);
+    assert_int_equal(summary->max_epochs, 3);
+    assert_int_equal(summary->batch_size, 32);
+    assert_string_equal(summary->kernel, detector_kernel());
+}
+
 static void options_out_of_range_are_refused_with_the_reason(void **state)
 {
     (void)state;
@@ -152,6 +284,14 @@ static void options_out_of_range_are_refused_with_the_reason(void **state)
     trainer_options_init(&options);
     options.seed = UINT64_MAX;
     expect_refusal("seed");
+    trainer_options_init(&options);
+    options.batch_size = SIZE_MAX;
+    expect_refusal("batch size");
+    trainer_options_init(&options);
+    const size_t nine[] = {5, 5, 5, 5, 5, 5, 5, 5, 5};
+    options.hidden = nine;
+    options.n_hidden = 9;
+    expect_refusal("at most 8 hidden layers");
 }
 
 static void a_column_without_values_is_named(void **state)
@@ -286,6 +426,14 @@ int main(void)
         cmocka_unit_test_setup(one_feature_can_be_learned, set_up),
         cmocka_unit_test_setup(layers_given_are_mirrored_in_the_decoder, set_up),
         cmocka_unit_test_setup(a_code_as_wide_as_the_features_is_refused, set_up),
+        cmocka_unit_test_setup(the_code_is_never_wider_than_the_layer_before_it, set_up),
+        cmocka_unit_test_setup(one_feature_allows_no_wide_code, set_up),
+        cmocka_unit_test_setup(wide_defaults_are_capped, set_up),
+        cmocka_unit_test_setup(a_batch_larger_than_the_rows_is_all_of_them, set_up),
+        cmocka_unit_test_setup(neighbours_stay_in_one_part, set_up),
+        cmocka_unit_test_setup(the_best_epoch_is_kept, set_up),
+        cmocka_unit_test_setup(a_lone_outlier_does_not_rule_the_validation_loss, set_up),
+        cmocka_unit_test_setup(options_are_kept_as_they_were_asked_for, set_up),
         cmocka_unit_test_setup(options_out_of_range_are_refused_with_the_reason, set_up),
         cmocka_unit_test_setup(a_column_without_values_is_named, set_up),
         cmocka_unit_test_setup(rows_with_gaps_and_constant_columns_train, set_up),
