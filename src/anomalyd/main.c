@@ -222,8 +222,7 @@ static void log_start(struct daemon *daemon)
     const struct config *config = service_config(daemon->service);
 
     text_printf(&line, "version %s listens on ", PACKAGE_VERSION);
-    for (size_t i = 0; i < config->n_listen; i++)
-        text_printf(&line, "%s%s", i ? ", " : "", config->listen[i]);
+    http_server_describe(daemon->server, &line);
     text_puts(&line, ": ");
     service_describe(daemon->service, &line);
     text_printf(&line, ", %u thread%s, %s kernel", config->threads, config->threads == 1 ? "" : "s",
@@ -281,15 +280,18 @@ static void feed_watchdog(struct daemon *daemon)
 
 static bool is_done(const struct daemon *daemon)
 {
-    if (!daemon->drain_ends_us)
-        return false;
-    if (http_server_is_idle(daemon->server))
-        return true;
-    if (clock_monotonic_us() < daemon->drain_ends_us)
-        return false;
+    return daemon->drain_ends_us && http_server_is_idle(daemon->server);
+}
+
+/* Waits for no worker: it may be at an answer that takes longer than systemd is patient. */
+static void end_if_overdue(const struct daemon *daemon)
+{
+    if (!daemon->drain_ends_us || clock_monotonic_us() < daemon->drain_ends_us)
+        return;
     log_warning("connections are still open after %llu s: they are cut",
                 (unsigned long long)(DRAIN_TIME_US / US_PER_S));
-    return true;
+    log_info("stopped");
+    _exit(EXIT_SUCCESS);
 }
 
 /* Until the next point in time that matters; -1: there is none. */
@@ -323,6 +325,7 @@ static int run(struct daemon *daemon)
         feed_watchdog(daemon);
         if (is_done(daemon))
             return EXIT_SUCCESS;
+        end_if_overdue(daemon);
         if (poll(fds, sizeof(fds) / sizeof(*fds), timeout_ms(daemon)) < 0 && errno != EINTR) {
             log_error("cannot wait for events: %s", strerrordesc_np(errno));
             return EXIT_FAILURE;

@@ -8,9 +8,9 @@
 
 #include <stddef.h>
 
-/* Scaled values stay within ±SCALER_LIMIT deviations: beyond a hundred the degree tells nothing more,
- * and one such feature would drown the others. Measured on 19 open sets against 10,000: the same
- * detection, better blame. */
+/* Scaled values stay within ±SCALER_LIMIT deviations: beyond a hundred the degree tells nothing
+ * more, and one such feature would drown the others. Measured on 19 open sets against 10,000: the
+ * same detection, better blame. */
 #define SCALER_LIMIT 100.0F
 
 struct scaler;

@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MAX_LISTENERS     16
+#define MAX_LISTENERS     16     /* so says the configuration (`listen`), too */
 #define ACCEPTS_A_CALL    64     /* so that a flood of connections cannot starve the signals */
 #define NO_DESCRIPTORS_US 100000 /* pause after EMFILE: the listener would stay readable */
 
@@ -48,6 +48,7 @@ struct accept_filter {
     size_t n_waiting;
     uint64_t drain_deadline_us; /* 0: not draining */
     uint64_t paused_until_us;   /* 0: accepting */
+    bool is_short;              /* of descriptors or memory, since the last warning */
 };
 
 /* What an event belongs to, where it is not a struct waiting. */
@@ -118,14 +119,23 @@ int accept_filter_listen(struct accept_filter *filter, int listener)
     return 0;
 }
 
-static void refuse(struct accept_filter *filter, int fd, unsigned status, const char *detail)
+static bool asks_for_head(int fd)
+{
+    char word[5];
+
+    return recv(fd, word, sizeof(word), MSG_PEEK | MSG_DONTWAIT) == sizeof(word) &&
+           memcmp(word, "HEAD ", sizeof(word)) == 0;
+}
+
+static void refuse(struct accept_filter *filter, int fd, uint64_t since_us, unsigned status,
+                   const char *detail)
 {
     char id[REQUEST_ID_SIZE];
 
     request_ids_next(&filter->ids, id);
-    reply_send_raw(fd, status, id, detail);
+    reply_send_raw(fd, status, id, detail, asks_for_head(fd));
     stats_count_request(service_stats(filter->service), filter->counter, routes_find("", "").index,
-                        status, 0);
+                        status, clock_monotonic_us() - since_us);
     linger_add(filter->linger, fd);
 }
 
@@ -148,11 +158,12 @@ static void look(struct accept_filter *filter, struct waiting *waiting)
         return;
 
     unwatch(filter, waiting->fd);
+    uint64_t since_us = waiting->since_us;
     int fd = release(filter, waiting);
     if (r > 0)
         filter->deliver(filter->userdata, fd);
     else if (r == -EBADMSG)
-        refuse(filter, fd, refusal.status, refusal.detail);
+        refuse(filter, fd, since_us, refusal.status, refusal.detail);
     else
         (void)close(fd); /* the client has gone without a word */
 }
@@ -160,27 +171,30 @@ static void look(struct accept_filter *filter, struct waiting *waiting)
 /* The client has closed its side and can complete nothing any more. */
 static void end_of_input(struct accept_filter *filter, struct waiting *waiting)
 {
+    uint64_t since_us = waiting->since_us;
+
     unwatch(filter, waiting->fd);
-    refuse(filter, release(filter, waiting), 400,
+    refuse(filter, release(filter, waiting), since_us, 400,
            "The connection ended within the request head; send a complete request");
 }
 
 static void take_in(struct accept_filter *filter, int fd)
 {
     size_t n_open = filter->n_waiting + atomic_load(filter->n_served);
+    uint64_t now = clock_monotonic_us();
     if (n_open >= filter->max_connections) {
-        refuse(filter, fd, 503, "Too many connections; try again, or raise max_connections");
+        refuse(filter, fd, now, 503, "Too many connections; try again, or raise max_connections");
         return;
     }
 
     struct waiting *waiting = calloc(1, sizeof(*waiting));
     if (!waiting || watch(filter, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, waiting) < 0) {
         free(waiting);
-        refuse(filter, fd, 503, "The service is out of memory; try again");
+        refuse(filter, fd, now, 503, "The service is out of memory; try again");
         return;
     }
     waiting->fd = fd;
-    waiting->since_us = clock_monotonic_us();
+    waiting->since_us = now;
     TAILQ_INSERT_TAIL(&filter->waiting, waiting, link);
     filter->n_waiting++;
 }
@@ -188,7 +202,9 @@ static void take_in(struct accept_filter *filter, int fd)
 /* Stops looking at the listeners for a moment: accept() would fail again and again. */
 static void pause_listening(struct accept_filter *filter, int error)
 {
-    log_warning("cannot accept connections: %s; trying again", strerrordesc_np(error));
+    if (!filter->is_short)
+        log_warning("cannot accept connections: %s; trying again", strerrordesc_np(error));
+    filter->is_short = true;
     for (size_t i = 0; i < filter->n_listeners; i++)
         unwatch(filter, filter->listeners[i]);
     filter->paused_until_us = clock_monotonic_us() + NO_DESCRIPTORS_US;
@@ -213,6 +229,9 @@ static void accept_from(struct accept_filter *filter, int listener, size_t most)
             pause_listening(filter, errno);
             return;
         } else if (errno == EAGAIN) {
+            if (filter->is_short)
+                log_info("accepts connections again");
+            filter->is_short = false;
             return;
         } /* else this one was gone before we came (accept(2)) */
     }
@@ -271,11 +290,13 @@ static void expire(struct accept_filter *filter)
         struct waiting *waiting = TAILQ_FIRST(&filter->waiting);
         bool is_silent = filter->drain_deadline_us > 0 && !has_sent_something(waiting->fd);
         unwatch(filter, waiting->fd);
+        uint64_t since_us = waiting->since_us;
         int fd = release(filter, waiting);
         if (is_silent)
             (void)close(fd);
         else
-            refuse(filter, fd, 408, "The request head did not arrive in time; send it faster");
+            refuse(filter, fd, since_us, 408,
+                   "The request head did not arrive in time; send it faster");
     }
 }
 

@@ -42,7 +42,7 @@ struct connection *connections_add(struct connections *connections, int fd)
     if (!connection) {
         char id[REQUEST_ID_SIZE];
         request_ids_next(&connections->context.ids, id);
-        reply_send_raw(fd, 503, id, "The service is out of memory; try again");
+        reply_send_raw(fd, 503, id, "The service is out of memory; try again", false);
         linger(connections, fd);
         return NULL;
     }
@@ -94,15 +94,20 @@ int connections_timeout_ms(const struct connections *connections)
 static void sweep(struct connections *connections, uint64_t now, uint64_t drain_us)
 {
     uint64_t request_timeout_us = service_request_timeout_us(connections->context.service);
+    uint64_t late_us = now - connections->next_sweep_us; /* long after a large batch */
     struct connection *connection;
 
     LIST_FOREACH(connection, &connections->list, link)
     {
+        deadline_postpone(&connection->exchange.deadline, late_us, now);
         switch (deadline_check(&connection->exchange.deadline, now, request_timeout_us, drain_us)) {
         case DEADLINE_TIMEOUT:
             connections_refuse(connection, 408,
                                "The request did not arrive in time; send it faster");
-            (void)shutdown(connection->fd, SHUT_RD);
+            /* Not SHUT_RD: what still comes would then be answered with a reset, which may
+             * overtake the 408. */
+            (void)shutdown(connection->fd, SHUT_WR);
+            deadline_enter(&connection->exchange.deadline, PHASE_REFUSED, now);
             break;
         case DEADLINE_CLOSE:
             (void)shutdown(connection->fd, SHUT_RDWR);
@@ -123,8 +128,8 @@ void connections_run(struct connections *connections, uint64_t drain_us)
         return;
     uint64_t now = clock_monotonic_us();
     if (now >= connections->next_sweep_us) {
-        connections->next_sweep_us = now + SWEEP_US;
         sweep(connections, now, drain_us);
+        connections->next_sweep_us = now + SWEEP_US;
     }
 }
 

@@ -18,8 +18,9 @@ struct linger_set;
 struct connection {
     LIST_ENTRY(connection) link;
     struct connections *owner;
-    int fd;           /* closed by the library */
-    bool must_linger; /* an answer was given before all input was read */
+    int fd;                /* closed by the library */
+    bool must_linger;      /* an answer was given before all input was read */
+    bool has_long_timeout; /* server.c: the library's is longer than for writing */
     struct exchange exchange;
     struct reply early; /* kept until the request is complete; status 0: none */
 };
@@ -54,8 +55,9 @@ void connections_forget(struct connection *connection);
 void connections_refuse(struct connection *connection, unsigned status, const char *detail);
 
 /* Call connections_run() when the descriptor is readable, or after the time-out (-1: none). It ends
- * what takes too long: the library then sees an end of input. drain_us: when draining began, or 0.
- */
+ * what takes too long: a request gets a 408 and enters PHASE_REFUSED; idle connections and, in the
+ * end, refused ones are shut down, and the library sees an end of input. drain_us: when draining
+ * began, or 0. */
 int connections_fd(const struct connections *connections);
 int connections_timeout_ms(const struct connections *connections);
 void connections_run(struct connections *connections, uint64_t drain_us);

@@ -14,6 +14,12 @@ void deadline_receive(struct deadline *deadline, size_t n_bytes, uint64_t now_us
     }
 }
 
+void deadline_postpone(struct deadline *deadline, uint64_t late_us, uint64_t now_us)
+{
+    uint64_t since_us = deadline->since_us + late_us;
+    deadline->since_us = since_us < now_us ? since_us : now_us;
+}
+
 enum deadline_verdict deadline_check(const struct deadline *deadline, uint64_t now_us,
                                      uint64_t request_timeout_us, uint64_t drain_us)
 {
@@ -27,6 +33,8 @@ enum deadline_verdict deadline_check(const struct deadline *deadline, uint64_t n
     case PHASE_HEAD:
     case PHASE_BODY:
         return waited >= request_timeout_us ? DEADLINE_TIMEOUT : DEADLINE_FINE;
+    case PHASE_REFUSED:
+        return waited >= DEADLINE_REFUSED_US ? DEADLINE_CLOSE : DEADLINE_FINE;
     case PHASE_ANSWER:
         break;
     }

@@ -38,7 +38,9 @@ static bool check_head(const struct exchange *exchange, const struct exchange_he
     if (match->route && match->route->takes_rows)
         wrong_type = request_check_body_type(head->content_type, head->content_encoding);
 
-    if (head->size > REQUEST_HEAD_MAX) {
+    if (head->refusal) {
+        reply_problem(reply, head->refusal->status, "%s", head->refusal->detail);
+    } else if (head->size > REQUEST_HEAD_MAX) {
         reply_problem(reply, 431, "The request head is larger than 8 KiB; send a shorter one");
     } else if (exchange->has_bad_target) {
         reply_problem(reply, 400, "The target holds %%00; no path and no option has a NUL byte");
@@ -72,7 +74,8 @@ bool exchange_take_head(struct exchange *exchange, struct exchange_context *cont
         (void)snprintf(exchange->id, sizeof(exchange->id), "%s", head->request_id);
     else
         request_ids_next(&context->ids, exchange->id);
-    exchange->match = routes_find(head->method, head->path);
+    exchange->is_head = strcmp(head->method, "HEAD") == 0;
+    exchange->match = routes_find(head->method, request_path(head->path));
     request->model = exchange->match.model;
     request->model_length = exchange->match.model_length;
     deadline_enter(&exchange->deadline, PHASE_BODY, clock_monotonic_us());
@@ -112,8 +115,6 @@ void exchange_answer(struct exchange *exchange, const struct exchange_context *c
     request->body_size = exchange->body.length;
     exchange->match.route->handle(context->handler, request, reply);
     handler_trim(context->handler);
-    if (text_failed(&reply->body))
-        reply_no_memory(reply);
 }
 
 void exchange_end(struct exchange *exchange, const struct exchange_context *context,
@@ -131,6 +132,6 @@ void exchange_refuse(struct exchange *exchange, struct exchange_context *context
 {
     if (exchange->id[0] == '\0')
         request_ids_next(&context->ids, exchange->id);
-    reply_send_raw(fd, status, exchange->id, detail);
+    reply_send_raw(fd, status, exchange->id, detail, exchange->is_head);
     exchange_end(exchange, context, status);
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct handler;
+struct head_refusal;
 struct reply;
 struct service;
 
@@ -32,6 +33,7 @@ struct exchange {
     struct deadline deadline;
     uint64_t started_us;
     bool has_bad_target; /* %00 */
+    bool is_head;        /* its answer has no body */
     bool has_head;
     bool keeps_body; /* else it is read and dropped */
     size_t received; /* bytes of the body */
@@ -40,7 +42,8 @@ struct exchange {
 
 /* Header fields; NULL: not given. The strings live until the answer is made. */
 struct exchange_head {
-    const char *path, *method; /* path is decoded, without the query */
+    const struct head_refusal *refusal; /* NULL: http/request_head.h had nothing to say */
+    const char *path, *method;          /* path is decoded, without the query */
     const char *request_id, *content_type, *content_encoding;
     uint64_t content_length; /* 0: not given */
     size_t size;             /* of the whole head, in bytes */

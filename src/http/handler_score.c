@@ -19,7 +19,8 @@
 #include <math.h>
 #include <string.h>
 
-#define FAILED_RETRY_S 60 /* a person must act first */
+#define FAILED_RETRY_S 60                  /* a person must act first */
+#define ANSWER_MAX     ((size_t)256 << 20) /* bytes; explanations are far longer than their rows */
 
 static void put_name(struct text *text, const char *name)
 {
@@ -52,30 +53,37 @@ static struct live_model *acquire_model(struct live *live, const struct request 
     return model;
 }
 
+static void put_errors(struct text *text, const struct json_problem *problems, size_t n_problems)
+{
+    text_puts(text, ",\"errors\":[");
+    for (size_t i = 0; i < n_problems; i++) {
+        text_puts(text, i > 0 ? ",{\"pointer\":" : "{\"pointer\":");
+        put_name(text, problems[i].pointer);
+        text_puts(text, ",\"detail\":");
+        put_name(text, problems[i].detail);
+        text_puts(text, "}");
+    }
+    text_puts(text, "]");
+}
+
 /* The body is not JSON, or not a body of rows. */
 static void reply_malformed(const struct json_rows *rows, struct reply *reply)
 {
     reply_begin_problem(reply, 400, "%s (byte %zu, line %zu, column %zu)", rows->problems[0].detail,
                         rows->offset, rows->line, rows->column);
-    text_printf(&reply->body, ",\"offset\":%zu,\"line\":%zu,\"column\":%zu}", rows->offset,
+    text_printf(&reply->body, ",\"offset\":%zu,\"line\":%zu,\"column\":%zu", rows->offset,
                 rows->line, rows->column);
+    if (rows->problems[0].pointer[0] != '\0')
+        put_errors(&reply->body, rows->problems, 1);
+    text_puts(&reply->body, "}");
 }
 
 /* JSON, but the features are wrong. */
 static void reply_unfit(const struct json_rows *rows, struct reply *reply)
 {
-    struct text *body = &reply->body;
-
     reply_begin_problem(reply, 422, "%s", rows->problems[0].detail);
-    text_puts(body, ",\"errors\":[");
-    for (size_t i = 0; i < rows->n_problems; i++) {
-        text_puts(body, i > 0 ? ",{\"pointer\":" : "{\"pointer\":");
-        put_name(body, rows->problems[i].pointer);
-        text_puts(body, ",\"detail\":");
-        put_name(body, rows->problems[i].detail);
-        text_puts(body, "}");
-    }
-    text_puts(body, "]}");
+    put_errors(&reply->body, rows->problems, rows->n_problems);
+    text_puts(&reply->body, "}");
 }
 
 /* missing = reject: -EINVAL and a 422 for the first row that has a missing value. */
@@ -148,6 +156,7 @@ static int put_one(const struct scoring *scoring, struct text *text)
     return r;
 }
 
+/* 0, -ENOMEM, or -EFBIG: the answer is larger than ANSWER_MAX. */
 static int put_batch(const struct scoring *scoring, struct text *text)
 {
     text_puts(text, "{\"model\":");
@@ -161,12 +170,14 @@ static int put_batch(const struct scoring *scoring, struct text *text)
         if (r < 0)
             return r;
         text_puts(text, "}");
+        if (text->length > ANSWER_MAX)
+            return -EFBIG;
     }
     text_puts(text, "]}");
     return 0;
 }
 
-/* The rows have been read and accepted. 0 or -ENOMEM. */
+/* The rows have been read and accepted. 0, -ENOMEM or -EFBIG. */
 static int score_rows(const struct scoring *scoring, struct reply *reply)
 {
     struct handler *handler = scoring->handler;
@@ -182,7 +193,8 @@ static int score_rows(const struct scoring *scoring, struct reply *reply)
 
     reply->status = 200;
     reply->content_type = "application/json";
-    text_reserve(&reply->body, 256 + 128 * rows->n_rows);
+    size_t expected = 256 + 128 * rows->n_rows;
+    text_reserve(&reply->body, expected < ANSWER_MAX ? expected : ANSWER_MAX);
     r = rows->is_batch ? put_batch(scoring, &reply->body) : put_one(scoring, &reply->body);
     if (r == 0 && !text_failed(&reply->body))
         stats_count_verdicts(model->stats, handler->worker, handler->verdicts, rows->n_rows);
@@ -210,7 +222,12 @@ static void score_with(struct scoring *scoring, const struct request *request, s
         return;
     if (r == 0)
         r = score_rows(scoring, reply);
-    if (r < 0)
+    if (r == -EFBIG)
+        reply_problem(reply, 413,
+                      "The answer to %zu rows would be larger than %zu MiB; send fewer rows at a "
+                      "time, or explain less",
+                      rows->n_rows, ANSWER_MAX >> 20);
+    else if (r < 0)
         reply_no_memory(reply);
 }
 

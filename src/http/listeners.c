@@ -1,6 +1,9 @@
 #include "http/listeners.h"
 
 #include "base/file.h"
+#include "base/text.h"
+
+#include <arpa/inet.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,26 +24,22 @@ static int fail(struct error *reterr, const char *address, int r)
     return error_set(reterr, r, "cannot listen on %s: %s%s", address, strerrordesc_np(-r), advice);
 }
 
-/* 0: nobody answers there, so the file may go. */
+#define SOCKET_MODE 0666
+
+/* 0: nobody listens there, so the file may go. */
 static int remove_stale(const struct sockaddr_un *address)
 {
     struct stat status;
     if (lstat(address->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
         return 0; /* bind() says what is wrong */
 
-    CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+    if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+        errno != ECONNREFUSED)
         return -EADDRINUSE;
     return unlink(address->sun_path) < 0 ? -errno : 0;
-}
-
-static int bind_and_listen(int fd, const struct sockaddr *address, socklen_t length)
-{
-    if (bind(fd, address, length) < 0 || listen(fd, SOMAXCONN) < 0)
-        return -errno;
-    return 0;
 }
 
 static int open_unix(const char *path, int *ret_fd)
@@ -56,7 +55,9 @@ static int open_unix(const char *path, int *ret_fd)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    r = bind_and_listen(fd, (const struct sockaddr *)&address, sizeof(address));
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+        chmod(path, SOCKET_MODE) < 0 || listen(fd, SOMAXCONN) < 0)
+        r = -errno;
     if (r < 0)
         (void)close(fd);
     else
@@ -74,7 +75,7 @@ static int set_up_inet(int fd, const struct addrinfo *info)
     if (info->ai_family == AF_INET6 &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
         return -errno;
-    return bind_and_listen(fd, info->ai_addr, info->ai_addrlen);
+    return bind(fd, info->ai_addr, info->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0 ? -errno : 0;
 }
 
 static int open_inet(const struct addrinfo *info, int *ret_fd)
@@ -123,7 +124,8 @@ static int open_one(const char *address, int *ret_fd, struct error *reterr)
     if (split_address(address, host, &port) < 0)
         return error_set(reterr, -EINVAL, "cannot listen on %s: not HOST:PORT or unix:PATH",
                          address);
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICHOST};
     struct addrinfo *info;
     int failure = getaddrinfo(host, port, &hints, &info);
     if (failure != 0)
@@ -186,6 +188,40 @@ int listeners_take(int first_fd, size_t n, struct listeners *ret_listeners, stru
     }
     *ret_listeners = listeners;
     return 0;
+}
+
+static void describe_one(int fd, struct text *text)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+    } address = {0};
+    socklen_t length = sizeof(address);
+    char host[INET6_ADDRSTRLEN] = "";
+
+    (void)getsockname(fd, &address.any, &length);
+    switch (address.any.sa_family) {
+    case AF_INET:
+        (void)inet_ntop(AF_INET, &address.in.sin_addr, host, sizeof(host));
+        text_printf(text, "%s:%u", host, ntohs(address.in.sin_port));
+        break;
+    case AF_INET6:
+        (void)inet_ntop(AF_INET6, &address.in6.sin6_addr, host, sizeof(host));
+        text_printf(text, "[%s]:%u", host, ntohs(address.in6.sin6_port));
+        break;
+    default:
+        text_printf(text, "unix:%.*s", (int)sizeof(address.un.sun_path), address.un.sun_path);
+    }
+}
+
+void listeners_describe(const struct listeners *listeners, struct text *text)
+{
+    for (size_t i = 0; i < listeners->n; i++) {
+        text_puts(text, i > 0 ? ", " : "");
+        describe_one(listeners->fds[i], text);
+    }
 }
 
 void listeners_close(struct listeners *listeners)

@@ -77,7 +77,8 @@ void reply_no_memory(struct reply *reply)
     reply->body.failed = true;
 }
 
-void reply_send_raw(int fd, unsigned status, const char *request_id, const char *detail)
+void reply_send_raw(int fd, unsigned status, const char *request_id, const char *detail,
+                    bool is_head)
 {
     char body[512], head[512];
     char retry_after[32] = "";
@@ -98,6 +99,6 @@ void reply_send_raw(int fd, unsigned status, const char *request_id, const char 
         {.iov_base = head, .iov_len = (size_t)n_head},
         {.iov_base = body, .iov_len = (size_t)n_body},
     };
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = is_head ? 1 : 2};
     (void)sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

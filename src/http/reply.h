@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define REPLY_ALLOW_SIZE 64
@@ -37,5 +38,7 @@ void reply_no_memory(struct reply *reply);
     "\"detail\":\"The service is out of memory; send less at a time or try again\"}"
 
 /* Writes a whole problem answer with `Connection: close` to a socket that no library serves (yet,
- * or any more), without blocking. The caller closes it (http/linger.h). */
-void reply_send_raw(int fd, unsigned status, const char *request_id, const char *detail);
+ * or any more), without blocking; to a HEAD request without the body. The caller closes it
+ * (http/linger.h). */
+void reply_send_raw(int fd, unsigned status, const char *request_id, const char *detail,
+                    bool is_head);

@@ -10,6 +10,20 @@ static const char *skip_space(const char *text)
     return text + strspn(text, " \t");
 }
 
+const char *request_path(const char *target)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
+        size_t length = strlen(schemes[i]);
+        if (strncasecmp(target, schemes[i], length) != 0)
+            continue;
+        const char *path = strchr(target + length, '/');
+        return path ? path : "/";
+    }
+    return target;
+}
+
 /* `; charset=utf-8` and whatever else stands behind a media type. */
 static bool charset_is_utf8(const char *parameters)
 {

@@ -1,6 +1,7 @@
 /* request - what a handler gets to see of an HTTP request.
  *
- * Plain data, filled by server.c; all pointers are valid until the reply is queued. */
+ * Plain data, filled by exchange.c (the parameters: by server.c); all pointers are valid until the
+ * reply is queued. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,14 +15,17 @@ struct request_parameter {
 };
 
 struct request {
-    const char *method, *path; /* path is decoded, without the query */
-    const char *model;         /* the part of path that stands for {m}; NULL: the route has none */
+    const char *model; /* the part of the path that stands for {m}; NULL: the route has none */
     size_t model_length;
     const char *body;
     size_t body_size;
     struct request_parameter parameters[REQUEST_MAX_PARAMETERS];
     size_t n_parameters; /* may be larger: the further ones are not kept */
 };
+
+/* The path of a decoded target without its query: a part of it, or "/". A target may also be a
+ * whole address (RFC 9112, 3.2.2: `GET http://host/healthz`). */
+const char *request_path(const char *target);
 
 /* NULL: a body of this type is read as JSON in UTF-8, and this encoding is none; else what is
  * wrong and what to send. Either field may be NULL: not given. */

@@ -3,18 +3,11 @@
 #include "base/number.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
 
-/* What a head says about its body and its sender, as far as it has been read. */
-struct head {
-    size_t n_fields;
-    bool is_http_1_1, has_host, has_length, has_transfer_encoding;
-    const char *length; /* value of Content-Length, [length_size] */
-    size_t length_size;
-};
+#define COOKIE_MAX 4096 /* bytes: libmicrohttpd copies them within the 16 KiB */
 
 static int refuse(struct head_refusal *ret_refusal, unsigned status, const char *detail)
 {
@@ -42,8 +35,15 @@ static bool name_is(const char *name, size_t length, const char *wanted)
     return length == strlen(wanted) && strncasecmp(name, wanted, length) == 0;
 }
 
+static int check_count(const struct request_head *head, struct head_refusal *ret_refusal)
+{
+    if (head->n_fields > REQUEST_HEAD_MAX_FIELDS)
+        return refuse(ret_refusal, 431, "More than 64 header fields, query parameters and cookies");
+    return 0;
+}
+
 /* METHOD SP TARGET SP HTTP/1.x */
-static int check_first_line(struct head *head, const char *line, size_t length,
+static int check_first_line(struct request_head *head, const char *line, size_t length,
                             struct head_refusal *ret_refusal)
 {
     static const char not_http[] = "The first line is not `METHOD TARGET HTTP/1.1`; send HTTP/1.1 "
@@ -69,17 +69,15 @@ static int check_first_line(struct head *head, const char *line, size_t length,
             return refuse(ret_refusal, 400, "The target holds a control character; escape it");
         head->n_fields += *c == '?' || *c == '&';
     }
-    return 0;
+    return check_count(head, ret_refusal);
 }
 
-static int check_length(struct head *head, const char *value, size_t size,
+static int check_length(struct request_head *head, const char *value, size_t size,
                         struct head_refusal *ret_refusal)
 {
-    if (head->has_length && (size != head->length_size || memcmp(value, head->length, size) != 0))
-        return refuse(ret_refusal, 400, "Content-Length is given twice, with different values");
+    if (head->has_length)
+        return refuse(ret_refusal, 400, "Content-Length is given twice; send it once");
     head->has_length = true;
-    head->length = value;
-    head->length_size = size;
 
     if (size == 0 || strspn(value, "0123456789") < size)
         return refuse(ret_refusal, 400, "Content-Length is not a number of bytes");
@@ -89,17 +87,61 @@ static int check_length(struct head *head, const char *value, size_t size,
     return 0;
 }
 
-static int check_field(struct head *head, const char *line, size_t length,
-                       struct head_refusal *ret_refusal)
+static int check_transfer_encoding(struct request_head *head, const char *value, size_t size,
+                                   struct head_refusal *ret_refusal)
+{
+    if (head->has_transfer_encoding || !name_is(value, size, "chunked"))
+        return refuse(ret_refusal, 400, "The only Transfer-Encoding taken is chunked");
+    head->has_transfer_encoding = true;
+    return 0;
+}
+
+static int check_cookie(struct request_head *head, const char *value, size_t size,
+                        struct head_refusal *ret_refusal)
+{
+    if (size > COOKIE_MAX)
+        return refuse(ret_refusal, 431, "The field Cookie is larger than 4 KiB; send none");
+    for (size_t i = 0; i < size; i++)
+        head->n_fields += value[i] == ';' || value[i] == ',';
+    return check_count(head, ret_refusal);
+}
+
+int request_head_check_field(struct request_head *head, const char *name, size_t name_length,
+                             const char *value, size_t value_length,
+                             struct head_refusal *ret_refusal)
+{
+    if (name_length == 0 || token_length(name, name_length) < name_length)
+        return refuse(ret_refusal, 400, "A header line is not `Name: value`");
+    head->n_fields++;
+    int r = check_count(head, ret_refusal);
+    if (r < 0)
+        return r;
+    if (name_is(name, name_length, "content-length"))
+        return check_length(head, value, value_length, ret_refusal);
+    if (name_is(name, name_length, "transfer-encoding"))
+        return check_transfer_encoding(head, value, value_length, ret_refusal);
+    if (name_is(name, name_length, "cookie"))
+        return check_cookie(head, value, value_length, ret_refusal);
+    if (!name_is(name, name_length, "host"))
+        return 0;
+    if (head->has_host)
+        return refuse(ret_refusal, 400, "Host is given twice; send it once");
+    head->has_host = true;
+    return 0;
+}
+
+/* A line as it was sent, without its end. */
+static int check_line(struct request_head *head, const char *line, size_t length,
+                      struct head_refusal *ret_refusal)
 {
     if (*line == ' ' || *line == '\t')
         return refuse(ret_refusal, 400, "A header field is folded over two lines; use one");
-    size_t name = token_length(line, length);
-    if (name == 0 || name == length || line[name] != ':')
+    const char *colon = memchr(line, ':', length);
+    if (!colon)
         return refuse(ret_refusal, 400, "A header line is not `Name: value`");
 
-    const char *value = line + name + 1;
-    size_t size = length - name - 1;
+    const char *value = colon + 1;
+    size_t size = length - (size_t)(value - line);
     if (memchr(value, '\0', size) || memchr(value, '\r', size))
         return refuse(ret_refusal, 400, "A header value holds a control character");
     while (size > 0 && (*value == ' ' || *value == '\t')) {
@@ -108,27 +150,19 @@ static int check_field(struct head *head, const char *line, size_t length,
     }
     while (size > 0 && (value[size - 1] == ' ' || value[size - 1] == '\t'))
         size--;
-
-    if (name_is(line, name, "host"))
-        head->has_host = true;
-    if (name_is(line, name, "content-length"))
-        return check_length(head, value, size, ret_refusal);
-    if (name_is(line, name, "transfer-encoding")) {
-        if (head->has_transfer_encoding || !name_is(value, size, "chunked"))
-            return refuse(ret_refusal, 400, "The only Transfer-Encoding taken is chunked");
-        head->has_transfer_encoding = true;
-    }
-    return 0;
+    return request_head_check_field(head, line, (size_t)(colon - line), value, size, ret_refusal);
 }
 
-static int check_end(const struct head *head, struct head_refusal *ret_refusal)
+int request_head_check_end(const struct request_head *head, struct head_refusal *ret_refusal)
 {
     if (head->is_http_1_1 && !head->has_host)
         return refuse(ret_refusal, 400, "HTTP/1.1 requires the header field Host");
+    if (!head->is_http_1_1 && head->has_transfer_encoding)
+        return refuse(ret_refusal, 400, "HTTP/1.0 has no Transfer-Encoding; send HTTP/1.1");
     if (head->has_length && head->has_transfer_encoding)
         return refuse(ret_refusal, 400,
                       "Content-Length and Transfer-Encoding exclude each other; send one");
-    return 1;
+    return 0;
 }
 
 /* Before the first line is complete: tells what can never become one, so that a TLS client learns
@@ -145,7 +179,7 @@ static int check_start(const char *bytes, size_t size, struct head_refusal *ret_
 
 static int check_lines(const char *bytes, size_t size, struct head_refusal *ret_refusal)
 {
-    struct head head = {0};
+    struct request_head head = {0};
     bool is_first = true;
 
     for (size_t at = 0;;) {
@@ -161,17 +195,16 @@ static int check_lines(const char *bytes, size_t size, struct head_refusal *ret_
         int r = 0;
         if (length == 0 && is_first)
             continue; /* RFC 9112, 2.2: empty lines before a request are skipped */
-        if (length == 0)
-            return check_end(&head, ret_refusal);
+        if (length == 0) {
+            r = request_head_check_end(&head, ret_refusal);
+            return r < 0 ? r : 1;
+        }
         if (is_first)
             r = check_first_line(&head, line, length, ret_refusal);
         else
-            r = check_field(&head, line, length, ret_refusal);
+            r = check_line(&head, line, length, ret_refusal);
         if (r < 0)
             return r;
-        head.n_fields += !is_first;
-        if (head.n_fields > REQUEST_HEAD_MAX_FIELDS)
-            return refuse(ret_refusal, 431, "More than 64 header fields and query parameters");
         is_first = false;
     }
 }

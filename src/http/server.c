@@ -10,6 +10,7 @@
 #include "http/handoff.h"
 #include "http/listeners.h"
 #include "http/reply.h"
+#include "http/request_head.h"
 #include "service/config.h"
 #include "service/service.h"
 #include "service/systemd.h"
@@ -20,6 +21,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -29,6 +31,7 @@
 
 #define CONNECTION_MEMORY ((size_t)16384)
 #define WRITE_STALL_S     60u /* a client that takes nothing of its answer for so long is closed */
+#define READ_MARGIN_S     5u  /* the library's time-out is to come after ours */
 
 struct worker {
     struct http_server *server;
@@ -68,6 +71,26 @@ static const char *header(struct MHD_Connection *mhd, const char *name)
     return MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, name);
 }
 
+/* The library has one time-out for reading and writing; with ours (http/deadline.h) it may only end
+ * what hangs while writing. WRITE_STALL_S is what a connection starts with, and nearly always right
+ * for both: others go to a list that the library walks in each round. */
+static void give_time_to_read(struct connection *connection, struct MHD_Connection *mhd)
+{
+    uint64_t timeout_us = service_request_timeout_us(connection->owner->context.service);
+    unsigned timeout_s = (unsigned)(timeout_us / US_PER_S) + READ_MARGIN_S;
+
+    connection->has_long_timeout = timeout_s > WRITE_STALL_S;
+    if (connection->has_long_timeout)
+        (void)MHD_set_connection_option(mhd, MHD_CONNECTION_OPTION_TIMEOUT, timeout_s);
+}
+
+static void give_time_to_write(struct connection *connection, struct MHD_Connection *mhd)
+{
+    if (connection->has_long_timeout)
+        (void)MHD_set_connection_option(mhd, MHD_CONNECTION_OPTION_TIMEOUT, WRITE_STALL_S);
+    connection->has_long_timeout = false;
+}
+
 /* libmicrohttpd calls it with the first line, before anything else of a request. */
 static void *begin_request(void *userdata, const char *uri, struct MHD_Connection *mhd)
 {
@@ -75,6 +98,7 @@ static void *begin_request(void *userdata, const char *uri, struct MHD_Connectio
     struct connection *connection = connection_of(mhd);
 
     exchange_begin(&connection->exchange, uri);
+    give_time_to_read(connection, mhd);
     return connection;
 }
 
@@ -97,6 +121,8 @@ static enum MHD_Result keep_parameter(void *userdata, enum MHD_ValueKind kind, c
     (void)kind;
     struct request *request = userdata;
 
+    if (*name == '\0' && !value)
+        return MHD_YES; /* nothing between two & */
     if (request->n_parameters < REQUEST_MAX_PARAMETERS)
         request->parameters[request->n_parameters] =
             (struct request_parameter){.name = name, .value = value ? value : ""};
@@ -126,6 +152,8 @@ static enum MHD_Result send_reply(struct connection *connection, struct MHD_Conn
                                   struct reply *reply)
 {
     const struct exchange_context *context = &connection->owner->context;
+    if (text_failed(&reply->body))
+        reply_no_memory(reply);
     struct MHD_Response *response = make_response(reply);
     if (!response)
         return MHD_NO;
@@ -136,21 +164,59 @@ static enum MHD_Result send_reply(struct connection *connection, struct MHD_Conn
         ok = ok && MHD_add_response_header(response, "Allow", reply->allow);
     if (reply->retry_after_s > 0) {
         char retry_after[NUMBER_MAX];
-        number_write_double(retry_after, reply->retry_after_s);
+        (void)snprintf(retry_after, sizeof(retry_after), "%u", reply->retry_after_s);
         ok = ok && MHD_add_response_header(response, "Retry-After", retry_after);
     }
-    if (service_is_draining(context->service))
+    if (connection->must_linger || service_is_draining(context->service))
         ok = ok && MHD_add_response_header(response, "Connection", "close");
 
+    give_time_to_write(connection, mhd);
     exchange_end(&connection->exchange, context, reply->status);
     enum MHD_Result result = ok ? MHD_queue_response(mhd, reply->status, response) : MHD_NO;
     MHD_destroy_response(response);
     return result;
 }
 
-static enum MHD_Result receive_head(struct connection *connection, struct MHD_Connection *mhd,
-                                    const char *path, const char *method)
+/* A head on its way through the fields that libmicrohttpd has read. */
+struct head_check {
+    struct request_head head;
+    struct head_refusal refusal;
+    int result; /* 0, or -EBADMSG: there is a refusal */
+};
+
+static enum MHD_Result check_field(void *userdata, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
 {
+    (void)kind;
+    struct head_check *check = userdata;
+
+    if (!value)
+        value = "";
+    check->result = request_head_check_field(&check->head, name, strlen(name), value, strlen(value),
+                                             &check->refusal);
+    return check->result < 0 ? MHD_NO : MHD_YES;
+}
+
+/* The library takes more than we do: it serves what follows a body of unclear length. Every head
+ * of a connection goes through here; the first one has been checked already. */
+static const struct head_refusal *check_head(struct MHD_Connection *mhd, const char *version,
+                                             size_t n_parameters, struct head_check *check)
+{
+    *check = (struct head_check){
+        .head = {.n_fields = n_parameters, .is_http_1_1 = strcmp(version, "HTTP/1.1") == 0}
+    };
+
+    (void)MHD_get_connection_values(mhd, MHD_HEADER_KIND, check_field, check);
+    if (check->result == 0)
+        check->result = request_head_check_end(&check->head, &check->refusal);
+    return check->result < 0 ? &check->refusal : NULL;
+}
+
+static enum MHD_Result receive_head(struct connection *connection, struct MHD_Connection *mhd,
+                                    const char *path, const char *method, const char *version)
+{
+    struct request *request = &connection->exchange.request;
+    struct head_check check;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     const char *length = header(mhd, "Content-Length");
@@ -166,14 +232,15 @@ static enum MHD_Result receive_head(struct connection *connection, struct MHD_Co
 
     if (length && number_parse_u64(length, strlen(length), &head.content_length) < 0)
         head.content_length = UINT64_MAX;
-    (void)MHD_get_connection_values(mhd, MHD_GET_ARGUMENT_KIND, keep_parameter,
-                                    &connection->exchange.request);
+    (void)MHD_get_connection_values(mhd, MHD_GET_ARGUMENT_KIND, keep_parameter, request);
+    head.refusal = check_head(mhd, version, request->n_parameters, &check);
     if (exchange_take_head(&connection->exchange, &connection->owner->context, &head, &reply))
         return MHD_YES;
 
     /* An answer before the end of the request closes the connection, so without a body it waits
      * for the end, which is the next call. */
-    connection->must_linger = head.content_length > 0 || header(mhd, "Transfer-Encoding");
+    connection->must_linger =
+        head.refusal || head.content_length > 0 || header(mhd, "Transfer-Encoding");
     if (connection->must_linger)
         return send_reply(connection, mhd, &reply);
     connection->early = reply;
@@ -185,13 +252,17 @@ static enum MHD_Result receive(void *userdata, struct MHD_Connection *mhd, const
                                const char *method, const char *version, const char *bytes,
                                size_t *n_bytes, void **request_context)
 {
-    (void)version;
     struct worker *worker = userdata;
     struct connection *connection = *request_context;
     struct exchange *exchange = &connection->exchange;
 
+    if (exchange->deadline.phase == PHASE_REFUSED) {
+        bool is_body = exchange->has_head && *n_bytes > 0;
+        *n_bytes = 0;
+        return is_body ? MHD_YES : MHD_NO;
+    }
     if (!exchange->has_head)
-        return receive_head(connection, mhd, path, method);
+        return receive_head(connection, mhd, path, method, version);
     if (*n_bytes > 0) {
         if (!exchange_take_body(exchange, &worker->connections.context, bytes, *n_bytes)) {
             connections_refuse(
@@ -249,6 +320,15 @@ static void add_connection(struct worker *worker, int fd)
     }
 }
 
+static void take_connections(struct worker *worker)
+{
+    int fd;
+
+    handoff_acknowledge(worker->handoff);
+    while (handoff_take(worker->handoff, &fd))
+        add_connection(worker, fd);
+}
+
 static int timeout_ms(const struct worker *worker)
 {
     MHD_UNSIGNED_LONG_LONG mhd_ms;
@@ -264,13 +344,12 @@ static void *run_worker(void *userdata)
     struct worker *worker = userdata;
     struct http_server *server = worker->server;
     struct epoll_event events[3];
-    int fd;
 
     while (!atomic_load(&server->must_stop)) {
-        (void)epoll_wait(worker->epoll_fd, events, 3, timeout_ms(worker));
-        handoff_acknowledge(worker->handoff);
-        while (handoff_take(worker->handoff, &fd))
-            add_connection(worker, fd);
+        int n = epoll_wait(worker->epoll_fd, events, 3, timeout_ms(worker));
+        for (int i = 0; i < n; i++)
+            if (events[i].data.fd == handoff_fd(worker->handoff))
+                take_connections(worker);
         (void)MHD_run(worker->daemon);
 
         size_t n_before = connections_lingering(&worker->connections);
@@ -453,6 +532,11 @@ void http_server_free(struct http_server *server)
     close_fd(&server->wake_fd);
     close_fd(&server->epoll_fd);
     free(server);
+}
+
+void http_server_describe(const struct http_server *server, struct text *text)
+{
+    listeners_describe(&server->listeners, text);
 }
 
 int http_server_fd(const struct http_server *server)

@@ -15,15 +15,19 @@
 struct config;
 struct http_server;
 struct service;
+struct text;
 
 /* Listens (on sockets of socket activation if there are any, else on config's addresses) and
  * starts the workers, which answer at once. -EADDRINUSE … with the address in reterr. */
 MUST_CHECK int http_server_new(struct service *service, struct http_server **ret_server,
                                struct error *reterr);
 
-/* Ends the workers at once, whatever they do, and frees all. */
+/* Waits until each worker has made the answer it is at, then cuts the connections and frees all. */
 void http_server_free(struct http_server *server);
 DEFINE_CLEANUP(struct http_server *, http_server_free)
+
+/* Appends the addresses that are listened on, as in the configuration: "127.0.0.1:8817, unix:…". */
+void http_server_describe(const struct http_server *server, struct text *text);
 
 /* For the loop of the main thread: wait until the descriptor is readable, or for the time-out
  * (-1: none), then call http_server_accept(). */

@@ -56,6 +56,14 @@ def test_400_malformed_json_says_where(daemon, body, offset, line, column):
     assert f"line {line}" in problem["detail"]
 
 
+@pytest.mark.parametrize("body, pointer", [
+    ('{"features":[1,2,3,4,5,6],"wrong":[]}', "/wrong"), ('{"instances":{}}', "/instances"),
+])
+def test_400_points_at_the_member_that_is_wrong(daemon, body, pointer):
+    problem = check_problem(daemon.score(body), 400)
+    assert problem["errors"][0]["pointer"] == pointer and problem["errors"][0]["detail"]
+
+
 @pytest.mark.parametrize("body", [
     "{}", "7", '"x"', "null", "true", '{"features":[1,2,3,4,5,6],"instances":[[1,2,3,4,5,6]]}',
     '{"features":[1,2,3,4,5,6],"wrong":[]}', '{"instances":{}}', '{"features":7}',
@@ -109,6 +117,8 @@ def test_400_a_nul_in_the_target(daemon):
     head(fields="Content-Length: 4\r\n", length=5),
     head(fields="Transfer-Encoding: chunked\r\n", length=5),
     head(fields="Transfer-Encoding: gzip\r\n"), head(fields="Transfer-Encoding: chunked, x\r\n"),
+    head("GET", "/healthz", "Host: y\r\n"),
+    b"POST /v1/score HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 ])
 def test_400_what_is_not_http(daemon, data):
     with daemon.connect() as client:
@@ -124,6 +134,45 @@ def test_400_a_head_that_ends_early(daemon):
         client.send(b"GET /healthz HTTP/1.1\r\nHost")
         client.socket.shutdown(socket.SHUT_WR)
         check_problem(client.read(), 400)
+
+
+SMUGGLED = head("GET", "/metrics")
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize("data", [
+    head(fields="Content-Length: 4\r\n", length=5), head(fields="Content-Length: 5\r\n", length=4),
+    head(fields="Content-Length: 4\r\n", length=4),
+    head(fields=CHUNKED, length=5), head(fields="Content-Length: 5\r\n" + CHUNKED),
+    head(fields="Content-Length : 5\r\n"), head(fields="Transfer-Encoding : chunked\r\n"),
+    head(fields="Content-Length\t: 5\r\n"), head(fields="Content Length: 5\r\n"),
+    head(fields="Transfer-Encoding: gzip\r\n"), head(fields="Transfer-Encoding: chunked, gzip\r\n"),
+    head(fields="Transfer-Encoding: gzip, chunked\r\n"), head(fields=CHUNKED + CHUNKED),
+    head(fields="Transfer-Encoding: identity\r\n", length=5),
+    b"POST /v1/score HTTP/1.0\r\n" + CHUNKED.encode() + b"\r\n",
+    b"GET /healthz HTTP/1.1\r\n\r\n", head("GET", "/healthz", "Host: y\r\n"),
+    head("GET", "/healthz", "Content-Length: 5\r\n" + CHUNKED),
+    head("DELETE", "/healthz", "Content-Length: 4\r\n", length=5),
+])
+def test_400_a_later_head_of_unclear_length_ends_the_connection(daemon, data):
+    with daemon.connect() as client:
+        client.send(head("GET", "/healthz"))
+        assert client.read().status == 200
+        client.send(data + b"0\r\n\r\n" + SMUGGLED)
+        reply = client.read()
+        check_problem(reply, 400)
+        assert reply.headers["connection"] == "close"
+        assert client.is_closed()
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST", "BREW"])
+def test_what_follows_an_early_error_is_no_request(daemon, method):
+    with daemon.connect() as client:
+        client.send(head("GET", "/healthz"))
+        assert client.read().status == 200
+        client.send(head(method, "/nothing", length=len(SMUGGLED)) + SMUGGLED)
+        check_problem(client.read(), 404)
+        assert client.is_closed()
 
 
 # ---- 404, 405, 409 ----
@@ -200,6 +249,17 @@ def test_408_a_body_that_does_not_arrive(hasty, data):
         assert client.is_closed()
 
 
+def test_408_arrives_though_the_client_goes_on_sending(hasty):
+    with hasty.connect() as client:
+        client.send(head(length=1 << 20) + b"[")
+        while not client.rest:
+            client.rest += client.socket.recv(65536)
+        for _ in range(20):  # a reset would end it
+            client.send(b" " * 1000)
+        check_problem(client.read(), 408)
+        assert client.is_closed()
+
+
 def test_no_408_while_a_large_body_keeps_coming(hasty):
     piece = (json.dumps(NORMAL) + ",").encode() * 4096
     length = 20 * len(piece) + len(b'{"instances":[[1,2,3,4,5,6]]}')
@@ -248,6 +308,15 @@ def test_a_body_of_just_max_body_is_taken(start_daemon):
     body = json.dumps(ODD).encode()
     assert daemon.score(body + b" " * (65536 - len(body))).status == 200
     check_problem(daemon.score(body + b" " * (65537 - len(body))), 413)
+
+
+def test_413_an_answer_that_would_be_gigantic(daemon):
+    before = daemon.metrics()['anomalyd_rows_scored_total{model="web"}']
+    body = '{"instances":[' + ",".join(["[1,2,3,4,5,6]"] * 600000) + '],"explain":"all","top":6}'
+    problem = check_problem(daemon.score(body), 413)
+    assert problem["detail"] == ("The answer to 600000 rows would be larger than 256 MiB; "
+                                 "send fewer rows at a time, or explain less")
+    assert daemon.metrics()['anomalyd_rows_scored_total{model="web"}'] == before
 
 
 def test_413_a_length_beyond_all_numbers(daemon):
@@ -328,6 +397,33 @@ def test_431_too_many_fields(daemon):
     with daemon.connect() as client:
         client.send(head("GET", "/healthz", "a: b\r\n" * 200))
         check_problem(client.read(), 431)
+
+
+@pytest.mark.parametrize("cookie", ["; ".join(f"a{n}=1" for n in range(215)), "a=" + "x" * 7900,
+                                    ";" * 100, "a=" + "x" * 4095])
+def test_431_too_many_or_too_large_cookies(daemon, cookie):
+    with daemon.connect() as client:
+        client.send(head("GET", "/healthz", f"Cookie: {cookie}\r\n"))
+        check_problem(client.read(), 431)
+        assert client.is_closed()
+
+
+def test_431_too_many_cookies_in_a_later_head(daemon):
+    cookie = "; ".join(f"a{n}=1" for n in range(70))
+    with daemon.connect() as client:
+        client.send(head("GET", "/healthz"))
+        assert client.read().status == 200
+        client.send(head("GET", "/healthz", f"Cookie: {cookie}\r\n"))
+        check_problem(client.read(), 431)
+        assert client.is_closed()
+
+
+def test_cookies_and_a_large_head_are_taken(daemon):
+    cookie = "; ".join(f"a{n:02}={'x' * 60}" for n in range(60))
+    with daemon.connect() as client:
+        for _ in range(3):
+            client.send(head("GET", "/healthz", f"Cookie: {cookie}\r\nX: {'x' * 3900}\r\n"))
+            assert client.read().status == 200
 
 
 def test_431_on_a_connection_that_is_kept_open(daemon):
@@ -476,6 +572,29 @@ def test_expect_100_continue_is_refused_for_what_is_too_large(daemon):
     with daemon.connect() as client:
         client.send(head(fields="Expect: 100-continue\r\n", length=70 << 20))
         check_problem(client.read(), 413)
+
+
+@pytest.mark.parametrize("target, status", [
+    ("http://x/healthz", 200), ("HTTP://x:8817/healthz?a=1", 200), ("https://x/v1/models/web", 200),
+    ("http://x", 404), ("http://x/nothing", 404), ("ftp://x/healthz", 404),
+])
+def test_a_target_may_be_a_whole_address(daemon, target, status):
+    with daemon.connect() as client:
+        client.send(head("GET", target))
+        assert client.read().status == status
+
+
+def test_an_empty_query_parameter_is_none(daemon):
+    for query in ("?", "?&", "?&&top=1&"):
+        assert daemon.score(ODD, query).status == 200
+
+
+def test_a_refused_head_request_gets_no_body(daemon):
+    with daemon.connect() as client:
+        client.send(b"HEAD /healthz HTTP/1.1\r\n\r\n")
+        client.socket.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: client.socket.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 400 ") and answer.endswith(b"\r\n\r\n")
 
 
 def test_http_1_0_is_answered_and_closed(daemon):

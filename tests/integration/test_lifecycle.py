@@ -1,10 +1,16 @@
 """Start, reload and stop: SIGHUP, SIGTERM, listeners."""
 
+import contextlib
 import json
+import os
+import resource
 import signal
 import socket
+import stat
 import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -147,8 +153,10 @@ def test_stop_closes_idle_connections_after_some_seconds(start_daemon):
     with daemon.connect() as idle, daemon.connect() as silent:
         idle.send(GET)
         assert idle.read().status == 200
+        begin = time.monotonic()
         daemon.signal(signal.SIGTERM)
         assert silent.is_closed() and idle.is_closed()
+        assert 4 < time.monotonic() - begin < 8
         assert daemon.wait_for_exit() == 0
 
 
@@ -164,8 +172,34 @@ def test_stop_completes_a_large_batch_at_work(start_daemon):
 
 def test_stop_without_connections_is_quick(start_daemon):
     daemon = start_daemon()
+    begin = time.monotonic()
     daemon.signal(signal.SIGTERM)
     assert daemon.wait_for_exit() == 0
+    assert time.monotonic() - begin < 2
+
+
+def test_stop_does_not_wait_for_a_worker_that_computes_on(start_daemon):
+    daemon = start_daemon(threads=1)
+    rows = ",".join(["[1,2,3,4,5,6]"] * 600000)
+    request = post(('{"instances":[' + rows + '],"explain":"all","top":6}').encode())
+    clients = [daemon.connect() for _ in range(8)]
+    for client in clients:
+        client.send(request[:200])
+
+    def send_rest(client):
+        with contextlib.suppress(OSError):  # it is cut
+            client.send(request[200:])
+
+    threads = [threading.Thread(target=send_rest, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    begin = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.process.wait(DEADLINE_S) == 0
+    assert 8 < time.monotonic() - begin < 11 and "they are cut" in daemon.log()
+    for thread, client in zip(threads, clients):
+        thread.join(DEADLINE_S)
+        client.socket.close()
 
 
 def test_a_second_sigterm_ends_it_at_once(start_daemon):
@@ -216,15 +250,50 @@ def test_an_early_error_arrives_over_a_unix_socket(start_daemon, tmp_path_factor
         check_problem(client.read(), 404)
 
 
+def test_everybody_may_connect_to_a_unix_socket(start_daemon, tmp_path_factory):
+    path = tmp_path_factory.mktemp("s") / "http.sock"
+    start_daemon(also=[f"unix:{path}"])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
+
+
+def check_cannot_start(folder, listen):
+    """A second daemon that listens there does not start; what it says."""
+    config = folder / "anomalyd.conf"
+    config.write_text(f"[server]\nlisten = {listen}\n")
+    run = subprocess.run([ANOMALYD, "--config", str(config)], capture_output=True, text=True,
+                         timeout=DEADLINE_S)
+    assert run.returncode != 0
+    return run.stderr
+
+
+def test_a_unix_socket_that_is_no_stream_is_not_replaced(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("s")
+    path = folder / "dgram.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        assert "in use" in check_cannot_start(folder, f"unix:{path}")
+        assert path.exists()
+
+
+def test_a_unix_socket_with_a_full_queue_is_not_replaced(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("s")
+    path = folder / "full.sock"
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as first:
+        other.bind(str(path))
+        other.listen(0)
+        first.connect(str(path))
+        assert "in use" in check_cannot_start(folder, f"unix:{path}")
+        assert path.exists()
+
+
 def test_a_stale_unix_socket_is_replaced_but_not_one_in_use(start_daemon, tmp_path_factory):
     path = tmp_path_factory.mktemp("s") / "http.sock"
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))
     stale.close()
-    daemon = start_daemon(also=[f"unix:{path}"])
-    second = subprocess.run([ANOMALYD, "--config", str(daemon.config)], capture_output=True,
-                            timeout=DEADLINE_S)
-    assert second.returncode != 0
+    start_daemon(also=[f"unix:{path}"])
+    second = check_cannot_start(tmp_path_factory.mktemp("second"), f"unix:{path}")
+    assert f"unix:{path}" in second and "in use" in second
     with RawClient(str(path), socket.AF_UNIX) as client:
         client.send(GET)
         assert client.read().status == 200
@@ -248,12 +317,104 @@ def test_a_port_in_use_is_named(tmp_path):
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        config = tmp_path / "anomalyd.conf"
-        config.write_text(f"[server]\nlisten = 127.0.0.1:{port}\n")
-        run = subprocess.run([ANOMALYD, "--config", str(config)], capture_output=True, text=True,
-                             timeout=DEADLINE_S)
-    assert run.returncode != 0
-    assert f"127.0.0.1:{port}" in run.stderr and "in use" in run.stderr
+        said = check_cannot_start(tmp_path, f"127.0.0.1:{port}")
+    assert f"127.0.0.1:{port}" in said and "in use" in said
+
+
+def test_16_addresses_are_taken_and_17_are_an_error(tmp_path, model_file):
+    config = tmp_path / "anomalyd.conf"
+    for n in (16, 17):
+        listen = ", ".join(f"127.0.0.1:{10000 + i}" for i in range(n))
+        config.write_text(f"[server]\nlisten = {listen}\n[model web]\nfile = {model_file}\n")
+        check = subprocess.run([ANOMALYD, "--config", str(config), "--check-config"], text=True,
+                               capture_output=True, timeout=DEADLINE_S)
+        assert check.returncode == (0 if n == 16 else 78)
+    assert "16" in check.stderr and "listen" in check.stderr
+
+
+# Gives the socket with the number argv[1] to the program argv[2:], as systemd does.
+ACTIVATE = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])"""
+
+
+def activate(listener, folder, model_file):
+    """A daemon on that socket; its `listen` is a port it must not take."""
+    config, log_path = folder / "anomalyd.conf", folder / "log"
+    config.write_text(f"[server]\nlisten = 127.0.0.1:1\nthreads = 2\n[model web]\n"
+                      f"file = {model_file}\n")
+    with open(log_path, "ab") as log:
+        return subprocess.Popen([sys.executable, "-c", ACTIVATE, str(listener.fileno()), ANOMALYD,
+                                 "--config", str(config)], pass_fds=[listener.fileno()], stderr=log)
+
+
+def test_a_restart_under_socket_activation_loses_no_request(tmp_path, model_file):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        for _ in range(3):
+            process = activate(listener, tmp_path, model_file)
+            with RawClient(listener.getsockname()) as client:
+                client.send(post(json.dumps(ODD).encode()))
+                assert client.read().json()["anomaly"] is True
+            process.send_signal(signal.SIGTERM)
+            with RawClient(listener.getsockname()) as waiting:  # for whoever comes next
+                waiting.send(GET)
+                assert process.wait(DEADLINE_S) == 0
+                process = activate(listener, tmp_path, model_file)
+                assert waiting.read().status == 200
+            with RawClient(listener.getsockname()) as client:
+                client.send(GET)
+                assert client.read().status == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(DEADLINE_S) == 0
+        port = listener.getsockname()[1]
+    log = (tmp_path / "log").read_text()
+    assert f"listens on 127.0.0.1:{port}: " in log and "127.0.0.1:1:" not in log
+
+
+def test_a_unix_socket_of_systemd_stays(tmp_path_factory, model_file):
+    folder = tmp_path_factory.mktemp("s")
+    path = folder / "http.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(64)
+        process = activate(listener, folder, model_file)
+        with RawClient(str(path), socket.AF_UNIX) as client:
+            client.send(GET)
+            assert client.read().status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+    assert path.exists() and f"listens on unix:{path}: " in (folder / "log").read_text()
+
+
+def test_the_log_names_what_is_listened_on(start_daemon, tmp_path_factory):
+    path = tmp_path_factory.mktemp("s") / "http.sock"
+    daemon = start_daemon(also=[f"unix:{path}"])
+    assert f"listens on 127.0.0.1:{daemon.port}, unix:{path}: " in daemon.log()
+
+
+def test_without_descriptors_it_says_so_once_and_recovers(start_daemon):
+    daemon = start_daemon()
+    with daemon.connect() as first:
+        first.send(GET)
+        assert first.read().status == 200
+        used = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+        limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (used + 2, limits[1]))
+        clients = [daemon.connect() for _ in range(10)]
+        wait_for(lambda: "cannot accept connections" in daemon.log(), "the warning")
+        end = time.monotonic() + 0.5  # some more attempts
+        while time.monotonic() < end:
+            first.send(GET)
+            assert first.read().status == 200
+        assert daemon.log().count("cannot accept connections") == 1
+        for client in clients:
+            client.socket.close()
+        assert daemon.score(ODD).status == 200
+    wait_for(lambda: "accepts connections again" in daemon.log(), "the end of it")
+    assert daemon.log().count("accepts connections again") == 1
 
 
 def test_it_starts_again_on_the_same_port_at_once(start_daemon, tmp_path):

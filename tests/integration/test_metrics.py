@@ -79,6 +79,20 @@ def test_what_never_became_a_request_is_counted(daemon):
     assert requests(daemon.metrics(), "other", 400) - before == 1
 
 
+def test_the_duration_of_what_never_became_a_request_is_its_wait(start_daemon):
+    daemon = start_daemon(request_timeout="300ms")
+    name = "anomalyd_http_request_duration_seconds_sum"
+
+    def total():
+        return sum(value for key, value in daemon.metrics().items() if key.startswith(name))
+
+    before = total()
+    with daemon.connect() as client:
+        client.send(b"GET /")
+        assert client.read().status == 408
+    assert total() - before > 0.25
+
+
 def test_durations_are_a_histogram_of_all_requests(daemon):
     metrics = daemon.metrics()
     buckets = [value for name, value in metrics.items()

@@ -174,8 +174,8 @@ static void too_many_parameters_alone_are_a_431(void **state)
     char head[256] = "GET /";
     struct head_refusal refusal;
 
-    memset(head + strlen(head), '&', 65);
-    strcat(head, " HTTP/1.1\r\n");
+    memset(head + 5, '&', 65);
+    (void)snprintf(head + 70, sizeof(head) - 70, " HTTP/1.1\r\n");
     assert_int_equal(check(head, &refusal), -EBADMSG);
     assert_int_equal(refusal.status, 431);
 }
