@@ -159,6 +159,7 @@ int file_write(const char *path, const struct iovec *parts, size_t n_parts, stru
     int r = find_target(path, &target, reterr);
     if (r < 0)
         return r;
+    assert(target);
     if (asprintf(&temporary, "%s.XXXXXX", target) < 0) {
         temporary = NULL;
         return error_set_errno(reterr, -ENOMEM, path, "write");
