@@ -337,6 +337,29 @@ static void clear_parts(struct rows (*parts)[N_PARTS])
         free((*parts)[part].values);
 }
 
+/* What is known before the training. */
+static void begin_summary(struct training_summary *summary, const struct trainer_options *options,
+                          size_t n_rows, const struct rows parts[N_PARTS])
+{
+    *summary = (struct training_summary){
+        .seed = options->seed,
+        .false_alarm_rate = options->false_alarm_rate,
+        .n_rows = n_rows,
+        .n_train = parts[PART_TRAIN].n,
+        .n_validation = parts[PART_VALIDATION].n,
+        .n_calibration = parts[PART_CALIBRATION].n,
+        .n_left_out = options->n_left_out,
+        .batch_size = options->batch_size,
+        .max_epochs = options->epochs,
+        .learning_rate = options->learning_rate,
+        .latent = options->latent,
+        .n_hidden = options->n_hidden,
+    };
+    if (options->n_hidden)
+        memcpy(summary->hidden, options->hidden, options->n_hidden * sizeof(*options->hidden));
+    (void)snprintf(summary->kernel, sizeof(summary->kernel), "%s", detector_kernel());
+}
+
 int detector_train(const float *rows, size_t n_rows, const char *const *names, size_t n_features,
                    const struct trainer_options *options,
                    bool (*on_epoch)(void *userdata, const struct trainer_progress *),
@@ -372,23 +395,8 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
     scale_all(scaler, &parts[PART_TRAIN], n_features);
     scale_all(scaler, &parts[PART_VALIDATION], n_features);
 
-    struct training_summary summary = {
-        .seed = options->seed,
-        .false_alarm_rate = options->false_alarm_rate,
-        .n_rows = n_rows,
-        .n_train = parts[PART_TRAIN].n,
-        .n_validation = parts[PART_VALIDATION].n,
-        .n_calibration = parts[PART_CALIBRATION].n,
-        .n_left_out = options->n_left_out,
-        .batch_size = options->batch_size,
-        .max_epochs = options->epochs,
-        .learning_rate = options->learning_rate,
-        .latent = options->latent,
-        .n_hidden = options->n_hidden,
-    };
-    if (options->n_hidden)
-        memcpy(summary.hidden, options->hidden, options->n_hidden * sizeof(*options->hidden));
-    (void)snprintf(summary.kernel, sizeof(summary.kernel), "%s", detector_kernel());
+    struct training_summary summary;
+    begin_summary(&summary, options, n_rows, parts);
     r = build_network(options, n_features, &network);
     if (r == 0)
         r = fit(network, parts, n_features, options, &random, on_epoch, userdata, &summary, reterr);

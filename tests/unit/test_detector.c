@@ -3,6 +3,7 @@
 #include "detector/calibration.h"
 #include "detector/residual.h"
 #include "detector/scaler.h"
+#include "nn/network.h"
 
 #include "support/alloc_fail.h"
 #include "support/cmocka.h"
@@ -128,6 +129,26 @@ static void extreme_rows_give_finite_verdicts(void **state)
     assert_true(verdicts[0].anomaly);
 }
 
+/* Weights of a hostile file may be finite and yet overflow on the way through the layers. */
+static void overflowing_weights_give_finite_verdicts(void **state)
+{
+    (void)state;
+    CLEANUP(detector_freep) struct detector *hostile = tiny_detector(1);
+    struct network *network = (struct network *)(uintptr_t)detector_network(hostile);
+    struct contribution parts[TINY_FEATURES];
+    struct verdict verdict;
+
+    for (size_t i = 0; i < network->n_params; i++)
+        network->params[i] = i % 2 ? FLT_MAX : -FLT_MAX;
+    network_pack(network);
+    assert_int_equal(detector_score(hostile, workspace, rows, 1, threshold, &verdict), 0);
+    assert_true(isfinite(verdict.reconstruction_error) && isfinite(verdict.score));
+    assert_true(verdict.anomaly && verdict.score > 1);
+    assert_int_equal(detector_explain(hostile, workspace, rows, parts), 0);
+    for (size_t i = 0; i < TINY_FEATURES; i++)
+        assert_true(isfinite(parts[i].share));
+}
+
 static void contributions_sum_to_one_and_name_the_culprit_first(void **state)
 {
     (void)state;
@@ -201,6 +222,7 @@ int main(void)
         cmocka_unit_test(anomaly_is_score_above_one_is_error_above_threshold),
         cmocka_unit_test(missing_values_are_left_out_of_the_error),
         cmocka_unit_test(extreme_rows_give_finite_verdicts),
+        cmocka_unit_test(overflowing_weights_give_finite_verdicts),
         cmocka_unit_test(contributions_sum_to_one_and_name_the_culprit_first),
         cmocka_unit_test(shares_are_those_of_the_squared_scaled_residual),
         cmocka_unit_test(survives_every_failed_allocation),
