@@ -164,9 +164,9 @@ static int read_rows(struct settings *settings, struct dataset *ret_dataset, str
 
 static int read_widths(const struct name_list *list, size_t *widths)
 {
-    if (list->n_names > TRAINER_MAX_HIDDEN) {
+    if (list->n_names > TRAINING_MAX_HIDDEN) {
         (void)report_failure("train: --hidden: %zu layers are too many; give at most %d",
-                             list->n_names, TRAINER_MAX_HIDDEN);
+                             list->n_names, TRAINING_MAX_HIDDEN);
         return EXIT_USAGE;
     }
     for (size_t i = 0; i < list->n_names; i++) {

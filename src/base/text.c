@@ -160,13 +160,3 @@ const char *text_show(char ret_shown[TEXT_SHOWN_SIZE], const char *bytes, size_t
     ret_shown[at] = '\0';
     return ret_shown;
 }
-
-char *text_take(struct text *text)
-{
-    char *data = text->failed ? NULL : text->data;
-
-    if (!data)
-        free(text->data);
-    *text = (struct text){0};
-    return data;
-}

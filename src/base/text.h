@@ -43,6 +43,3 @@ size_t text_utf8_length(const char *text, size_t n);
 /* bytes[n] fit for a message: cut to TEXT_SHOWN_SIZE with "…" at the end, control characters and
  * what is not UTF-8 as "?". Returns ret_shown. */
 const char *text_show(char ret_shown[TEXT_SHOWN_SIZE], const char *bytes, size_t n);
-
-/* Hands the string over to free(); the text is empty afterwards. NULL if it failed. */
-char *text_take(struct text *text);

@@ -21,6 +21,8 @@ struct workspace; /* nn/workspace.h */
 void detector_init(void);
 const char *detector_kernel(void); /* what OpenBLAS chose for this processor, "Haswell" */
 
+#define TRAINING_MAX_HIDDEN 8 /* hidden layers that can be asked for */
+
 /* What training was told and what it found; kept in the model file. No date and no duration: the
  * same rows and options give the same file, byte for byte. */
 struct training_summary {
@@ -34,9 +36,9 @@ struct training_summary {
     size_t batch_size;
     size_t max_epochs;
     double learning_rate;
-    size_t latent;                      /* as asked for; 0: chosen */
-    size_t n_hidden, hidden[8];         /* as asked for; none: chosen */
-    char kernel[32];                    /* of OpenBLAS, that trained it */
+    size_t latent;                                /* as asked for; 0: chosen */
+    size_t n_hidden, hidden[TRAINING_MAX_HIDDEN]; /* as asked for; none: chosen */
+    char kernel[32];                              /* of OpenBLAS, that trained it */
     double train_loss, validation_loss; /* mean squared error of scaled values, best epoch */
 };
 

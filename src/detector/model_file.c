@@ -353,7 +353,7 @@ static int hidden_from_json(const char *file, const json_t *training,
     const json_t *hidden = json_object_get(json_object_get(training, "options"), "hidden");
     const size_t n = json_array_size(hidden);
 
-    if (!json_is_array(hidden) || n > sizeof(ret_summary->hidden) / sizeof(*ret_summary->hidden))
+    if (!json_is_array(hidden) || n > TRAINING_MAX_HIDDEN)
         return damaged(reterr, file, "training.options.hidden is not a list of at most 8 widths");
     for (size_t i = 0; i < n; i++) {
         const json_int_t width = json_integer_value(json_array_get(hidden, i));

@@ -68,9 +68,9 @@ static int check_options(const struct trainer_options *options, size_t n_rows, s
         options->batch_size > TRAINER_MAX_COUNT)
         return error_set(reterr, -EINVAL, "epochs and batch size must be 1 to %d",
                          TRAINER_MAX_COUNT);
-    if (options->n_hidden > TRAINER_MAX_HIDDEN)
+    if (options->n_hidden > TRAINING_MAX_HIDDEN)
         return error_set(reterr, -EINVAL, "at most %d hidden layers are possible",
-                         TRAINER_MAX_HIDDEN);
+                         TRAINING_MAX_HIDDEN);
     for (size_t i = 0; i < options->n_hidden; i++)
         if (options->hidden[i] == 0 || options->hidden[i] > NETWORK_MAX_WIDTH)
             return error_set(reterr, -EINVAL, "a hidden layer must have 1 to %d units",
@@ -145,8 +145,8 @@ static int build_network(const struct trainer_options *options, size_t n_feature
         latent = options->latent;
 
     const size_t n_layers = 2 * n_hidden + 2;
-    size_t widths[2 * TRAINER_MAX_HIDDEN + 3];
-    enum activation activations[2 * TRAINER_MAX_HIDDEN + 2];
+    size_t widths[2 * TRAINING_MAX_HIDDEN + 3];
+    enum activation activations[2 * TRAINING_MAX_HIDDEN + 2];
 
     widths[0] = widths[n_layers] = n_features;
     widths[n_hidden + 1] = at_least_one(latent);

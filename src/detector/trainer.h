@@ -16,7 +16,6 @@
 struct detector;
 
 #define TRAINER_MIN_ROWS   20
-#define TRAINER_MAX_HIDDEN 8
 #define TRAINER_MAX_COUNT  1000000000 /* epochs, rows in a batch */
 
 struct trainer_options {

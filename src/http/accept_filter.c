@@ -20,7 +20,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MAX_LISTENERS     16     /* so says the configuration (`listen`), too */
 #define ACCEPTS_A_CALL    64     /* so that a flood of connections cannot starve the signals */
 #define NO_DESCRIPTORS_US 100000 /* pause after EMFILE: the listener would stay readable */
 
@@ -42,7 +41,7 @@ struct accept_filter {
     int epoll_fd;
     struct linger_set *linger;
     struct request_ids ids;
-    int listeners[MAX_LISTENERS];
+    int listeners[CONFIG_MAX_LISTEN];
     size_t n_listeners;
     struct waiting_list waiting;
     size_t n_waiting;
@@ -110,7 +109,7 @@ void accept_filter_free(struct accept_filter *filter)
 
 int accept_filter_listen(struct accept_filter *filter, int listener)
 {
-    if (filter->n_listeners == MAX_LISTENERS)
+    if (filter->n_listeners == CONFIG_MAX_LISTEN)
         return -E2BIG;
     int r = watch(filter, listener, EPOLLIN, &a_listener);
     if (r < 0)

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CONFIG_MAX_LISTEN 16 /* addresses, or sockets of socket activation */
+
 struct config_model {
     char *name;
     char *file;              /* absolute, or relative to the folder of the file that names it:

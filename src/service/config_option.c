@@ -14,8 +14,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define MAX_ADDRESSES 16 /* so many listeners http/accept_filter.c takes */
-
 #define KIB ((uint64_t)1 << 10)
 #define GIB ((uint64_t)1 << 30)
 
@@ -202,9 +200,9 @@ static int add_address(const char *address, char **list, size_t *n, struct error
         if (strcmp(list[i], address) == 0)
             return error_set(reterr, -EINVAL, "holds %s twice",
                              text_show(shown, address, strlen(address)));
-    if (*n == MAX_ADDRESSES)
+    if (*n == CONFIG_MAX_LISTEN)
         return error_set(reterr, -EINVAL, "holds more than %d addresses: take some out",
-                         MAX_ADDRESSES);
+                         CONFIG_MAX_LISTEN);
     list[*n] = strdup(address);
     if (!list[*n])
         return -ENOMEM;

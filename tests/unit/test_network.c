@@ -2,8 +2,6 @@
 
 #include "base/random.h"
 #include "nn/loss.h"
-#include "nn/optimizer.h"
-#include "nn/workspace.h"
 
 #include "support/alloc_fail.h"
 #include "support/cmocka.h"

@@ -66,7 +66,7 @@ static void a_failed_allocation_is_remembered(void **state)
         alloc_fail_in = -1;
         text_puts(&text, "later");
         assert_true(has_failed && text_failed(&text));
-        assert_null(text_take(&text));
+        text_clear(&text);
         assert_null(text.data);
     }
 }
@@ -80,18 +80,6 @@ static void an_impossible_length_fails(void **state)
     text_reserve(&text, SIZE_MAX - 2);
     assert_true(text_failed(&text));
     assert_string_equal(text.data, "kept");
-}
-
-static void a_taken_text_belongs_to_the_caller(void **state)
-{
-    (void)state;
-    struct text text = {0};
-
-    text_puts(&text, "mine");
-    AUTO_FREE char *taken = text_take(&text);
-    assert_string_equal(taken, "mine");
-    assert_null(text.data);
-    assert_int_equal(text.length, 0);
 }
 
 static void numbers_are_short_and_never_nan(void **state)
@@ -177,7 +165,6 @@ int main(void)
         cmocka_unit_test(reserved_room_needs_no_allocation),
         cmocka_unit_test(a_failed_allocation_is_remembered),
         cmocka_unit_test(an_impossible_length_fails),
-        cmocka_unit_test(a_taken_text_belongs_to_the_caller),
         cmocka_unit_test(numbers_are_short_and_never_nan),
         cmocka_unit_test(json_strings_are_always_valid),
         cmocka_unit_test(shown_text_is_cut_and_harmless),
