@@ -15,8 +15,8 @@
 
 struct detector;
 
-#define TRAINER_MIN_ROWS   20
-#define TRAINER_MAX_COUNT  1000000000 /* epochs, rows in a batch */
+#define TRAINER_MIN_ROWS  20
+#define TRAINER_MAX_COUNT 1000000000 /* epochs, rows in a batch */
 
 struct trainer_options {
     const size_t *hidden; /* [n_hidden] widths of the encoder's hidden layers, mirrored in the
