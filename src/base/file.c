@@ -57,29 +57,47 @@ static int read_all(int fd, size_t expected, size_t max_size, char **ret_data, s
     return 0;
 }
 
-int file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_size,
-              struct error *reterr)
+const char *file_name(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
+int file_open(const char *path, int *ret_fd, struct error *reterr)
 {
     const bool is_stdin = strcmp(path, "-") == 0;
-    const char *name = is_stdin ? "standard input" : path;
+    struct stat status;
 
     CLEANUP(close_fd)
     int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return error_set_errno(reterr, -errno, name, "open");
+        return error_set_errno(reterr, -errno, file_name(path), "open");
+    if (fstat(fd, &status) < 0)
+        return error_set_errno(reterr, -errno, file_name(path), "read");
+    if (S_ISDIR(status.st_mode))
+        return error_set_at(reterr, -EISDIR, file_name(path), 0, "is a folder, not a file");
+    *ret_fd = fd;
+    fd = -1;
+    return 0;
+}
 
+int file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_size,
+              struct error *reterr)
+{
+    const char *name = file_name(path);
+    size_t expected = 4096;
     struct stat status;
+
+    CLEANUP(close_fd) int fd = -1;
+    int r = file_open(path, &fd, reterr);
+    if (r < 0)
+        return r;
     if (fstat(fd, &status) < 0)
         return error_set_errno(reterr, -errno, name, "read");
-    if (S_ISDIR(status.st_mode))
-        return error_set_at(reterr, -EISDIR, name, 0, "is a folder, not a file");
-
-    size_t expected = 4096;
     if (S_ISREG(status.st_mode) && (uintmax_t)status.st_size > (uintmax_t)max_size)
         return error_set_at(reterr, -EFBIG, name, 0, "is larger than %zu bytes", max_size);
     if (S_ISREG(status.st_mode) && status.st_size > 0) /* files of /proc say 0 */
         expected = (size_t)status.st_size;
-    int r = read_all(fd, expected, max_size, ret_data, ret_size);
+    r = read_all(fd, expected, max_size, ret_data, ret_size);
     if (r == -EFBIG)
         return error_set_at(reterr, r, name, 0, "is larger than %zu bytes", max_size);
     if (r < 0)
@@ -140,6 +158,8 @@ static int give_mode(int fd, const char *path)
 static int find_target(const char *path, char **ret_target, struct error *reterr)
 {
     struct stat status;
+    if (*path == '\0') /* a file could be made next to it, but not named like it */
+        return error_set_errno(reterr, -ENOENT, "\"\"", "write");
     AUTO_FREE char *target = lstat(path, &status) == 0 ? realpath(path, NULL) : strdup(path);
 
     if (!target)
@@ -151,22 +171,35 @@ static int find_target(const char *path, char **ret_target, struct error *reterr
     return 0;
 }
 
+/* An empty file next to target, to be renamed to it. path is for messages. */
+static int make_temporary(const char *path, const char *target, char **ret_temporary, int *ret_fd,
+                          struct error *reterr)
+{
+    char *name;
+
+    if (asprintf(&name, "%s.XXXXXX", target) < 0)
+        return error_set_errno(reterr, -ENOMEM, path, "write");
+    AUTO_FREE char *temporary = name;
+    const int fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(reterr, -errno, path, "write");
+    *ret_temporary = TAKE(temporary);
+    *ret_fd = fd;
+    return 0;
+}
+
 int file_write(const char *path, const struct iovec *parts, size_t n_parts, struct error *reterr)
 {
     assert(path && (parts || n_parts == 0));
 
     AUTO_FREE char *target = NULL, *temporary = NULL;
+    CLEANUP(close_fd) int fd = -1;
     int r = find_target(path, &target, reterr);
+    if (r == 0)
+        r = make_temporary(path, target, &temporary, &fd, reterr);
     if (r < 0)
         return r;
-    assert(target);
-    if (asprintf(&temporary, "%s.XXXXXX", target) < 0) {
-        temporary = NULL;
-        return error_set_errno(reterr, -ENOMEM, path, "write");
-    }
-    CLEANUP(close_fd) int fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(reterr, -errno, path, "write");
+    assert(target && temporary);
 
     r = write_all(fd, parts, n_parts);
     if (r == 0)
@@ -179,4 +212,19 @@ int file_write(const char *path, const struct iovec *parts, size_t n_parts, stru
     }
     r = sync_folder_of(target);
     return r < 0 ? error_set_errno(reterr, r, path, "sync the folder of") : 0;
+}
+
+int file_check_writable(const char *path, struct error *reterr)
+{
+    assert(path);
+
+    AUTO_FREE char *target = NULL, *temporary = NULL;
+    CLEANUP(close_fd) int fd = -1;
+    int r = find_target(path, &target, reterr);
+    if (r == 0)
+        r = make_temporary(path, target, &temporary, &fd, reterr);
+    if (r < 0)
+        return r;
+    assert(target && temporary);
+    return unlink(temporary) < 0 ? error_set_errno(reterr, -errno, path, "write") : 0;
 }

@@ -1,4 +1,4 @@
-/* file - whole files in, whole files out. */
+/* file - whole files in, whole files out. base/input.h reads piece by piece. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -6,6 +6,13 @@
 
 #include <stddef.h>
 #include <sys/uio.h>
+
+/* Opens path to be read; "-" is standard input, of which it gives a descriptor of its own. A folder
+ * is -EISDIR. Other negative errno as from open(); reterr names the file. */
+MUST_CHECK int file_open(const char *path, int *ret_fd, struct error *reterr);
+
+/* How messages call path: "-" is "standard input". */
+const char *file_name(const char *path);
 
 /* Reads all of path ("-" is standard input) into memory from malloc(), with a NUL behind it that
  * does not count. -EFBIG: more than max_size bytes. Other negative errno as from open() and
@@ -19,6 +26,10 @@ MUST_CHECK int file_read(const char *path, size_t max_size, char **ret_data, siz
  * there and not a regular file. Other negative errno; reterr names the file. */
 MUST_CHECK int file_write(const char *path, const struct iovec *parts, size_t n_parts,
                           struct error *reterr);
+
+/* Whether file_write() could replace path now: for long work to ask before it begins. Tries it with
+ * an empty file in the same folder, which it takes away again; path is not touched. */
+MUST_CHECK int file_check_writable(const char *path, struct error *reterr);
 
 /* For CLEANUP(close_fd); does nothing below 0 and keeps errno. */
 void close_fd(int *fd);

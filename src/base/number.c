@@ -1,8 +1,11 @@
 #include "base/number.h"
 
+#include "base/decimal.h"
+
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -211,8 +214,10 @@ int number_parse_size(const char *text, size_t length, uint64_t *ret_bytes)
 
 size_t number_write_float(char text[NUMBER_MAX], float value)
 {
-    int n = 0;
+    int n = (int)decimal_write(text, (double)value, FLT_MANT_DIG, 6);
 
+    if (n > 0)
+        return (size_t)n;
     for (int digits = 6; digits <= 9; digits++) {
         n = snprintf(text, NUMBER_MAX, "%.*g", digits, (double)value);
         if (strtof(text, NULL) == value || isnan(value))
@@ -224,8 +229,10 @@ size_t number_write_float(char text[NUMBER_MAX], float value)
 
 size_t number_write_double(char text[NUMBER_MAX], double value)
 {
-    int n = 0;
+    int n = (int)decimal_write(text, value, DBL_MANT_DIG, 15);
 
+    if (n > 0)
+        return (size_t)n;
     for (int digits = 15; digits <= 17; digits++) {
         n = snprintf(text, NUMBER_MAX, "%.*g", digits, value);
         if (strtod(text, NULL) == value || isnan(value))

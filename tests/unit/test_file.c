@@ -177,6 +177,49 @@ static void a_symbolic_link_stays_and_its_target_is_replaced(void **state)
     assert_int_equal(lstat("y", &status), 0);
 }
 
+static void asking_whether_a_file_can_be_written_leaves_no_trace(void **state)
+{
+    (void)state;
+    struct error err = {""};
+
+    assert_int_equal(file_check_writable("x", &err), 0);
+    assert_int_equal(count_files(), 0);
+    assert_int_equal(write_text("x", "old", NULL), 0);
+    assert_int_equal(chmod("x", 0400), 0); /* it would be replaced, not written to */
+    assert_int_equal(file_check_writable("x", &err), 0);
+    assert_int_equal(mode_of("x"), 0400);
+    assert_holds("x", "old");
+    assert_int_equal(symlink("x", "y"), 0);
+    assert_int_equal(file_check_writable("y", &err), 0);
+    assert_int_equal(count_files(), 2);
+    assert_string_equal(err.text, "");
+}
+
+static void what_could_not_be_written_is_told_before(void **state)
+{
+    (void)state;
+    struct error err = {""};
+
+    assert_int_equal(mkdir("sub", 0755), 0);
+    assert_int_equal(file_check_writable("sub", &err), -EISDIR);
+    assert_string_equal(err.text, "sub: is not a regular file; it is left as it is");
+    assert_int_equal(file_check_writable("nowhere/x", &err), -ENOENT);
+    assert_string_equal(err.text, "nowhere/x: cannot write: No such file or directory");
+    assert_int_equal(file_check_writable("/dev/null", &err), -EINVAL);
+    assert_int_equal(file_check_writable("/proc/x", &err), -ENOENT); /* no file can be made there */
+    assert_int_equal(file_check_writable("", &err), -ENOENT);
+    assert_int_equal(symlink("nowhere", "y"), 0);
+    assert_int_equal(file_check_writable("y", &err), -ENOENT);
+    assert_int_equal(unlink("y"), 0);
+    assert_int_equal(count_files(), 1);
+
+    if (geteuid() == 0)
+        return; /* root may write anywhere */
+    assert_int_equal(chmod("sub", 0500), 0);
+    assert_int_equal(file_check_writable("sub/x", &err), -EACCES);
+    assert_string_equal(err.text, "sub/x: cannot write: Permission denied");
+}
+
 static void what_cannot_be_read_is_named(void **state)
 {
     (void)state;
@@ -227,6 +270,22 @@ static int read_pipe(size_t n, size_t max_size, char **ret_data, size_t *ret_siz
     return r;
 }
 
+static void opening_gives_a_descriptor_of_its_own(void **state)
+{
+    (void)state;
+    CLEANUP(close_fd) int fd = -1;
+
+    assert_int_equal(file_open("-", &fd, NULL), 0);
+    assert_true(fd > STDERR_FILENO);
+    assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    close_fd(&fd);
+    assert_true(fcntl(STDIN_FILENO, F_GETFD) >= 0);
+    assert_int_equal(file_open(".", &fd, NULL), -EISDIR);
+    assert_int_equal(fd, -1);
+    assert_string_equal(file_name("-"), "standard input");
+    assert_string_equal(file_name("./-"), "./-");
+}
+
 static void standard_input_may_be_a_pipe(void **state)
 {
     (void)state;
@@ -253,6 +312,22 @@ static void survives_every_failed_allocation(void **state)
         r = read_pipe(60000, 60000, &data, &size, NULL);
         alloc_fail_in = -1;
         assert_int_equal(r == 0, data != NULL);
+    }
+    assert_int_equal(r, 0);
+}
+
+static void asking_survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    int r = -1;
+
+    for (int nth = 0; r < 0 && nth < 100; nth++) {
+        struct error err = {""};
+        alloc_fail_in = nth;
+        r = file_check_writable("x", &err);
+        alloc_fail_in = -1;
+        assert_int_equal(r == 0, err.text[0] == '\0');
+        assert_int_equal(count_files(), 0);
     }
     assert_int_equal(r, 0);
 }
@@ -303,10 +378,14 @@ int main(void)
         IN_FOLDER(a_file_that_cannot_be_replaced_leaves_no_trace),
         IN_FOLDER(only_regular_files_are_replaced),
         IN_FOLDER(a_symbolic_link_stays_and_its_target_is_replaced),
+        IN_FOLDER(asking_whether_a_file_can_be_written_leaves_no_trace),
+        IN_FOLDER(what_could_not_be_written_is_told_before),
         IN_FOLDER(what_cannot_be_read_is_named),
         IN_FOLDER(a_file_may_be_as_large_as_the_limit),
+        IN_FOLDER(opening_gives_a_descriptor_of_its_own),
         IN_FOLDER(standard_input_may_be_a_pipe),
         IN_FOLDER(survives_every_failed_allocation),
+        IN_FOLDER(asking_survives_every_failed_allocation),
         cmocka_unit_test(closing_nothing_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

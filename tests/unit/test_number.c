@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <float.h>
+#include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +185,153 @@ static void written_numbers_are_short(void **state)
     assert_int_equal(number_write_float(text, 1.0F), 1);
 }
 
+/* What the fast writer must find: the first length that reads back. */
+static void write_by_trial(char text[NUMBER_MAX], double value, bool is_float)
+{
+    const int most = is_float ? 9 : 17;
+
+    for (int digits = is_float ? 6 : 15; digits <= most; digits++) {
+        (void)snprintf(text, NUMBER_MAX, "%.*g", digits, value);
+        if (is_float ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value)
+            return;
+    }
+}
+
+static void assert_written_as_by_trial(double value)
+{
+    char text[NUMBER_MAX], expected[NUMBER_MAX];
+
+    write_by_trial(expected, value, false);
+    size_t length = number_write_double(text, value);
+    if (length != strlen(text) || strcmp(text, expected) != 0)
+        fail_msg("%a is written %s, not %s", value, text, expected);
+
+    value = (double)(float)value;
+    write_by_trial(expected, value, true);
+    length = number_write_float(text, (float)value);
+    if (length != strlen(text) || strcmp(text, expected) != 0)
+        fail_msg("the float %a is written %s, not %s", value, text, expected);
+}
+
+static void assert_written_with_neighbours(double value)
+{
+    assert_written_as_by_trial(value);
+    assert_written_as_by_trial(nextafter(value, -HUGE_VAL));
+    assert_written_as_by_trial(nextafter(value, HUGE_VAL));
+    assert_written_as_by_trial((double)nextafterf((float)value, -HUGE_VALF));
+    assert_written_as_by_trial((double)nextafterf((float)value, HUGE_VALF));
+}
+
+static void powers_and_hard_cases_are_written_as_printf_does(void **state)
+{
+    (void)state;
+    static const double hard[] = {
+        0.0,
+        -0.0,
+        0.1,
+        1.0 / 3,
+        2.0 / 3,
+        9007199254740993.0,
+        1125899906842624.25, /* the 17th digit is a tie */
+        1125899906842624.75,
+        2097152.25, /* the 8th of a float */
+        2097152.75,
+        18014398509481992.0, /* "…990" is halfway to the next double: strtod() breaks the tie */
+        99999999999999.95,
+        999999.95,
+        9999999999999998.0,
+        0.00009999999999999999,
+        1.7976931348623157e308,
+        2.2250738585072011e-308,
+        5e-324,
+        (double)FLT_MAX,
+        (double)FLT_TRUE_MIN,
+        (double)INFINITY,
+        (double)NAN,
+    };
+
+    for (size_t i = 0; i < sizeof(hard) / sizeof(*hard); i++) {
+        assert_written_with_neighbours(hard[i]);
+        assert_written_with_neighbours(-hard[i]);
+    }
+    for (int power = -1074; power <= 1023; power++)
+        assert_written_with_neighbours(ldexp(1, power));
+    for (int power = -323; power <= 308; power++) {
+        char text[NUMBER_MAX];
+        (void)snprintf(text, sizeof(text), "1e%d", power);
+        assert_written_with_neighbours(strtod(text, NULL));
+    }
+}
+
+/* One of the kinds of numbers that a writer may get wrong, each of any size that it has. */
+static double number_of_kind(unsigned kind, uint64_t bits)
+{
+    const int size = (int)(bits % 64);
+    double value;
+    char digits[32], text[64];
+
+    switch (kind) {
+    case 0: /* any double */
+        memcpy(&value, &bits, sizeof(value));
+        return value;
+    case 1: /* any size that is written fast */
+        return ldexp((double)(bits >> 11), -90 + (int)(bits % 100));
+    case 2: /* halves, quarters, …: ties of printf() */
+        return ldexp((double)(bits >> 11), -(int)(bits % 11));
+    case 3: /* whole numbers: ties of strtod() */
+        return (double)(bits >> size);
+    case 4: /* as many bits as a float has, and a size where they end in ties */
+        return ldexp((double)(bits >> 40), -12 + size);
+    default: /* 1 to 17 digits, the point anywhere */
+        (void)snprintf(digits, sizeof(digits), "%" PRIu64, bits);
+        (void)snprintf(text, sizeof(text), "%.*se%d", 1 + size % 17, digits,
+                       -28 + (int)(bits / 64 % 46));
+        return strtod(text, NULL);
+    }
+}
+
+static void random_numbers_are_written_as_printf_does(void **state)
+{
+    (void)state;
+    uint64_t bits = 1;
+
+    for (unsigned i = 0; i < 200000; i++) {
+        bits = bits * 6364136223846793005U + 1442695040888963407U;
+        /* its low bits alone repeat soon */
+        assert_written_as_by_trial(number_of_kind(i % 6, bits ^ bits >> 32));
+    }
+}
+
+static void written_numbers_look_as_people_write_them(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *text;
+    } cases[] = {
+        {100,                  "100"                   },
+        {-1.5,                 "-1.5"                  },
+        {0.0001,               "0.0001"                },
+        {0.00001,              "1e-05"                 },
+        {-0.0000125,           "-1.25e-05"             },
+        {123456789012345,      "123456789012345"       },
+        {1e15,                 "1e+15"                 },
+        {1234567890123456,     "1234567890123456"      },
+        {0.1 + 0.2,            "0.30000000000000004"   },
+        {123456789012345680.0, "1.2345678901234568e+17"},
+        {1e300,                "1e+300"                },
+        {-0.0,                 "-0"                    },
+        {-(double)INFINITY,    "-inf"                  },
+        {(double)NAN,          "nan"                   },
+    };
+    char text[NUMBER_MAX];
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        assert_int_equal(number_write_double(text, cases[i].value), strlen(cases[i].text));
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +343,9 @@ int main(void)
         cmocka_unit_test(integers_that_do_not_fit_are_refused),
         cmocka_unit_test(written_numbers_read_back_as_the_same_value),
         cmocka_unit_test(written_numbers_are_short),
+        cmocka_unit_test(written_numbers_look_as_people_write_them),
+        cmocka_unit_test(powers_and_hard_cases_are_written_as_printf_does),
+        cmocka_unit_test(random_numbers_are_written_as_printf_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
