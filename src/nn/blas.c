@@ -2,9 +2,17 @@
 
 #include <cblas.h>
 
+/* OpenBLAS starts a thread for each further processor when it is loaded, and each spins for 25 ms
+ * before it sleeps, which is most of a short command. This ends them; the library calls it itself
+ * before fork(). An OpenBLAS without threads lacks it. */
+/* NOLINTNEXTLINE(readability-identifier-naming): the library's symbol */
+int blas_thread_shutdown_(void) __attribute__((weak));
+
 void blas_use_one_thread(void)
 {
     openblas_set_num_threads(1);
+    if (blas_thread_shutdown_)
+        (void)blas_thread_shutdown_();
 }
 
 const char *blas_kernel(void)

@@ -1,20 +1,103 @@
 #include "nn/loss.h"
 
-double loss_mse_forward(const float *out, const float *target, size_t n)
+#include "nn/vector.h"
+#include "nn/vector_math.h"
+
+#define LANES 8 /* sums side by side, so that one addition need not wait for another */
+
+static inline float squared_error(float out, float target)
+{
+    return (out - target) * (out - target);
+}
+
+static inline float cross_entropy(float logit, float target)
+{
+    const float size = logit < 0.0F ? -logit : logit;
+    const float positive = logit < 0.0F ? 0.0F : logit;
+
+    return positive - logit * target + vector_log1p(vector_exp(-size));
+}
+
+static double sum_lanes(const double *lanes)
 {
     double sum = 0.0;
 
-    for (size_t i = 0; i < n; i++) {
-        const double difference = (double)out[i] - (double)target[i];
-        sum += difference * difference;
-    }
-    return sum / (double)n;
+    for (size_t k = 0; k < LANES; k++)
+        sum += lanes[k];
+    return sum;
 }
 
-void loss_mse_backward(float *d_out, const float *out, const float *target, size_t n)
+VECTOR_CLONES static double sum_squared_errors(const float *out, const float *target, size_t n)
 {
-    const float scale = 2.0F / (float)n;
+    double lanes[LANES] = {0};
+    size_t i = 0;
 
-    for (size_t i = 0; i < n; i++)
-        d_out[i] = scale * (out[i] - target[i]);
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lanes[k] += (double)squared_error(out[i + k], target[i + k]);
+    for (size_t k = 0; i + k < n; k++)
+        lanes[k] += (double)squared_error(out[i + k], target[i + k]);
+    return sum_lanes(lanes);
+}
+
+/* Of one row whose features differ. */
+VECTOR_CLONES static double sum_mixed(const float *sums, const float *out, const float *target,
+                                      const bool *bounded, size_t n)
+{
+    const unsigned char *flags = (const unsigned char *)bounded; /* what the compiler vectorises */
+    double lanes[LANES] = {0};
+
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t n_lanes = n - i < LANES ? n - i : LANES;
+        float losses[LANES] = {0};
+
+        for (size_t k = 0; k < n_lanes; k++) {
+            const float entropy = cross_entropy(sums[i + k], target[i + k]);
+            const float square = squared_error(out[i + k], target[i + k]);
+
+            losses[k] = flags[i + k] ? entropy : square;
+        }
+        for (size_t k = 0; k < LANES; k++)
+            lanes[k] += (double)losses[k];
+    }
+    return sum_lanes(lanes);
+}
+
+double loss_forward(const struct loss *loss, const float *sums, const float *out,
+                    const float *target, size_t n_rows)
+{
+    const size_t n = loss->n_features;
+    double sum = 0.0;
+
+    if (!loss->bounded)
+        return sum_squared_errors(out, target, n_rows * n) / (double)(n_rows * n);
+    for (size_t r = 0; r < n_rows; r++)
+        sum += sum_mixed(sums + r * n, out + r * n, target + r * n, loss->bounded, n);
+    return sum / (double)(n_rows * n);
+}
+
+/* The gradient of cross-entropy by the logit is the plain difference. */
+VECTOR_CLONES static void replace_bounded(float *d_sums, const float *out, const float *target,
+                                          const bool *bounded, size_t n, float scale)
+{
+    const unsigned char *flags = (const unsigned char *)bounded;
+
+    for (size_t i = 0; i < n; i++) {
+        const float difference = scale * (out[i] - target[i]);
+
+        d_sums[i] = flags[i] ? difference : d_sums[i];
+    }
+}
+
+void loss_backward(const struct loss *loss, float *d_sums, const float *sums, const float *out,
+                   const float *target, size_t n_rows)
+{
+    const size_t n = loss->n_features;
+    const float scale = 1.0F / (float)(n_rows * n);
+
+    for (size_t i = 0; i < n_rows * n; i++)
+        d_sums[i] = 2.0F * scale * (out[i] - target[i]);
+    activation_backward(loss->activation, d_sums, sums, out, n_rows * n);
+    for (size_t r = 0; loss->bounded && r < n_rows; r++)
+        replace_bounded(d_sums + r * n, out + r * n, target + r * n, loss->bounded, n, scale);
 }

@@ -33,20 +33,49 @@ static inline void tiny_rows(uint64_t seed, float *rows, size_t n_rows)
         tiny_row(&random, rows + i * TINY_FEATURES);
 }
 
-static inline struct detector *tiny_detector(uint64_t seed)
+/* Preset fast: a moment of training, for a false-alarm rate of 0.05. */
+static inline struct recipe tiny_recipe(uint64_t seed)
+{
+    struct recipe recipe;
+
+    recipe_init(&recipe);
+    recipe.preset = PRESET_FAST;
+    recipe.seed = seed;
+    recipe.epochs = 60;
+    recipe.learning_rate = 0.01;
+    recipe.false_alarm_rate = 0.05;
+    return recipe;
+}
+
+/* Every part that there is, small, and trained only a little. */
+static inline struct recipe tiny_recipe_of_all_parts(uint64_t seed)
+{
+    struct recipe recipe = tiny_recipe(seed);
+
+    recipe.preset = PRESET_BEST;
+    recipe.epochs = 4;
+    recipe.prototypes = 30;
+    recipe.clusters = 2;
+    return recipe;
+}
+
+/* NULL: the training failed. */
+static inline struct detector *tiny_train(const struct recipe *recipe)
 {
     static float rows[TINY_ROWS * TINY_FEATURES];
-    struct trainer_options options;
+    const struct trainer_options options = {.recipe = *recipe, .n_threads = 1};
     struct detector *detector = NULL;
     struct error error;
 
     tiny_rows(1, rows, TINY_ROWS);
-    trainer_options_init(&options);
-    options.seed = seed;
-    options.epochs = 60;
-    options.false_alarm_rate = 0.05;
-    options.learning_rate = 0.01;
     const int r = detector_train(rows, TINY_ROWS, tiny_names, TINY_FEATURES, &options, NULL, NULL,
                                  &detector, &error);
     return r == 0 ? detector : NULL;
+}
+
+static inline struct detector *tiny_detector(uint64_t seed)
+{
+    const struct recipe recipe = tiny_recipe(seed);
+
+    return tiny_train(&recipe);
 }

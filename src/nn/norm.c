@@ -1,0 +1,77 @@
+#include "nn/norm.h"
+
+#include "nn/vector.h"
+
+#include <math.h>
+
+#define LANES 8 /* partial sums that a vector register holds */
+
+VECTOR_CLONES
+double norm_squares(const float *x, size_t n)
+{
+    double sums[LANES] = {0}, sum = 0.0;
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        for (size_t lane = 0; lane < LANES; lane++)
+            sums[lane] += (double)x[i + lane] * (double)x[i + lane];
+    for (; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    for (size_t lane = 0; lane < LANES; lane++)
+        sum += sums[lane];
+    return sum;
+}
+
+VECTOR_CLONES
+double norm_scaled_squares(const float *x, const float *scale, size_t n)
+{
+    double sums[LANES] = {0}, sum = 0.0;
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        for (size_t lane = 0; lane < LANES; lane++) {
+            const double scaled = (double)(x[i + lane] * scale[i + lane]);
+            sums[lane] += scaled * scaled;
+        }
+    for (; i < n; i++)
+        sum += (double)(x[i] * scale[i]) * (double)(x[i] * scale[i]);
+    for (size_t lane = 0; lane < LANES; lane++)
+        sum += sums[lane];
+    return sum;
+}
+
+static inline float smaller(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+static inline float larger(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+VECTOR_CLONES
+void norm_two_smallest(const float *x, size_t n, float ret_smallest[2])
+{
+    float first[LANES], second[LANES];
+    size_t i = 0;
+
+    for (size_t lane = 0; lane < LANES; lane++)
+        first[lane] = second[lane] = INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t lane = 0; lane < LANES; lane++) {
+            second[lane] = smaller(second[lane], larger(first[lane], x[i + lane]));
+            first[lane] = smaller(first[lane], x[i + lane]);
+        }
+    float one = INFINITY, two = INFINITY;
+    for (size_t lane = 0; lane < LANES; lane++) {
+        two = smaller(smaller(two, second[lane]), larger(one, first[lane]));
+        one = smaller(one, first[lane]);
+    }
+    for (; i < n; i++) {
+        two = smaller(two, larger(one, x[i]));
+        one = smaller(one, x[i]);
+    }
+    ret_smallest[0] = one;
+    ret_smallest[1] = n > 1 ? two : one;
+}
