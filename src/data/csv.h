@@ -13,9 +13,12 @@
 #include <stddef.h>
 
 #define CSV_MAX_COLUMNS 65536
+#define CSV_MAX_ROW     ((size_t)64 << 20) /* bytes; a quote that is never closed ends here */
+
+struct input;
 
 struct csv_cell {
-    const char *text; /* in the caller's text; no NUL behind it */
+    const char *text; /* in the window of the input; no NUL behind it */
     size_t length;
 };
 
@@ -26,17 +29,18 @@ struct csv {
     bool is_empty; /* nothing (or blanks) stood on it; it then has one empty cell */
 
     /* private */
-    const char *file;
-    char *at, *end;
+    struct input *input;
+    char *at, *end; /* of the rows that the window holds as a whole */
+    char behind;    /* what stood at *end */
     size_t next_line, capacity;
 };
 
-/* Begins to read text[size], behind which a NUL must stand (file_read() puts it there); it is
- * changed while reading and must outlive csv. file is for messages. -EINVAL: holds NUL bytes. */
-MUST_CHECK int csv_open(struct csv *csv, const char *file, char *text, size_t size,
-                        struct error *reterr);
+/* Begins to read what is left of input, whose window it moves and changes; it must outlive csv.
+ * Negative errno as from input_read(). */
+MUST_CHECK int csv_open(struct csv *csv, struct input *input, struct error *reterr);
 void csv_clear(struct csv *csv);
 
-/* 1: a line was read; 0: there are no more. -EINVAL: broken quotes, a carriage return inside a
- * line, or more than CSV_MAX_COLUMNS cells. -ENOMEM. */
+/* 1: a line was read; 0: there are no more. -EINVAL: NUL bytes, broken quotes, a carriage return
+ * inside a line, more than CSV_MAX_COLUMNS cells or CSV_MAX_ROW bytes. Else as from input_read().
+ */
 MUST_CHECK int csv_next(struct csv *csv, struct error *reterr);

@@ -2,7 +2,7 @@
  * rows, labels and timestamps. */
 #include "data/dataset.h"
 
-#include "base/file.h"
+#include "base/input.h"
 #include "base/number.h"
 #include "base/text.h"
 #include "data/columns.h"
@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <float.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -29,8 +30,8 @@ struct reader {
     const struct dataset_options *options;
     struct columns columns;
     struct dataset dataset;
-    size_t capacity; /* rows that fit */
-    size_t line;     /* being read */
+    size_t capacity;  /* rows that fit */
+    size_t row, line; /* being read */
     struct error *reterr;
 };
 
@@ -87,12 +88,12 @@ static bool resize(void *block, size_t n, size_t size)
     return true;
 }
 
-static bool make_room(struct reader *reader, size_t n_rows)
+/* Large blocks grow by moving pages, not bytes, and a page counts once it is written: the rows are
+ * never in memory twice. */
+static bool set_capacity(struct reader *reader, size_t n_rows)
 {
     struct dataset *dataset = &reader->dataset;
 
-    if (n_rows <= reader->capacity)
-        return true;
     if (!resize(&dataset->rows, n_rows, dataset->n_features * sizeof(*dataset->rows)) ||
         !resize(&dataset->lines, n_rows, sizeof(*dataset->lines)))
         return false;
@@ -149,15 +150,18 @@ static int begin_rows(struct reader *reader)
     return has_column(reader, COLUMN_LABEL) ? add_label_name(reader, "0", 1) : 0;
 }
 
-/* Room for one more row, all values missing; it counts when n_rows does. */
+/* Room for the row, all values missing. */
 static int begin_row(struct reader *reader)
 {
     struct dataset *dataset = &reader->dataset;
-    const size_t row = dataset->n_rows;
+    const size_t row = reader->row;
 
-    if (row == reader->capacity && !make_room(reader, row ? 2 * row : 64))
+    if (reader->line > UINT32_MAX)
+        return error_set_at(reader->reterr, -EINVAL, reader->file, reader->line,
+                            "more than %" PRIu32 " lines; split the file", UINT32_MAX);
+    if (row == reader->capacity && !set_capacity(reader, row ? 2 * row : 64))
         return out_of_memory(reader);
-    dataset->lines[row] = reader->line;
+    dataset->lines[row] = (uint32_t)reader->line;
     for (size_t i = 0; i < dataset->n_features; i++)
         dataset->rows[row * dataset->n_features + i] = NAN;
     return 0;
@@ -207,7 +211,7 @@ static int set_feature(struct reader *reader, size_t column, double value, const
     if (isinf(single))
         return refuse_cell(reader, column, text, length,
                            "is beyond the range of a 32-bit float (3.4e38); use a larger unit");
-    dataset->rows[dataset->n_rows * dataset->n_features + feature] = single;
+    dataset->rows[reader->row * dataset->n_features + feature] = single;
     return 0;
 }
 
@@ -226,7 +230,7 @@ static int read_feature(struct reader *reader, size_t column, const char *text, 
 static int read_label(struct reader *reader, size_t column, const char *text, size_t length)
 {
     struct dataset *dataset = &reader->dataset;
-    uint32_t *label = &dataset->labels[dataset->n_rows];
+    uint32_t *label = &dataset->labels[reader->row];
     double value = 1;
 
     *label = 0;
@@ -256,7 +260,7 @@ static int read_cell(struct reader *reader, size_t column, const char *text, siz
     case COLUMN_LABEL:
         return read_label(reader, column, text, length);
     case COLUMN_TIMESTAMP:
-        if (timestamp_parse(text, length, &dataset->timestamps[dataset->n_rows]) < 0)
+        if (timestamp_parse(text, length, &dataset->timestamps[reader->row]) < 0)
             return refuse_cell(reader, column, text, length,
                                "is no moment; write 2024-03-01T12:30:00Z or seconds since 1970");
         return 0;
@@ -288,6 +292,7 @@ static int read_csv_row(struct reader *reader, const struct csv *csv)
 {
     const size_t n_columns = reader->columns.n_items;
 
+    reader->row = reader->dataset.n_rows;
     reader->line = csv->line;
     if (csv->is_empty && n_columns > 1)
         return error_set_at(reader->reterr, -EINVAL, reader->file, reader->line,
@@ -304,10 +309,10 @@ static int read_csv_row(struct reader *reader, const struct csv *csv)
     return r;
 }
 
-static int read_csv(struct reader *reader, char *text, size_t size)
+static int read_csv(struct reader *reader, struct input *input)
 {
     CLEANUP(csv_clear) struct csv csv = {0};
-    int r = csv_open(&csv, reader->file, text, size, reader->reterr);
+    int r = csv_open(&csv, input, reader->reterr);
     if (r < 0)
         return r;
     r = csv_next(&csv, reader->reterr);
@@ -352,26 +357,38 @@ static int read_npy_value(struct reader *reader, size_t column, double value)
     return 0;
 }
 
-static int read_npy(struct reader *reader, const char *bytes, size_t size)
+static int read_npy_slice(struct reader *reader, const struct npy_slice *slice, bool by_column)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < slice->n; i++) {
+        const size_t column = slice->column + (by_column ? 0 : i);
+        reader->row = slice->row + (by_column ? i : 0);
+        reader->line = reader->row + 1;
+        r = column == 0 ? begin_row(reader) : 0; /* the first of its row in either order */
+        if (r == 0)
+            r = read_npy_value(reader, column, slice->values[i]);
+    }
+    return r;
+}
+
+static int read_npy(struct reader *reader, struct input *input)
 {
     struct npy npy;
-    int r = npy_open(reader->file, bytes, size, &npy, reader->reterr);
+    struct npy_slice slice;
+    int r = npy_open(input, &npy, reader->reterr);
     if (r < 0)
         return r;
     r = columns_plan(reader->file, 0, NULL, npy.n_columns, reader->options, &reader->columns,
                      reader->reterr);
     if (r == 0)
         r = begin_rows(reader);
-    if (r == 0 && !make_room(reader, npy.n_rows))
+    if (r == 0 && !set_capacity(reader, npy.n_rows))
         return out_of_memory(reader);
 
-    for (size_t row = 0; r == 0 && row < npy.n_rows; row++) {
-        reader->line = row + 1;
-        r = begin_row(reader);
-        for (size_t i = 0; r == 0 && i < npy.n_columns; i++)
-            r = read_npy_value(reader, i, npy_value(&npy, row, i));
-        reader->dataset.n_rows += r == 0;
-    }
+    while (r == 0 && (r = npy_next(&npy, &slice, reader->reterr)) > 0)
+        r = read_npy_slice(reader, &slice, npy.is_fortran);
+    reader->dataset.n_rows = npy.n_rows;
     return r;
 }
 
@@ -379,21 +396,19 @@ int dataset_read(const char *path, const struct dataset_options *options,
                  struct dataset *ret_dataset, struct error *reterr)
 {
     assert(path && options && ret_dataset);
-    AUTO_FREE char *data = NULL;
-    size_t size = 0;
-    int r = file_read(path, MAX_FILE_SIZE, &data, &size, reterr);
+    CLEANUP(input_clear) struct input input = {0};
+    int r = input_open(&input, path, MAX_FILE_SIZE, reterr);
+    if (r == 0)
+        r = input_read(&input, 0, input.chunk, reterr);
     if (r < 0)
         return r;
 
     CLEANUP(reader_clear)
-    struct reader reader = {
-        .file = strcmp(path, "-") == 0 ? "standard input" : path,
-        .options = options,
-        .reterr = reterr,
-    };
-    r = npy_is(data, size) ? read_npy(&reader, data, size) : read_csv(&reader, data, size);
+    struct reader reader = {.file = input.name, .options = options, .reterr = reterr};
+    r = npy_is(input.bytes, input.size) ? read_npy(&reader, &input) : read_csv(&reader, &input);
     if (r < 0)
         return r;
+    (void)set_capacity(&reader, reader.dataset.n_rows); /* gives back what was room to grow */
     *ret_dataset = reader.dataset;
     reader.dataset = (struct dataset){0};
     return 0;

@@ -4,7 +4,10 @@
  * With a header line the columns are named by it; without one (a first line of only numbers), and
  * in .npy, they are f0, f1, …. Columns named `timestamp` and `series` are never features, nor are
  * the label column and the excluded ones. A cell that is empty or says nan, null or NA (in any
- * case) is a missing value. */
+ * case) is a missing value.
+ *
+ * The file is read through a window: the memory it takes is that of the rows. A .npy file from a
+ * pipe is the exception (npy.h). */
 #pragma once
 
 #include "base/cleanup.h"
@@ -31,7 +34,7 @@ struct dataset {
     size_t n_rows, n_features;
     char **names;       /* [n_features] */
     float *rows;        /* [n_rows][n_features], NaN where a value is missing; never infinite */
-    size_t *lines;      /* [n_rows] line in the file, for messages; in .npy the row's number + 1 */
+    uint32_t *lines;    /* [n_rows] line in the file, for messages; in .npy the row's number + 1 */
     uint32_t *labels;   /* [n_rows] index into label_names; NULL without a label column */
     char **label_names; /* [n_label_names]; [0] is "0", normal: cells that are missing or zero */
     size_t n_label_names;
@@ -39,7 +42,7 @@ struct dataset {
 };
 
 /* Reads path ("-": standard input). Errors say FILE:LINE: column N (NAME): what is wrong and what
- * to do. -EINVAL: the content; -ENOMEM; else as from file_read(). *ret_dataset is untouched then;
+ * to do. -EINVAL: the content; -ENOMEM; else as from input_read(). *ret_dataset is untouched then;
  * pass it to dataset_clear() afterwards. */
 MUST_CHECK int dataset_read(const char *path, const struct dataset_options *options,
                             struct dataset *ret_dataset, struct error *reterr);

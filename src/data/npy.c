@@ -2,6 +2,7 @@
  * here as a small grammar of its own: no escapes, no nesting. */
 #include "data/npy.h"
 
+#include "base/input.h"
 #include "base/number.h"
 #include "base/text.h"
 
@@ -14,6 +15,7 @@
 
 #define MAGIC          "\x93NUMPY"
 #define MAGIC_LENGTH   6
+#define MAX_HEADER     ((size_t)1 << 20) /* NumPy itself stops at 10,000 bytes */
 #define MAX_DIMENSIONS 32
 
 struct word {
@@ -130,27 +132,56 @@ static bool read_header(struct word rest, struct header *header)
     return rest.length == 0 && header->type.text && header->has_order && header->has_shape;
 }
 
-/* Finds the header; items begin behind it. */
-static int find_header(const char *file, const char *bytes, size_t size, struct word *ret_header,
+static int refuse_cut_header(const struct input *input, struct error *reterr)
+{
+    return error_set_at(reterr, -EINVAL, input->name, 0, "the .npy file is cut off in its header");
+}
+
+static int refuse_damaged_header(const struct input *input, struct error *reterr)
+{
+    return error_set_at(reterr, -EINVAL, input->name, 0,
+                        "the header of the .npy file is damaged; save it with numpy.save()");
+}
+
+/* A pipe is read to its end: only then it is known how much there is. */
+static int find_total(struct input *input, size_t *ret_total, struct error *reterr)
+{
+    int r = input_read(input, 0, input->chunk, reterr);
+
+    while (r == 0 && !input->expected && !input->at_end)
+        r = input_read(input, 0, 2 * input->size, reterr);
+    *ret_total = input->expected ? input->expected : input->size;
+    return r;
+}
+
+/* Finds the header in an input of total bytes; items begin behind it. */
+static int find_header(struct input *input, size_t total, struct word *ret_header,
                        struct error *reterr)
 {
-    const unsigned char *u = (const unsigned char *)bytes;
-    assert(npy_is(bytes, size));
-
-    if (size < 12)
-        return error_set_at(reterr, -EINVAL, file, 0, "the .npy file is cut off in its header");
+    int r = input_read(input, 0, 12, reterr);
+    if (r < 0)
+        return r;
+    assert(npy_is(input->bytes, input->size));
+    const unsigned char *u = (const unsigned char *)input->bytes;
+    if (input->size < 12)
+        return refuse_cut_header(input, reterr);
     if (u[6] < 1 || u[6] > 3)
-        return error_set_at(reterr, -EINVAL, file, 0,
+        return error_set_at(reterr, -EINVAL, input->name, 0,
                             "format %u.%u of .npy is unknown; save it with numpy.save()", u[6],
                             u[7]);
     const size_t begin = u[6] == 1 ? 10 : 12;
     size_t length = u[8] | (size_t)u[9] << 8;
     if (u[6] > 1)
         length |= (size_t)u[10] << 16 | (size_t)u[11] << 24;
-    if (length > size - begin)
-        return error_set_at(reterr, -EINVAL, file, 0, "the .npy file is cut off in its header");
-    *ret_header = (struct word){bytes + begin, length};
-    return 0;
+    if (length > total - begin)
+        return refuse_cut_header(input, reterr);
+    if (length > MAX_HEADER)
+        return refuse_damaged_header(input, reterr);
+    r = input_read(input, 0, begin + length, reterr);
+    if (r == 0 && input->size < begin + length)
+        r = refuse_cut_header(input, reterr);
+    *ret_header = (struct word){input->bytes + begin, length};
+    return r;
 }
 
 static int check_type(const char *file, const struct header *header, struct npy *npy,
@@ -204,46 +235,96 @@ static int check_shape(const char *file, const struct header *header, size_t n_b
     return 0;
 }
 
-int npy_open(const char *file, const char *bytes, size_t size, struct npy *ret_npy,
-             struct error *reterr)
+int npy_open(struct input *input, struct npy *ret_npy, struct error *reterr)
 {
     struct header header = {0};
     struct word text = {0};
-    struct npy npy = {0};
+    struct npy npy = {.input = input};
+    size_t total = 0;
 
-    int r = find_header(file, bytes, size, &text, reterr);
+    int r = find_total(input, &total, reterr);
+    if (r == 0)
+        r = find_header(input, total, &text, reterr);
     if (r < 0)
         return r;
     if (!read_header(text, &header))
-        return error_set_at(reterr, -EINVAL, file, 0,
-                            "the header of the .npy file is damaged; save it with numpy.save()");
-    npy.items = text.text + text.length;
+        return refuse_damaged_header(input, reterr);
+    npy.at = (size_t)(text.text + text.length - input->bytes);
     npy.is_fortran = header.is_fortran;
-    r = check_type(file, &header, &npy, reterr);
+    r = check_type(input->name, &header, &npy, reterr);
     if (r == 0)
-        r = check_shape(file, &header, size - (size_t)(npy.items - bytes), &npy, reterr);
+        r = check_shape(input->name, &header, total - npy.at, &npy, reterr);
     if (r == 0)
         *ret_npy = npy;
     return r;
 }
 
-double npy_value(const struct npy *npy, size_t row, size_t column)
+/* Items need not be aligned. */
+static void read_items(const struct npy *npy, const char *items, size_t n, double *values)
 {
-    assert(row < npy->n_rows && column < npy->n_columns);
-    const size_t at = npy->is_fortran ? column * npy->n_rows + row : row * npy->n_columns + column;
-    uint32_t bits32;
-    uint64_t bits64;
-    float single;
-    double value;
-
-    if (npy->item_size == sizeof(single)) { /* items need not be aligned */
-        memcpy(&bits32, npy->items + at * sizeof(bits32), sizeof(bits32));
-        bits32 = npy->is_swapped ? __builtin_bswap32(bits32) : bits32;
-        memcpy(&single, &bits32, sizeof(single));
-        return (double)single;
+    for (size_t i = 0; i < n && npy->item_size == sizeof(float); i++) {
+        uint32_t bits;
+        float value;
+        memcpy(&bits, items + i * sizeof(bits), sizeof(bits));
+        bits = npy->is_swapped ? __builtin_bswap32(bits) : bits;
+        memcpy(&value, &bits, sizeof(value));
+        values[i] = (double)value;
     }
-    memcpy(&bits64, npy->items + at * sizeof(bits64), sizeof(bits64));
-    bits64 = npy->is_swapped ? __builtin_bswap64(bits64) : bits64;
-    memcpy(&value, &bits64, sizeof(value));
-    return value;
+    for (size_t i = 0; i < n && npy->item_size == sizeof(double); i++) {
+        uint64_t bits;
+        memcpy(&bits, items + i * sizeof(bits), sizeof(bits));
+        bits = npy->is_swapped ? __builtin_bswap64(bits) : bits;
+        memcpy(&values[i], &bits, sizeof(bits));
+    }
+}
+
+/* Items of the window that are whole; when there are none, reads on. */
+static int fill(struct npy *npy, size_t *ret_n, struct error *reterr)
+{
+    struct input *input = npy->input;
+
+    if (input->size - npy->at < npy->item_size) {
+        const size_t n_wanted = input->chunk > npy->item_size ? input->chunk : npy->item_size;
+        int r = input_read(input, npy->at, n_wanted, reterr);
+        if (r < 0)
+            return r;
+        npy->at = 0;
+        if (input->size < npy->item_size)
+            return error_set_at(reterr, -EINVAL, input->name, 0,
+                                "cut off: the file has become shorter while it was read");
+    }
+    *ret_n = (input->size - npy->at) / npy->item_size;
+    return 0;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+int npy_next(struct npy *npy, struct npy_slice *ret_slice, struct error *reterr)
+{
+    const bool by_column = npy->is_fortran;
+    const size_t line_length = by_column ? npy->n_rows : npy->n_columns;
+    const size_t n_lines = by_column ? npy->n_columns : npy->n_rows;
+    size_t n = 0;
+
+    if (npy->next_line == n_lines)
+        return 0;
+    int r = fill(npy, &n, reterr);
+    if (r < 0)
+        return r;
+    n = least(least(n, NPY_MAX_SLICE), line_length - npy->next_item);
+    ret_slice->row = by_column ? npy->next_item : npy->next_line;
+    ret_slice->column = by_column ? npy->next_line : npy->next_item;
+    ret_slice->n = n;
+    read_items(npy, npy->input->bytes + npy->at, n, ret_slice->values);
+
+    npy->at += n * npy->item_size;
+    npy->next_item += n;
+    if (npy->next_item == line_length) {
+        npy->next_item = 0;
+        npy->next_line++;
+    }
+    return 1;
 }

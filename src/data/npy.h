@@ -1,7 +1,8 @@
 /* npy - NumPy's array files (.npy), as far as they hold rows: two dimensions, float32 or float64,
  * C or Fortran order, either byte order, format 1 to 3.
  *
- * Plain data that points into the caller's bytes. Everything is checked when it is opened. */
+ * Values come in the order of the file, through the input's window: memory does not grow with the
+ * array. Only from a pipe, whose length is not known, is it read as a whole first. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -10,20 +11,37 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct input;
+
 struct npy {
     size_t n_rows, n_columns; /* both above 0 */
+    bool is_fortran;          /* stored column by column */
 
     /* private */
-    const char *items;
+    struct input *input;
+    size_t at;                   /* in its window */
+    size_t next_line, next_item; /* a line: a row, or in Fortran order a column */
     size_t item_size;
-    bool is_fortran, is_swapped;
+    bool is_swapped;
+};
+
+#define NPY_MAX_SLICE 256
+
+/* Values that follow one another in the file, from (row, column): along one row, in Fortran order
+ * along one column. */
+struct npy_slice {
+    size_t row, column, n;
+    double values[NPY_MAX_SLICE];
 };
 
 /* Whether the bytes begin as a .npy file does. */
 bool npy_is(const char *bytes, size_t size);
 
-/* -EINVAL: not a whole .npy file, or not such an array; reterr says what to do. */
-MUST_CHECK int npy_open(const char *file, const char *bytes, size_t size, struct npy *ret_npy,
-                        struct error *reterr);
+/* Begins to read input, which must outlive the array and whose window begins with what npy_is().
+ * The header and the length are checked. -EINVAL: not a whole .npy file, or not such an array;
+ * reterr says what to do. Else as from input_read(). */
+MUST_CHECK int npy_open(struct input *input, struct npy *ret_npy, struct error *reterr);
 
-double npy_value(const struct npy *npy, size_t row, size_t column);
+/* 1: the next slice; 0: there are no more. -EINVAL: the file has become shorter. Else as from
+ * input_read(). */
+MUST_CHECK int npy_next(struct npy *npy, struct npy_slice *ret_slice, struct error *reterr);

@@ -1,5 +1,6 @@
 #include "data/dataset.h"
 
+#include "base/input.h"
 #include "base/text.h"
 #include "data/schema.h"
 
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Messages begin with the file's name; the tests compare what follows it. */
@@ -554,6 +556,89 @@ static void npy_values_that_are_no_float_are_refused(void **state)
                                            "32-bit float (3.4e38); use a larger unit");
 }
 
+static void npy_in_fortran_order_is_read(void **state)
+{
+    (void)state;
+    static const char header[] =
+        "\x93NUMPY\1\0\x3C\0{'descr': '<f8', 'fortran_order': True, 'shape': "
+        "(2, 2), }  ";
+    const struct dataset_options options = {.label_column = "f0"};
+    const double items[] = {0, 7, 1.5, (double)NAN}; /* column by column */
+    CLEANUP(dataset_clear) struct dataset dataset = {0};
+    char bytes[70 + 32];
+
+    assert_int_equal(sizeof(header) - 1, 70);
+    memcpy(bytes, header, 70);
+    memcpy(bytes + 70, items, 32);
+    write_file(bytes, sizeof(bytes));
+    assert_int_equal(dataset_read(path, &options, &dataset, NULL), 0);
+    assert_int_equal(dataset.n_rows, 2);
+    assert_true(dataset.rows[0] == 1.5F && isnan(dataset.rows[1]));
+    assert_int_equal(dataset.labels[0], 0);
+    assert_int_equal(dataset.labels[1], 1);
+    assert_string_equal(dataset.label_names[1], "7");
+    assert_int_equal(dataset.lines[0], 1);
+    assert_int_equal(dataset.lines[1], 2);
+}
+
+static void a_cut_off_npy_file_is_refused(void **state)
+{
+    (void)state;
+    struct dataset dataset = {0};
+    struct error err = {""};
+
+    write_npy((double[]){1, 2, 3, 4});
+    assert_int_equal(truncate(path, 71 + 31), 0);
+    assert_int_equal(dataset_read(path, &plain, &dataset, &err), -EINVAL);
+    assert_string_equal(behind_path(&err),
+                        ": cut off: the header says 32 bytes of values, there are 31");
+}
+
+/* Rows behind the first chunk, and where a mistake among them is. */
+static void a_file_longer_than_a_chunk_is_read(void **state)
+{
+    (void)state;
+    const size_t n_rows = INPUT_CHUNK / 4;
+    const struct dataset_options options = {.exclude = (const char *[]){"note"}, .n_exclude = 1};
+    CLEANUP(text_clear) struct text text = {0};
+    CLEANUP(dataset_clear) struct dataset dataset = {0};
+    struct error err = {""};
+
+    text_puts(&text, "\xEF\xBB\xBFnumber,note\r\n");
+    for (size_t i = 0; i < n_rows; i++)
+        text_printf(&text, i % 2 ? "%zu,x\r\n" : "%zu,\"\"\"a\n,\"\r\n", i);
+    assert_true(text.length > 2 * INPUT_CHUNK);
+    assert_int_equal(read_text(text.data, &options, &dataset, &err), 0);
+    assert_int_equal(dataset.n_rows, n_rows);
+    for (size_t i = 0; i < n_rows; i++) {
+        assert_true(dataset.rows[i] == (float)i);
+        assert_int_equal(dataset.lines[i], 2 + i + (i + 1) / 2);
+    }
+    text_puts(&text, "x,y");
+    assert_int_equal(read_text(text.data, &options, &(struct dataset){0}, &err), -EINVAL);
+    assert_string_equal(behind_path(&err), ":98306: column 1 (number): \"x\" " NO_NUMBER("number"));
+}
+
+/* Twenty million bytes of text, less than a million of values. */
+static void memory_is_that_of_the_rows_not_of_the_text(void **state)
+{
+    (void)state;
+    const int n_rows = 100000;
+    CLEANUP(dataset_clear) struct dataset dataset = {0};
+    struct rusage before, after;
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    for (int i = 0; i < n_rows; i++)
+        assert_true(fprintf(file, "%100d,%100d\n", i, -i) > 200);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
+    assert_int_equal(dataset_read(path, &plain, &dataset, NULL), 0);
+    assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
+    assert_int_equal(dataset.n_rows, n_rows);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 8 * 1024); /* KiB */
+}
+
 /* Any file must end in rows or in a message; a cheap stand-in for the fuzzer. */
 static void damaged_files_are_survived(void **state)
 {
@@ -622,6 +707,7 @@ static int remove_path(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_is_that_of_the_rows_not_of_the_text), /* before others need more */
         cmocka_unit_test(a_header_names_the_features),
         cmocka_unit_test(a_first_line_of_numbers_is_a_row),
         cmocka_unit_test(missing_values_become_nan),
@@ -648,6 +734,9 @@ int main(void)
         cmocka_unit_test(standard_input_is_read),
         cmocka_unit_test(npy_files_are_read),
         cmocka_unit_test(npy_values_that_are_no_float_are_refused),
+        cmocka_unit_test(npy_in_fortran_order_is_read),
+        cmocka_unit_test(a_cut_off_npy_file_is_refused),
+        cmocka_unit_test(a_file_longer_than_a_chunk_is_read),
         cmocka_unit_test(damaged_files_are_survived),
         cmocka_unit_test(survives_every_failed_allocation),
     };

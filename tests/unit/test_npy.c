@@ -1,5 +1,6 @@
 #include "data/npy.h"
 
+#include "support/bytes_input.h"
 #include "support/cmocka.h"
 
 #include <errno.h>
@@ -44,6 +45,41 @@ static struct file make_file(int version, const char *header, const void *items,
     return file;
 }
 
+static int open_chunks(struct input *input, const struct file *file, size_t chunk,
+                       struct npy *ret_npy, struct error *err)
+{
+    open_bytes(input, file->bytes, file->size);
+    input->name = "x.npy";
+    input->chunk = chunk;
+    return npy_open(input, ret_npy, err);
+}
+
+static int open_npy(struct input *input, const struct file *file, struct npy *ret_npy,
+                    struct error *err)
+{
+    return open_chunks(input, file, INPUT_CHUNK, ret_npy, err);
+}
+
+/* All values by row: [n_rows][n_columns]; each must come once. */
+static int read_values(struct npy *npy, double *values, struct error *err)
+{
+    size_t n = 0;
+    struct npy_slice slice;
+    int r;
+
+    while ((r = npy_next(npy, &slice, err)) > 0) {
+        assert_true(slice.n > 0);
+        for (size_t i = 0; i < slice.n; i++, n++) {
+            const size_t row = slice.row + (npy->is_fortran ? i : 0);
+            const size_t column = slice.column + (npy->is_fortran ? 0 : i);
+            assert_true(row < npy->n_rows && column < npy->n_columns);
+            values[row * npy->n_columns + column] = slice.values[i];
+        }
+    }
+    assert_true(r < 0 || n == npy->n_rows * npy->n_columns);
+    return r;
+}
+
 static void both_types_orders_and_byte_orders_are_read(void **state)
 {
     (void)state;
@@ -71,19 +107,89 @@ static void both_types_orders_and_byte_orders_are_read(void **state)
   /* clang-format on */
     };
 
-    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        CLEANUP(free_file)
-        struct file file =
-            make_file(cases[i].version, cases[i].header, cases[i].items, cases[i].size);
-        struct npy npy;
-        struct error err = {""};
-        if (npy_open("x.npy", file.bytes, file.size, &npy, &err) != 0)
-            fail_msg("case %zu: %s", i, err.text);
-        assert_int_equal(npy.n_rows, 3);
-        assert_int_equal(npy.n_columns, 2);
-        for (size_t at = 0; at < 6; at++)
-            assert_true(npy_value(&npy, at / 2, at % 2) == (double)(at + 1));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        for (size_t chunk = 1; chunk < 32; chunk++) { /* a border between any two bytes */
+            CLEANUP(free_file)
+            struct file file =
+                make_file(cases[i].version, cases[i].header, cases[i].items, cases[i].size);
+            CLEANUP(input_clear) struct input input = {0};
+            struct npy npy;
+            struct error err = {""};
+            double values[6];
+            if (open_chunks(&input, &file, chunk, &npy, &err) != 0)
+                fail_msg("case %zu: %s", i, err.text);
+            assert_int_equal(npy.n_rows, 3);
+            assert_int_equal(npy.n_columns, 2);
+            assert_int_equal(read_values(&npy, values, &err), 0);
+            for (size_t at = 0; at < 6; at++)
+                assert_true(values[at] == (double)(at + 1));
+        }
+}
+
+static void rows_longer_than_a_slice_and_a_chunk_are_read(void **state)
+{
+    (void)state;
+    static float items[3 * 1000];
+    static double values[3 * 1000];
+    static const char *const headers[] = {HEADER("<f4", "False", "(3, 1000)"),
+                                          HEADER("<f4", "True", "(1000, 3)")};
+
+    for (size_t i = 0; i < 3000; i++)
+        items[i] = (float)i;
+    for (size_t i = 0; i < 2; i++)
+        for (size_t chunk = 500; chunk < 1500; chunk += 123) {
+            CLEANUP(free_file) struct file file = make_file(1, headers[i], items, sizeof(items));
+            CLEANUP(input_clear) struct input input = {0};
+            struct npy npy;
+            assert_int_equal(open_chunks(&input, &file, chunk, &npy, NULL), 0);
+            assert_int_equal(read_values(&npy, values, NULL), 0);
+            for (size_t at = 0; at < 3000; at++)
+                assert_true(values[at] == (double)(i ? at % 3 * 1000 + at / 3 : at));
+            assert_true(input.size < 1500);
+        }
+}
+
+static void a_pipe_is_read_too(void **state)
+{
+    (void)state;
+    const float items[] = {1, 2, 3, 4};
+    CLEANUP(free_file)
+    struct file file = make_file(1, HEADER("<f4", "False", "(2, 2)"), items, sizeof(items));
+    struct error err = {""};
+    struct npy npy;
+    double values[4];
+
+    for (size_t cut = 0; cut < 2; cut++) {
+        CLEANUP(input_clear) struct input input = {0};
+        open_pipe(&input, file.bytes, file.size - cut);
+        input.chunk = 8;
+        assert_int_equal(npy_open(&input, &npy, &err), cut ? -EINVAL : 0);
+        if (!cut)
+            assert_int_equal(read_values(&npy, values, &err), 0);
+        assert_true(values[0] == 1 && values[3] == 4);
     }
+    assert_string_equal(err.text, "x: cut off: the header says 16 bytes of values, there are 15");
+}
+
+static void a_file_that_is_cut_short_while_it_is_read_is_refused(void **state)
+{
+    (void)state;
+    const float items[] = {1, 2, 3, 4};
+    CLEANUP(free_file)
+    struct file file = make_file(1, HEADER("<f4", "False", "(2, 2)"), items, sizeof(items));
+    CLEANUP(close_fd) int fd = memfd_create("bytes", MFD_CLOEXEC);
+    CLEANUP(input_clear) struct input input = {0};
+    struct error err = {""};
+    struct npy npy;
+    double values[4];
+
+    assert_int_equal(write(fd, file.bytes, file.size), file.size);
+    open_descriptor(&input, fd);
+    input.chunk = 8;
+    assert_int_equal(npy_open(&input, &npy, &err), 0);
+    assert_int_equal(ftruncate(fd, (off_t)file.size - 1), 0);
+    assert_int_equal(read_values(&npy, values, &err), -EINVAL);
+    assert_string_equal(err.text, "x: cut off: the file has become shorter while it was read");
 }
 
 static void nan_and_infinity_are_handed_on(void **state)
@@ -92,11 +198,13 @@ static void nan_and_infinity_are_handed_on(void **state)
     const float items[] = {NAN, -INFINITY};
     CLEANUP(free_file)
     struct file file = make_file(1, HEADER("<f4", "False", "(1, 2)"), items, sizeof(items));
+    CLEANUP(input_clear) struct input input = {0};
     struct npy npy;
+    double values[2];
 
-    assert_int_equal(npy_open("x.npy", file.bytes, file.size, &npy, NULL), 0);
-    assert_true(isnan(npy_value(&npy, 0, 0)));
-    assert_true(isinf(npy_value(&npy, 0, 1)));
+    assert_int_equal(open_npy(&input, &file, &npy, NULL), 0);
+    assert_int_equal(read_values(&npy, values, NULL), 0);
+    assert_true(isnan(values[0]) && isinf(values[1]));
 }
 
 #define TYPE(shown)                                                  \
@@ -165,9 +273,10 @@ static void other_arrays_and_damage_are_refused_with_the_reason(void **state)
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         CLEANUP(free_file) struct file file = make_file(1, cases[i].header, "\0\0\0\0\0\0\0", 8);
+        CLEANUP(input_clear) struct input input = {0};
         struct npy npy = {.n_rows = 42};
         struct error err = {""};
-        assert_int_equal(npy_open("x.npy", file.bytes, file.size, &npy, &err), -EINVAL);
+        assert_int_equal(open_npy(&input, &file, &npy, &err), -EINVAL);
         assert_string_equal(err.text, cases[i].error);
         assert_int_equal(npy.n_rows, 42);
     }
@@ -193,9 +302,12 @@ static void a_header_longer_than_the_file_is_refused(void **state)
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        CLEANUP(input_clear) struct input input = {0};
         struct npy npy;
         struct error err = {""};
-        assert_int_equal(npy_open("x.npy", cases[i].bytes, cases[i].size, &npy, &err), -EINVAL);
+        open_bytes(&input, cases[i].bytes, cases[i].size);
+        input.name = "x.npy";
+        assert_int_equal(npy_open(&input, &npy, &err), -EINVAL);
         assert_string_equal(err.text, cases[i].error);
     }
 }
@@ -206,20 +318,35 @@ static void every_cut_off_or_damaged_file_is_survived(void **state)
     CLEANUP(free_file)
     struct file file = make_file(1, HEADER("<f4", "False", "(1, 2)"), "\0\0\0\0\0\0\0", 8);
     struct npy npy;
+    double values[2];
 
     for (size_t size = 6; size < file.size; size++) {
-        AUTO_FREE char *cut = malloc(size);
-        assert_non_null(cut);
-        memcpy(cut, file.bytes, size);
-        assert_int_equal(npy_open("x.npy", cut, size, &npy, NULL), -EINVAL);
+        CLEANUP(input_clear) struct input input = {0};
+        assert_int_equal(open_npy(&input, &(struct file){file.bytes, size}, &npy, NULL), -EINVAL);
     }
     for (size_t at = 6; at < file.size; at++)
         for (int flip = 1; flip < 256; flip++) {
+            CLEANUP(input_clear) struct input input = {0};
             file.bytes[at] = (char)(file.bytes[at] ^ flip);
-            if (npy_open("x.npy", file.bytes, file.size, &npy, NULL) == 0)
-                (void)npy_value(&npy, npy.n_rows - 1, npy.n_columns - 1);
+            if (open_npy(&input, &file, &npy, NULL) == 0)
+                assert_int_equal(read_values(&npy, values, NULL), 0);
             file.bytes[at] = (char)(file.bytes[at] ^ flip);
         }
+}
+
+static void a_header_without_measure_is_refused(void **state)
+{
+    (void)state;
+    const size_t length = 2 << 20;
+    CLEANUP(free_file) struct file file = {calloc(1, length + 12), length + 12};
+    CLEANUP(input_clear) struct input input = {0};
+    struct error err = {""};
+    struct npy npy;
+
+    memcpy(file.bytes, "\x93NUMPY\2\0\0\0\x20\0", 12);
+    assert_int_equal(open_npy(&input, &file, &npy, &err), -EINVAL);
+    assert_string_equal(err.text, DAMAGED);
+    assert_true(input.size < length);
 }
 
 static void only_its_magic_makes_a_file_npy(void **state)
@@ -235,6 +362,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_types_orders_and_byte_orders_are_read),
+        cmocka_unit_test(rows_longer_than_a_slice_and_a_chunk_are_read),
+        cmocka_unit_test(a_pipe_is_read_too),
+        cmocka_unit_test(a_file_that_is_cut_short_while_it_is_read_is_refused),
+        cmocka_unit_test(a_header_without_measure_is_refused),
         cmocka_unit_test(nan_and_infinity_are_handed_on),
         cmocka_unit_test(other_arrays_and_damage_are_refused_with_the_reason),
         cmocka_unit_test(a_header_longer_than_the_file_is_refused),
