@@ -2,20 +2,22 @@
 
 #include "data/schema.h"
 #include "detector/calibration.h"
-#include "detector/residual.h"
+#include "detector/encoding.h"
 #include "detector/scaler.h"
 #include "nn/blas.h"
-#include "nn/network.h"
+#include "nn/vector.h"
 #include "nn/workspace.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+#define BLOCK 64 /* rows whose terms wait for their verdict */
 
 struct detector {
     struct schema *schema;
-    struct scaler *scaler;
-    struct network *network;
+    struct ensemble ensemble;
     struct calibration *calibration;
     struct training_summary summary;
 };
@@ -30,24 +32,27 @@ const char *detector_kernel(void)
     return blas_kernel();
 }
 
-int detector_new(struct schema *schema, struct scaler *scaler, struct network *network,
-                 struct calibration *calibration, const struct training_summary *summary,
-                 struct detector **ret_detector)
+void detector_print_kernels(char ret_kernels[DETECTOR_KERNELS_SIZE])
 {
-    assert(schema && scaler && network && calibration && summary);
-    assert(scaler_n_features(scaler) == schema_n_features(schema));
-    assert(network->layers[0].n_in == schema_n_features(schema));
+    (void)snprintf(ret_kernels, DETECTOR_KERNELS_SIZE, "%s %s", blas_kernel(), vector_kernel());
+}
 
-    const struct detector parts = {schema, scaler, network, calibration, *summary};
+int detector_new(struct schema *schema, struct ensemble *ensemble, struct calibration *calibration,
+                 const struct training_summary *summary, struct detector **ret_detector)
+{
+    assert(schema && ensemble && calibration && summary);
+    assert(ensemble->encoding->n_features == schema_n_features(schema));
+
+    const struct detector parts = {schema, *ensemble, calibration, *summary};
     struct detector *detector = malloc(sizeof(*detector));
     if (!detector) {
         schema_free(schema);
-        scaler_free(scaler);
-        network_free(network);
+        ensemble_clear(ensemble);
         calibration_free(calibration);
         return -ENOMEM;
     }
     *detector = parts;
+    *ensemble = (struct ensemble){0};
     *ret_detector = detector;
     return 0;
 }
@@ -57,8 +62,7 @@ void detector_free(struct detector *detector)
     if (!detector)
         return;
     schema_free(detector->schema);
-    scaler_free(detector->scaler);
-    network_free(detector->network);
+    ensemble_clear(&detector->ensemble);
     calibration_free(detector->calibration);
     free(detector);
 }
@@ -68,14 +72,9 @@ const struct schema *detector_schema(const struct detector *detector)
     return detector->schema;
 }
 
-const struct scaler *detector_scaler(const struct detector *detector)
+const struct ensemble *detector_ensemble(const struct detector *detector)
 {
-    return detector->scaler;
-}
-
-const struct network *detector_network(const struct detector *detector)
-{
-    return detector->network;
+    return &detector->ensemble;
 }
 
 const struct calibration *detector_calibration(const struct detector *detector)
@@ -115,22 +114,27 @@ int detector_score(const struct detector *detector, struct workspace *workspace,
                    size_t n_rows, double threshold, struct verdict *ret_verdicts)
 {
     assert(threshold > 0.0);
+    const struct ensemble *ensemble = &detector->ensemble;
     const size_t d = detector_n_features(detector);
-    float *residuals = workspace_get(workspace, d + residual_scratch_floats(detector->network));
-    if (!residuals)
+    float *scratch = workspace_get(workspace, ensemble_scratch_floats(ensemble));
+    if (!scratch)
         return -ENOMEM;
 
-    for (size_t i = 0; i < n_rows; i++, rows += d) {
-        size_t n_missing;
-        const double error = residual_compute(detector->scaler, detector->network, residuals + d,
-                                              rows, residuals, &n_missing);
-        ret_verdicts[i] = (struct verdict){
-            .reconstruction_error = error,
-            .score = error / threshold,
-            .p_value = calibration_p_value(detector->calibration, error),
-            .anomaly = error > threshold,
-            .n_imputed = (unsigned)n_missing,
-        };
+    for (size_t begin = 0; begin < n_rows; begin += BLOCK) {
+        struct ensemble_terms terms[BLOCK];
+        const size_t n = n_rows - begin < BLOCK ? n_rows - begin : BLOCK;
+
+        ensemble_terms(ensemble, scratch, rows + begin * d, n, ensemble->n_networks, terms);
+        for (size_t i = 0; i < n; i++) {
+            const double error = ensemble_error(ensemble, &terms[i]);
+            ret_verdicts[begin + i] = (struct verdict){
+                .reconstruction_error = error,
+                .score = error / threshold,
+                .p_value = calibration_p_value(detector->calibration, error),
+                .anomaly = error > threshold,
+                .n_imputed = (unsigned)terms[i].n_missing,
+            };
+        }
     }
     return 0;
 }
@@ -148,21 +152,23 @@ int detector_explain(const struct detector *detector, struct workspace *workspac
                      struct contribution *ret_contributions)
 {
     const size_t d = detector_n_features(detector);
-    const float *median = scaler_median(detector->scaler);
-    float *residuals = workspace_get(workspace, d + residual_scratch_floats(detector->network));
-    if (!residuals)
+    const float *median = scaler_median(detector->ensemble.scaler);
+    const size_t n_parts = 2 * d; /* doubles, as floats */
+    float *scratch =
+        workspace_get(workspace, n_parts + ensemble_scratch_floats(&detector->ensemble));
+    if (!scratch)
         return -ENOMEM;
 
-    size_t n_missing;
-    const double error = residual_compute(detector->scaler, detector->network, residuals + d, row,
-                                          residuals, &n_missing);
-    const double sum = error * (double)(d - n_missing);
+    double *parts = (double *)(void *)scratch, sum = 0.0;
+    ensemble_parts(&detector->ensemble, scratch + n_parts, row, parts);
+    for (size_t j = 0; j < d; j++)
+        sum += parts[j];
     for (size_t j = 0; j < d; j++)
         ret_contributions[j] = (struct contribution){
             .feature = j,
             .value = row[j],
             .expected = median[j],
-            .share = sum > 0.0 ? (double)residuals[j] * (double)residuals[j] / sum : 0.0,
+            .share = sum > 0.0 ? parts[j] / sum : 0.0,
         };
     qsort(ret_contributions, d, sizeof(*ret_contributions), by_share);
     return 0;

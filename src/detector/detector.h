@@ -6,14 +6,14 @@
 
 #include "base/cleanup.h"
 
+#include "detector/ensemble.h"
+#include "detector/recipe.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 struct calibration;
 struct detector;
-struct network;
-struct scaler;
 struct schema;
 struct workspace; /* nn/workspace.h */
 
@@ -21,45 +21,49 @@ struct workspace; /* nn/workspace.h */
 void detector_init(void);
 const char *detector_kernel(void); /* what OpenBLAS chose for this processor, "Haswell" */
 
-#define TRAINING_MAX_HIDDEN 8 /* hidden layers that can be asked for */
+/* That, and which of ours (nn/vector.h) runs: "Haswell fma". */
+#define DETECTOR_KERNELS_SIZE 48
+void detector_print_kernels(char ret_kernels[DETECTOR_KERNELS_SIZE]);
 
-/* What training was told and what it found; kept in the model file. No date and no duration: the
- * same rows and options give the same file, byte for byte. */
-struct training_summary {
-    uint64_t seed;
-    double false_alarm_rate; /* that the threshold was chosen for */
-    size_t n_rows;           /* all rows that were used: the three parts below together */
-    size_t n_train, n_validation, n_calibration;
-    size_t n_left_out; /* rows whose label was not 0 */
-    size_t epochs;     /* that were run */
-    size_t best_epoch; /* whose weights were kept; from 1 */
-    size_t batch_size;
-    size_t max_epochs;
-    double learning_rate;
-    size_t latent;                                /* as asked for; 0: chosen */
-    size_t n_hidden, hidden[TRAINING_MAX_HIDDEN]; /* as asked for; none: chosen */
-    char kernel[32];                              /* of OpenBLAS, that trained it */
-    double train_loss, validation_loss; /* mean squared error of scaled values, best epoch */
+struct network_summary {
+    size_t epochs, best_epoch;    /* run; whose weights were kept; from 1 */
+    double loss, validation_loss; /* of that epoch, mean per encoded value; NaN: there is none */
 };
 
-/* Takes over the four parts, also when it fails. Their numbers of features agree, the network is
- * packed (network_pack()). */
-MUST_CHECK int detector_new(struct schema *schema, struct scaler *scaler, struct network *network,
+/* What training was told and what it found; kept in the model file. No date and no duration: the
+ * same rows and recipe give the same file, byte for byte. */
+struct training_summary {
+    struct recipe recipe;
+    size_t n_rows;       /* all that were given */
+    size_t n_drawn;      /* that training worked with: all, or as many drawn at random */
+    size_t n_train;      /* that network 0 learnt from */
+    size_t n_validation; /* that decided when to stop; 0: none did */
+    size_t n_calibration;
+    size_t n_left_out; /* rows whose label was not 0 */
+    size_t n_folds;    /* that calibrate: 1, or all four of a small sample */
+    size_t n_networks;
+    struct network_summary networks[ENSEMBLE_MAX_NETWORKS];
+    char kernel[DETECTOR_KERNELS_SIZE]; /* that trained it */
+};
+
+/* Takes over the parts, also when it fails (*ensemble is empty then and afterwards). Their numbers
+ * of features agree. */
+MUST_CHECK int detector_new(struct schema *schema, struct ensemble *ensemble,
                             struct calibration *calibration, const struct training_summary *summary,
                             struct detector **ret_detector);
 void detector_free(struct detector *detector);
 DEFINE_CLEANUP(struct detector *, detector_free)
 
 const struct schema *detector_schema(const struct detector *detector);
-const struct scaler *detector_scaler(const struct detector *detector);
-const struct network *detector_network(const struct detector *detector);
+const struct ensemble *detector_ensemble(const struct detector *detector);
 const struct calibration *detector_calibration(const struct detector *detector);
 const struct training_summary *detector_summary(const struct detector *detector);
 size_t detector_n_features(const struct detector *detector);
 
 /* One row judged. anomaly ⇔ score > 1 ⇔ reconstruction_error > threshold. */
 struct verdict {
-    double reconstruction_error; /* mean squared residual of the scaled features that were given */
+    double reconstruction_error; /* detector/ensemble.h; 1 is the median normal row, except of a
+                                  * classic network */
     double score;                /* reconstruction_error / threshold */
     double p_value;              /* P(a normal row has at least this error), in (0, 1] */
     bool anomaly;
@@ -83,8 +87,7 @@ struct contribution {
     size_t feature;
     float value;    /* as given; NaN if it was missing */
     float expected; /* training median */
-    double
-        share; /* of the squared scaled residual; all features together 1 (0 if the error is 0) */
+    double share;   /* of all features' parts (ensemble_parts()); all together 1 (0: no part) */
 };
 
 /* Explains one row[n_features]: ret_contributions[n_features], largest share first, equal shares in

@@ -18,20 +18,46 @@ static int by_falling_score(const void *left, const void *right)
     return (a < b) - (a > b);
 }
 
-/* Goes down the scores; rows with the same score are one step, so that their order in the file
- * plays no part. */
-static void rank(const struct scored *rows, size_t n_rows, struct evaluation *evaluation)
+int evaluation_curve(const double *scores, const bool *is_anomaly, size_t n_rows,
+                     struct evaluation_point **ret_points, size_t *ret_n_points)
+{
+    assert((scores && is_anomaly) || n_rows == 0);
+    assert(ret_points && ret_n_points);
+
+    AUTO_FREE struct scored *rows = calloc(n_rows + 1, sizeof(*rows));
+    AUTO_FREE struct evaluation_point *points = calloc(n_rows + 1, sizeof(*points));
+    if (!rows || !points)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < n_rows; i++) {
+        assert(isfinite(scores[i]));
+        rows[i] = (struct scored){scores[i], is_anomaly[i]};
+    }
+    qsort(rows, n_rows, sizeof(*rows), by_falling_score);
+
+    size_t n_points = 0, n_hits = 0;
+    for (size_t i = 0; i < n_rows; i++) {
+        n_points += i == 0 || rows[i].score < rows[i - 1].score;
+        n_hits += rows[i].is_anomaly;
+        points[n_points - 1] = (struct evaluation_point){rows[i].score, n_hits, i + 1 - n_hits};
+    }
+    *ret_points = TAKE(points);
+    *ret_n_points = n_points;
+    return 0;
+}
+
+/* What cannot be computed is 0/0, which is NaN. */
+static void measure_ranking(const struct evaluation_point *points, size_t n_points,
+                            struct evaluation *evaluation)
 {
     const double positives = (double)evaluation->n_anomalies;
-    const double negatives = (double)(evaluation->n_rows - evaluation->n_anomalies);
+    const double negatives = (double)evaluation->n_rows - positives;
     double pairs_won = 0, precisions = 0, hits = 0, alarms = 0;
 
-    for (size_t i = 0; i < n_rows;) {
-        double step_hits = 0, step_alarms = 0;
-        for (const double score = rows[i].score; i < n_rows && rows[i].score == score; i++) {
-            step_hits += rows[i].is_anomaly;
-            step_alarms += !rows[i].is_anomaly;
-        }
+    for (size_t i = 0; i < n_points; i++) {
+        const double step_hits = (double)points[i].n_hits - hits;
+        const double step_alarms = (double)points[i].n_false_alarms - alarms;
+
         pairs_won += step_alarms * (hits + step_hits / 2);
         hits += step_hits;
         alarms += step_alarms;
@@ -64,19 +90,16 @@ int evaluation_compute(const double *scores, const bool *is_anomaly, const bool 
     assert((scores && is_anomaly && flagged) || n_rows == 0);
     assert(ret_evaluation);
 
-    AUTO_FREE struct scored *rows = calloc(n_rows + 1, sizeof(*rows));
-    if (!rows)
-        return -ENOMEM;
+    AUTO_FREE struct evaluation_point *points = NULL;
+    size_t n_points = 0;
+    int r = evaluation_curve(scores, is_anomaly, n_rows, &points, &n_points);
+    if (r < 0)
+        return r;
 
-    /* What cannot be computed is 0/0 below, which is NaN. */
     struct evaluation evaluation = {.n_rows = n_rows};
-    for (size_t i = 0; i < n_rows; i++) {
-        assert(isfinite(scores[i]));
-        rows[i] = (struct scored){scores[i], is_anomaly[i]};
-        evaluation.n_anomalies += is_anomaly[i];
-    }
-    qsort(rows, n_rows, sizeof(*rows), by_falling_score);
-    rank(rows, n_rows, &evaluation);
+    if (n_points)
+        evaluation.n_anomalies = points[n_points - 1].n_hits;
+    measure_ranking(points, n_points, &evaluation);
     count_at_threshold(is_anomaly, flagged, &evaluation);
     *ret_evaluation = evaluation;
     return 0;

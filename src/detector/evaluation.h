@@ -17,3 +17,17 @@ struct evaluation {
  * 0 or -ENOMEM. */
 MUST_CHECK int evaluation_compute(const double *scores, const bool *is_anomaly, const bool *flagged,
                                   size_t n_rows, struct evaluation *ret_evaluation);
+
+/* What is found when every row with at least this score is called an anomaly. */
+struct evaluation_point {
+    double score;
+    size_t n_hits, n_false_alarms; /* anomalies and normal rows among them */
+};
+
+/* The points of the ROC and precision-recall curves: one for each different score, falling, so
+ * that rows with the same score are one step and their order plays no part; the last one has all
+ * rows. roc_auc is the area under straight lines from (0, 0) through them, average_precision the
+ * area under steps, each as high as the precision at its right end. ret_points[ret_n_points] is
+ * from malloc(). 0 or -ENOMEM. */
+MUST_CHECK int evaluation_curve(const double *scores, const bool *is_anomaly, size_t n_rows,
+                                struct evaluation_point **ret_points, size_t *ret_n_points);

@@ -11,7 +11,7 @@
 
 struct detector;
 
-#define MODEL_FILE_VERSION  1
+#define MODEL_FILE_VERSION  2 /* written; from 1 on all are read */
 #define MODEL_FILE_MAX_SIZE ((size_t)1 << 30)
 
 /* Replaces path as a whole or not at all (base/file.h). */

@@ -1,17 +1,53 @@
-/* residual - how far a network's reconstruction is from the row, feature by feature and in one
- * number, the reconstruction error. Scoring, explaining and calibrating all go through here. */
+/* residual - what a network leaves unexplained of normal rows, and how unusual one row's rest is.
+ *
+ * From residuals r = input - output: the distance is the mean of |r|, |r / sd| and the Mahalanobis
+ * distance of r, each over its median on rows that the network has not seen: about 1 for a normal
+ * row. The covariance is Ledoit & Wolf's; of more than RESIDUAL_MAX_WHITENED values only its top
+ * eigenvectors count, the rest as a sphere. Immutable; safe to share between threads. */
 #pragma once
+
+#include "base/cleanup.h"
 
 #include <stddef.h>
 
-struct network;
-struct scaler;
+#define RESIDUAL_MAX_WHITENED   400
+#define RESIDUAL_TOP_DIRECTIONS 8
 
-/* Scratch memory, in floats, that residual_compute() needs. */
-size_t residual_scratch_floats(const struct network *network);
+struct packed;
 
-/* residuals[n_features] = scaled value - reconstruction, 0 where row[n_features] has no value
- * (NaN). Returns the mean of their squares over the values that are there (0 when there are none),
- * and the number of missing ones. The network is packed (network_pack()). */
-double residual_compute(const struct scaler *scaler, const struct network *network, float *scratch,
-                        const float *row, float *ret_residuals, size_t *ret_n_missing);
+/* What a model file keeps of it. Read the fields, do not change them. */
+struct residual {
+    size_t n_values;
+    size_t n_directions;  /* n_values, or RESIDUAL_TOP_DIRECTIONS */
+    float *mean, *std;    /* [n_values] */
+    float *whitening;     /* [n_directions][n_values]: lower triangular inverse Cholesky factor, or
+                           * eigenvectors over the square root of their eigenvalues */
+    float *variances;     /* [n_directions] eigenvalues; NULL with the triangle */
+    double rest_variance; /* of each direction that is not a top one */
+    double scales[3];     /* medians of the three distances */
+    float *inv_std;       /* [n_values] */
+    struct packed *packed;
+};
+
+/* From residuals of the rows that the network was trained on and of held ones that it has not seen,
+ * [n][n_values] each, both n > 0. 0, -ENOMEM, or -EDOM: the linear algebra failed. */
+MUST_CHECK int residual_fit(const float *trained, size_t n_trained, const float *held,
+                            size_t n_held, size_t n_values, struct residual **ret_residual);
+
+/* From a model file: arrays as above, variances NULL if n_directions is n_values. -EINVAL: a value
+ * is not finite, or a deviation, variance or scale not above 0. */
+struct residual_parts {
+    size_t n_values, n_directions;
+    const float *mean, *std, *whitening, *variances;
+    double rest_variance;
+    const double *scales; /* [3] */
+};
+MUST_CHECK int residual_new(const struct residual_parts *parts, struct residual **ret_residual);
+void residual_free(struct residual *residual);
+DEFINE_CLEANUP(struct residual *, residual_free)
+
+/* ret_distances[n_rows] of residuals[n_rows], row r beginning at r * stride; the same bits for a
+ * row alone or in a batch. scratch holds residual_scratch_floats(n_rows). */
+size_t residual_scratch_floats(const struct residual *residual, size_t n_rows);
+void residual_distances(const struct residual *residual, float *scratch, const float *residuals,
+                        size_t stride, size_t n_rows, double *ret_distances);

@@ -16,6 +16,18 @@ static size_t tensor_size(const struct tensor *tensor)
     return tensor->n_rows * (tensor->n_columns ? tensor->n_columns : 1) * sizeof(float);
 }
 
+char *safetensors_print_json(const json_t *json)
+{
+    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(17);
+    const size_t size = json_dumpb(json, NULL, 0, flags);
+    AUTO_FREE char *text = size ? malloc(size + 1) : NULL;
+
+    if (!text || json_dumpb(json, text, size, flags) != size)
+        return NULL;
+    text[size] = '\0';
+    return TAKE(text);
+}
+
 int safetensors_write_header(json_t *metadata, const struct tensor *tensors, size_t n_tensors,
                              char **ret_header, size_t *ret_size)
 {
@@ -36,7 +48,7 @@ int safetensors_write_header(json_t *metadata, const struct tensor *tensors, siz
         offset = end;
     }
 
-    AUTO_FREE char *text = json_dumps(header, JSON_COMPACT);
+    AUTO_FREE char *text = safetensors_print_json(header);
     if (!text)
         return -ENOMEM;
     const size_t length = strlen(text), padded = (length + 7) / 8 * 8;

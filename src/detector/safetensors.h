@@ -23,6 +23,10 @@ struct tensor {
     const float *values; /* [n_rows][n_columns] or [n_rows] */
 };
 
+/* An object or array as text, to be freed; NULL: no memory. Not json_dumps(): of jansson 2.14 it
+ * leaves keys out when it cannot get memory while it writes. */
+char *safetensors_print_json(const json_t *json);
+
 /* Header and tensors[n_tensors] as they stand in the file; metadata maps strings to strings. The
  * header is padded so that the tensors are aligned to 8 bytes. */
 MUST_CHECK int safetensors_write_header(json_t *metadata, const struct tensor *tensors,

@@ -1,5 +1,7 @@
 #include "detector/scaler.h"
 
+#include "base/sort.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
@@ -28,14 +30,8 @@ static struct scaler *allocate(size_t n_features)
     return scaler;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* Two passes in double: one float pass loses all digits when mean >> deviation. */
+/* Two passes in double: one float pass loses all digits when mean >> deviation. Sorts values[n];
+ * behind them is room for as many. */
 static void fit_column(struct scaler *scaler, size_t column, float *values, size_t n)
 {
     double sum = 0.0, squares = 0.0;
@@ -48,7 +44,7 @@ static void fit_column(struct scaler *scaler, size_t column, float *values, size
         squares += distance * distance;
     }
 
-    qsort(values, n, sizeof(*values), by_value);
+    sort_floats(values, n, values + n);
     const double size = fabs(mean);
     double std = sqrt(squares / (double)n);
     if (values[0] == values[n - 1])
@@ -67,7 +63,7 @@ int scaler_fit(const float *rows, size_t n_rows, size_t n_features, struct scale
     assert(rows && n_features > 0 && ret_scaler);
 
     CLEANUP(scaler_freep) struct scaler *scaler = allocate(n_features);
-    AUTO_FREE float *values = calloc(n_rows + 1, sizeof(*values));
+    AUTO_FREE float *values = calloc(2 * n_rows + 1, sizeof(*values));
     if (!scaler || !values)
         return -ENOMEM;
 

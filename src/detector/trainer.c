@@ -1,363 +1,461 @@
 #include "detector/trainer.h"
 
+#include "base/parallel.h"
 #include "base/random.h"
+#include "base/sort.h"
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
-#include "detector/residual.h"
+#include "detector/encoding.h"
+#include "detector/fit.h"
+#include "detector/folds.h"
+#include "detector/plan.h"
 #include "detector/scaler.h"
-#include "nn/loss.h"
-#include "nn/network.h"
-#include "nn/optimizer.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define N_BLOCKS       50
-#define FIT_LIMIT      30.0F /* deviations that the loss sees of a value */
-#define PATIENCE       20    /* epochs without a better validation loss before training ends */
-#define DEFAULT_HIDDEN 64    /* widest layers that are chosen by default; the code at most half */
+#define MAX_FITS     (ENSEMBLE_MAX_NETWORKS + N_FOLDS - 1)
+#define LEAST_MEDIAN 1e-9 /* rows that are all alike have no distance */
 
-enum part {
-    PART_TRAIN,
-    PART_VALIDATION,
-    PART_CALIBRATION,
-    N_PARTS
-};
-
-/* The rows of one part, copied together. */
-struct rows {
-    size_t n;
-    float *values; /* [n][n_features] */
-};
-
-static int no_memory(int r, struct error *reterr)
-{
-    return error_set(reterr, r, "not enough memory to train");
-}
-
-void trainer_options_init(struct trainer_options *options)
-{
-    *options = (struct trainer_options){
-        .false_alarm_rate = 0.001,
-        .learning_rate = 0.002,
-        .epochs = 400,
-        .batch_size = 64,
-        .seed = 1,
-    };
-}
-
-static int check_options(const struct trainer_options *options, size_t n_rows, size_t n_features,
-                         struct error *reterr)
-{
-    if (n_rows < TRAINER_MIN_ROWS)
-        return error_set(reterr, -EINVAL,
-                         "%zu normal rows are too few to train on; give at least %d", n_rows,
-                         TRAINER_MIN_ROWS);
-    if (!(options->false_alarm_rate > 0.0 && options->false_alarm_rate < 1.0))
-        return error_set(reterr, -EINVAL, "the false-alarm rate must be above 0 and below 1");
-    if (!(options->learning_rate > 0.0 && isfinite(options->learning_rate)))
-        return error_set(reterr, -EINVAL, "the learning rate must be a number above 0");
-    if (options->seed > INT64_MAX)
-        return error_set(reterr, -EINVAL, "the seed must be below 2^63");
-    if (options->epochs == 0 || options->epochs > TRAINER_MAX_COUNT || options->batch_size == 0 ||
-        options->batch_size > TRAINER_MAX_COUNT)
-        return error_set(reterr, -EINVAL, "epochs and batch size must be 1 to %d",
-                         TRAINER_MAX_COUNT);
-    if (options->n_hidden > TRAINING_MAX_HIDDEN)
-        return error_set(reterr, -EINVAL, "at most %d hidden layers are possible",
-                         TRAINING_MAX_HIDDEN);
-    for (size_t i = 0; i < options->n_hidden; i++)
-        if (options->hidden[i] == 0 || options->hidden[i] > NETWORK_MAX_WIDTH)
-            return error_set(reterr, -EINVAL, "a hidden layer must have 1 to %d units",
-                             NETWORK_MAX_WIDTH);
-    const size_t widest = n_features > 1 ? n_features - 1 : 1;
-    if (options->latent > widest)
-        return error_set(reterr, -EINVAL,
-                         "a code of %zu units is not narrower than the %zu features: the network "
-                         "could copy its input; use at most %zu",
-                         options->latent, n_features, widest);
-    return 0;
-}
-
-/* Deals blocks of neighbouring rows to the three parts at random: rows that follow each other in
- * time are alike, and single ones held out would look easier than the future is. */
-static int split(const float *rows, size_t n_rows, size_t n_features, struct random *random,
-                 struct rows ret_parts[N_PARTS])
-{
-    const size_t n_blocks = n_rows < N_BLOCKS ? n_rows : N_BLOCKS;
-    const size_t n_calibration = (n_blocks + 2) / 5, n_validation = (4 * n_blocks + 12) / 25;
-    enum part part_of[N_BLOCKS];
-    size_t order[N_BLOCKS];
-
-    for (size_t b = 0; b < n_blocks; b++)
-        order[b] = b;
-    random_shuffle(random, order, n_blocks);
-    for (size_t b = 0; b < n_blocks; b++)
-        part_of[order[b]] = b < n_calibration                  ? PART_CALIBRATION
-                            : b < n_calibration + n_validation ? PART_VALIDATION
-                                                               : PART_TRAIN;
-
-    for (size_t part = 0; part < N_PARTS; part++)
-        ret_parts[part].n = 0;
-    for (size_t i = 0; i < n_rows; i++)
-        ret_parts[part_of[i * n_blocks / n_rows]].n++;
-    for (size_t part = 0; part < N_PARTS; part++) {
-        assert(ret_parts[part].n > 0); /* there are at least TRAINER_MIN_ROWS blocks */
-        ret_parts[part].values = malloc(ret_parts[part].n * n_features * sizeof(float));
-        if (!ret_parts[part].values)
-            return -ENOMEM;
-        ret_parts[part].n = 0;
-    }
-    for (size_t i = 0; i < n_rows; i++) {
-        struct rows *part = &ret_parts[part_of[i * n_blocks / n_rows]];
-        memcpy(part->values + part->n++ * n_features, rows + i * n_features,
-               n_features * sizeof(float));
-    }
-    return 0;
-}
-
-static size_t at_least_one(size_t n)
-{
-    return n ? n : 1;
-}
-
-/* Input, hidden layers, code, hidden layers back, output. By default 5/8 of the features and then
- * 3/10: 38-24-12-24-38. With one feature there is no narrower code; 1-1-1-1-1 still bends values
- * far from the normal ones out of shape. */
-static int build_network(const struct trainer_options *options, size_t n_features,
-                         struct network **ret_network)
-{
-    size_t chosen = (5 * n_features + 7) / 8, latent = (3 * n_features + 9) / 10;
-    if (chosen > DEFAULT_HIDDEN)
-        chosen = DEFAULT_HIDDEN;
-    if (latent > DEFAULT_HIDDEN / 2)
-        latent = DEFAULT_HIDDEN / 2;
-    const size_t *hidden = options->n_hidden ? options->hidden : &chosen;
-    const size_t n_hidden = options->n_hidden ? options->n_hidden : 1;
-    if (latent > hidden[n_hidden - 1])
-        latent = hidden[n_hidden - 1];
-    if (options->latent)
-        latent = options->latent;
-
-    const size_t n_layers = 2 * n_hidden + 2;
-    size_t widths[2 * TRAINING_MAX_HIDDEN + 3];
-    enum activation activations[2 * TRAINING_MAX_HIDDEN + 2];
-
-    widths[0] = widths[n_layers] = n_features;
-    widths[n_hidden + 1] = at_least_one(latent);
-    for (size_t i = 0; i < n_hidden; i++)
-        widths[i + 1] = widths[n_layers - 1 - i] = at_least_one(hidden[i]);
-    for (size_t l = 0; l < n_layers; l++)
-        activations[l] = l + 1 == n_layers ? ACTIVATION_LINEAR : ACTIVATION_TANH;
-    return network_new(widths, activations, n_layers, n_hidden + 1, ret_network);
-}
-
-/* Far outliers, and features that never moved among the training rows but do among the validation
- * rows, would otherwise be all that the loss sees. */
-static void scale_all(const struct scaler *scaler, struct rows *rows, size_t n_features)
-{
-    for (size_t i = 0; i < rows->n; i++) {
-        float *row = rows->values + i * n_features;
-        (void)scaler_apply(scaler, row, row);
-        for (size_t j = 0; j < n_features; j++)
-            row[j] = fminf(fmaxf(row[j], -FIT_LIMIT), FIT_LIMIT);
-    }
-}
-
-/* What the epochs share. */
+/* Everything that a training holds on to. */
 struct training {
-    struct network *network;
-    struct optimizer optimizer;
-    size_t n_features, batch_size;
-    size_t *order;          /* [n train] */
-    float *scratch;         /* of network_forward() */
-    float *batch, *d_out;   /* [batch_size][n_features] */
-    float *d_params, *best; /* [n_params] */
+    const float *given; /* [n_given][n_features] */
+    size_t n_given, n_features;
+    const struct trainer_options *options;
+    float *drawn;      /* [n_rows][n_features] if not all rows train */
+    bool *is_drawn;    /* [n_given] then */
+    const float *rows; /* [n_rows][n_features] that train: given or drawn */
+    size_t n_rows;
+    struct plan plan;
+    struct folds folds;
+    struct fit_rows fit_rows;
+    float *z, *encoded; /* along the ring */
+    struct fit fits[MAX_FITS];
+    size_t n_fits, n_folds; /* n_folds: that calibrate, 1 or all */
+    struct ensemble ensemble;
+    /* progress */
+    bool (*on_epoch)(void *userdata, const struct trainer_progress *);
+    void *userdata;
+    pthread_mutex_t lock;
+    double done[MAX_FITS]; /* share of each fit */
+    bool is_cancelled;
 };
 
 static void training_clear(struct training *training)
 {
-    optimizer_clear(&training->optimizer);
-    free(training->order);
-    free(training->scratch);
-    free(training->batch);
-    free(training->d_out);
-    free(training->d_params);
-    free(training->best);
+    free(training->drawn);
+    free(training->is_drawn);
+    free(training->z);
+    free(training->encoded);
+    plan_clear(&training->plan);
+    folds_clear(&training->folds);
+    for (size_t i = 0; i < training->n_fits; i++)
+        fit_clear(&training->fits[i]);
+    ensemble_clear(&training->ensemble);
 }
 
-static int training_init(struct training *training, struct network *network, size_t n_rows,
-                         size_t n_features, size_t batch_size)
+static int no_memory(int r, struct error *reterr)
 {
-    training->network = network;
-    training->n_features = n_features;
-    training->batch_size = batch_size;
-    training->order = malloc(n_rows * sizeof(size_t));
-    training->scratch = malloc(network_training_floats(network, batch_size) * sizeof(float));
-    training->batch = malloc(batch_size * n_features * sizeof(float));
-    training->d_out = malloc(batch_size * n_features * sizeof(float));
-    training->d_params = malloc(network->n_params * sizeof(float));
-    training->best = malloc(network->n_params * sizeof(float));
-    if (!training->order || !training->scratch || !training->batch || !training->d_out ||
-        !training->d_params || !training->best)
+    return error_set(reterr, r,
+                     "not enough memory to train; use fewer rows, or smaller --hidden, --latent or "
+                     "--batch-size");
+}
+
+/* Draws TRAINER_MAX_ROWS of more rows, in their order (Knuth's algorithm S). */
+static int draw_rows(struct training *training, struct random *random)
+{
+    const size_t d = training->n_features;
+
+    training->rows = training->given;
+    training->n_rows = training->n_given;
+    if (training->n_given <= TRAINER_MAX_ROWS)
+        return 0;
+    training->drawn = malloc(TRAINER_MAX_ROWS * d * sizeof(float));
+    training->is_drawn = calloc(training->n_given, sizeof(bool));
+    if (!training->drawn || !training->is_drawn)
         return -ENOMEM;
-    for (size_t i = 0; i < n_rows; i++)
-        training->order[i] = i;
-    return optimizer_init(&training->optimizer, network->n_params);
-}
-
-/* One pass over the training rows; returns the mean loss on the way. */
-static double run_epoch(struct training *training, const struct rows *rows, struct random *random,
-                        double learning_rate)
-{
-    const size_t d = training->n_features;
-    double sum = 0.0;
-
-    random_shuffle(random, training->order, rows->n);
-    for (size_t begin = 0; begin < rows->n; begin += training->batch_size) {
-        const size_t left = rows->n - begin;
-        const size_t n = left < training->batch_size ? left : training->batch_size;
-
-        for (size_t i = 0; i < n; i++)
-            memcpy(training->batch + i * d, rows->values + training->order[begin + i] * d,
-                   d * sizeof(float));
-        network_forward(training->network, training->scratch, training->batch, n);
-        const float *out = network_output(training->network, training->scratch, n);
-        sum += loss_mse_forward(out, training->batch, n * d) * (double)n;
-        loss_mse_backward(training->d_out, out, training->batch, n * d);
-        memset(training->d_params, 0, training->network->n_params * sizeof(float));
-        network_backward(training->network, training->scratch, training->batch, n, training->d_out,
-                         training->d_params);
-        optimizer_step(&training->optimizer, training->network->params, training->d_params,
-                       learning_rate);
+    size_t n = 0;
+    for (size_t i = 0; i < training->n_given; i++) {
+        if (random_below(random, training->n_given - i) >= TRAINER_MAX_ROWS - n)
+            continue;
+        training->is_drawn[i] = true;
+        memcpy(training->drawn + n++ * d, training->given + i * d, d * sizeof(float));
     }
-    return sum / (double)rows->n;
-}
-
-static double mean_loss(struct training *training, const struct rows *rows)
-{
-    const size_t d = training->n_features;
-    double sum = 0.0;
-
-    for (size_t begin = 0; begin < rows->n; begin += training->batch_size) {
-        const size_t left = rows->n - begin;
-        const size_t n = left < training->batch_size ? left : training->batch_size;
-        const float *values = rows->values + begin * d;
-
-        network_forward(training->network, training->scratch, values, n);
-        sum += loss_mse_forward(network_output(training->network, training->scratch, n), values,
-                                n * d) *
-               (double)n;
-    }
-    return sum / (double)rows->n;
-}
-
-/* The loss of a network that always answers 0, the mean: what any training starts near. */
-static double idle_loss(const struct rows *rows, size_t n_features)
-{
-    double sum = 0.0;
-
-    for (size_t i = 0; i < rows->n * n_features; i++)
-        sum += (double)rows->values[i] * (double)rows->values[i];
-    return sum / (double)(rows->n * n_features);
-}
-
-/* Trains until the validation loss stops falling; the weights of the best epoch are kept. */
-static int fit(struct network *network, const struct rows parts[N_PARTS], size_t n_features,
-               const struct trainer_options *options, struct random *random,
-               bool (*on_epoch)(void *userdata, const struct trainer_progress *), void *userdata,
-               struct training_summary *summary, struct error *reterr)
-{
-    CLEANUP(training_clear) struct training training = {0};
-    const size_t n_rows = parts[PART_TRAIN].n;
-    int r = training_init(&training, network, n_rows, n_features,
-                          options->batch_size < n_rows ? options->batch_size : n_rows);
-    if (r < 0)
-        return r;
-
-    const double exploded = 100.0 * (1.0 + idle_loss(&parts[PART_TRAIN], n_features));
-    network_init(network, random);
-    summary->validation_loss = HUGE_VAL;
-    for (size_t epoch = 1; epoch <= options->epochs; epoch++) {
-        const struct trainer_progress progress = {
-            .epoch = epoch,
-            .epochs = options->epochs,
-            .train_loss = run_epoch(&training, &parts[PART_TRAIN], random, options->learning_rate),
-            .validation_loss = mean_loss(&training, &parts[PART_VALIDATION]),
-        };
-        if (!(progress.train_loss < exploded) || !isfinite(progress.validation_loss))
-            return error_set(reterr, -EDOM,
-                             "the training diverged in epoch %zu (loss %g); use a learning rate "
-                             "below %g",
-                             epoch, progress.train_loss, options->learning_rate);
-        summary->epochs = epoch;
-        if (progress.validation_loss < summary->validation_loss) {
-            summary->best_epoch = epoch;
-            summary->train_loss = progress.train_loss;
-            summary->validation_loss = progress.validation_loss;
-            memcpy(training.best, network->params, network->n_params * sizeof(float));
-        }
-        if (on_epoch && !on_epoch(userdata, &progress))
-            return error_set(reterr, -ECANCELED, "the training was cancelled");
-        if (epoch >= summary->best_epoch + PATIENCE)
-            break;
-    }
-    memcpy(network->params, training.best, network->n_params * sizeof(float));
-    network_pack(network);
+    training->rows = training->drawn;
+    training->n_rows = n;
     return 0;
 }
 
-/* The errors of rows that the network has not seen, computed as scoring computes them. */
-static int calibrate(const struct scaler *scaler, const struct network *network,
-                     const struct rows *rows, size_t n_features,
-                     struct calibration **ret_calibration)
+static int fit_scaler(struct training *training, const char *const *names, struct error *reterr)
 {
-    AUTO_FREE double *errors = calloc(rows->n, sizeof(*errors));
-    AUTO_FREE float *residuals =
-        malloc((n_features + residual_scratch_floats(network)) * sizeof(float));
-    if (!errors || !residuals)
+    size_t column = 0;
+    int r = scaler_fit(training->rows, training->n_rows, training->n_features,
+                       &training->ensemble.scaler, &column);
+
+    if (r == -EINVAL)
+        return error_set(reterr, r,
+                         "column %s has no value in the rows to train on; use --exclude %s",
+                         names[column], names[column]);
+    return r < 0 ? no_memory(r, reterr) : 0;
+}
+
+static int fit_encoding(struct training *training, const float *z)
+{
+    struct ensemble *ensemble = &training->ensemble;
+    const size_t d = training->n_features;
+
+    switch (training->plan.encoding) {
+    case PLAN_ENCODING_PAIR:
+        return encoding_fit_pair(z, training->n_rows, d, &ensemble->encoding);
+    case PLAN_ENCODING_BOUNDED:
+        return encoding_new_bounded(ensemble->scaler, training->plan.bounded, &ensemble->encoding);
+    case PLAN_ENCODING_STANDARD:
+        break;
+    }
+    return encoding_new_standard(d, &ensemble->encoding);
+}
+
+/* Standardises and encodes the rows along the folds' ring, as far around as a fit reads. */
+static int encode_rows(struct training *training, struct random *random)
+{
+    const size_t d = training->n_features, n = training->n_rows;
+    AUTO_FREE float *z = malloc(n * d * sizeof(*z));
+    if (!z)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        (void)scaler_apply(training->ensemble.scaler, training->rows + i * d, z + i * d);
+
+    int r = fit_encoding(training, z);
+    if (r == 0)
+        r = folds_deal(n, random, &training->folds);
+    if (r < 0)
+        return r;
+    const size_t n_values = training->ensemble.encoding->n_values;
+    const struct stretch last = folds_outside(&training->folds, training->fits[0].fold);
+    size_t n_ring = last.begin + last.n;
+    for (size_t i = 1; i < training->n_fits; i++) {
+        const struct stretch stretch = folds_outside(&training->folds, training->fits[i].fold);
+        n_ring = stretch.begin + stretch.n > n_ring ? stretch.begin + stretch.n : n_ring;
+    }
+    training->z = malloc(n_ring * d * sizeof(float));
+    training->encoded = malloc(n_ring * n_values * sizeof(float));
+    if (!training->z || !training->encoded)
+        return -ENOMEM;
+    for (size_t i = 0; i < n_ring; i++) {
+        const float *row = z + training->folds.order[i] * d;
+        memcpy(training->z + i * d, row, d * sizeof(float));
+        encoding_apply(training->ensemble.encoding, row, training->encoded + i * n_values);
+    }
+    training->fit_rows = (struct fit_rows){
+        .folds = &training->folds,
+        .n_features = d,
+        .n_values = n_values,
+        .z = training->z,
+        .encoded = training->encoded,
+    };
+    return 0;
+}
+
+/* Which networks learn from what. The seeds do not depend on how many there are. */
+static void list_fits(struct training *training)
+{
+    const size_t n_networks = training->plan.n_networks;
+    const uint64_t seed = training->options->recipe.seed;
+
+    training->n_folds = training->n_rows < TRAINER_SMALL ? N_FOLDS : 1;
+    for (size_t i = 0; i < n_networks; i++)
+        training->fits[training->n_fits++] =
+            (struct fit){.fold = i, .shape = i, .with_parts = i == 0, .seed = seed * 64 + 2 * i};
+    for (size_t fold = 1; fold < training->n_folds; fold++)
+        training->fits[training->n_fits++] =
+            (struct fit){.fold = fold, .with_parts = true, .seed = seed * 64 + 32 + 2 * fold};
+}
+
+/* ---- running the fits ---- */
+
+struct fit_call {
+    struct training *training;
+    size_t which;
+};
+
+static bool report_epoch(void *userdata, const struct training_progress *now)
+{
+    const struct fit_call *call = userdata;
+    struct training *training = call->training;
+    struct trainer_progress progress = {
+        .network = call->which,
+        .n_networks = training->n_fits,
+        .is_kept = call->which < training->plan.n_networks,
+        .epoch = now->epoch,
+        .epochs = now->epochs,
+        .loss = now->loss,
+        .validation_loss = now->validation_loss,
+        .gradient_norm = now->gradient_norm,
+        .seconds = now->seconds,
+    };
+
+    (void)pthread_mutex_lock(&training->lock);
+    training->done[call->which] = (double)now->epoch / (double)now->epochs;
+    for (size_t i = 0; i < training->n_fits; i++)
+        progress.done += training->done[i] / (double)training->n_fits;
+    if (!training->is_cancelled)
+        training->is_cancelled = !training->on_epoch(training->userdata, &progress);
+    const bool go_on = !training->is_cancelled;
+    (void)pthread_mutex_unlock(&training->lock);
+    return go_on;
+}
+
+static int run_fit(void *userdata, size_t which)
+{
+    struct fit_call call = {.training = userdata, .which = which};
+    struct training *training = userdata;
+
+    return fit_run(&training->fits[which], &training->plan, &training->fit_rows,
+                   training->on_epoch ? report_epoch : NULL, &call);
+}
+
+static int run_fits(struct training *training, struct error *reterr)
+{
+    int r = parallel_run(training->n_fits, training->options->n_threads, run_fit, training);
+
+    if (r == -ECANCELED)
+        return error_set(reterr, r, "the training was cancelled");
+    for (size_t i = 0; r == -EDOM && i < training->n_fits; i++)
+        if (*training->fits[i].error.text)
+            return error_set(reterr, r, "--learning-rate %g: %s",
+                             training->plan.training.learning_rate, training->fits[i].error.text);
+    if (r == -EDOM)
+        return error_set(reterr, r,
+                         "the training failed: no finite covariance of the residuals; use a lower "
+                         "--learning-rate");
+    return r;
+}
+
+/* ---- one number a row ---- */
+
+/* terms[stretch.n] of the rows in a stretch of the ring, by the first n_networks. */
+static int judge_stretch(const struct training *training, const struct ensemble *ensemble,
+                         struct stretch stretch, size_t n_networks, struct ensemble_terms *terms)
+{
+    const size_t d = training->n_features;
+    AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(ensemble) * sizeof(*scratch));
+    AUTO_FREE float *rows = malloc(stretch.n * d * sizeof(*rows));
+    if (!scratch || !rows)
         return -ENOMEM;
 
-    for (size_t i = 0; i < rows->n; i++) {
-        size_t n_missing;
-        errors[i] = residual_compute(scaler, network, residuals + n_features,
-                                     rows->values + i * n_features, residuals, &n_missing);
-    }
-    return calibration_fit(errors, rows->n, ret_calibration);
+    for (size_t i = 0; i < stretch.n; i++)
+        memcpy(rows + i * d, training->rows + training->folds.order[stretch.begin + i] * d,
+               d * sizeof(float));
+    ensemble_terms(ensemble, scratch, rows, stretch.n, n_networks, terms);
+    return 0;
 }
 
-static void clear_parts(struct rows (*parts)[N_PARTS])
+/* The parts that one fit made, judged on the rows that they have not seen. Borrows all. */
+static struct ensemble ensemble_of_fit(const struct training *training, const struct fit *fit)
 {
-    for (size_t part = 0; part < N_PARTS; part++)
-        free((*parts)[part].values);
-}
-
-/* What is known before the training. */
-static void begin_summary(struct training_summary *summary, const struct trainer_options *options,
-                          size_t n_rows, const struct rows parts[N_PARTS])
-{
-    *summary = (struct training_summary){
-        .seed = options->seed,
-        .false_alarm_rate = options->false_alarm_rate,
-        .n_rows = n_rows,
-        .n_train = parts[PART_TRAIN].n,
-        .n_validation = parts[PART_VALIDATION].n,
-        .n_calibration = parts[PART_CALIBRATION].n,
-        .n_left_out = options->n_left_out,
-        .batch_size = options->batch_size,
-        .max_epochs = options->epochs,
-        .learning_rate = options->learning_rate,
-        .latent = options->latent,
-        .n_hidden = options->n_hidden,
+    return (struct ensemble){
+        .scaler = training->ensemble.scaler,
+        .encoding = training->ensemble.encoding,
+        .n_networks = 1,
+        .networks = {fit->network},
+        .residuals = {fit->residual},
+        .prototypes = fit->prototypes,
+        .clusters = fit->clusters,
     };
-    if (options->n_hidden)
-        memcpy(summary->hidden, options->hidden, options->n_hidden * sizeof(*options->hidden));
-    (void)snprintf(summary->kernel, sizeof(summary->kernel), "%s", detector_kernel());
+}
+
+static double median_of(const struct ensemble_terms *terms, size_t n, size_t offset,
+                        double *scratch)
+{
+    for (size_t i = 0; i < n; i++)
+        memcpy(&scratch[i], (const char *)&terms[i] + offset, sizeof(double));
+    return fmax(sort_median(scratch, n), LEAST_MEDIAN);
+}
+
+/* The networks' median of terms[n_networks], the others' of the first n_parts of them. */
+static int set_medians(struct ensemble *ensemble, const struct ensemble_terms *terms,
+                       size_t n_networks, size_t n_parts)
+{
+    AUTO_FREE double *scratch = calloc(n_networks, sizeof(*scratch));
+    if (!scratch)
+        return -ENOMEM;
+
+    ensemble->median_networks =
+        median_of(terms, n_networks, offsetof(struct ensemble_terms, networks), scratch);
+    ensemble->median_prototypes =
+        median_of(terms, n_parts, offsetof(struct ensemble_terms, prototypes), scratch);
+    ensemble->median_clusters =
+        median_of(terms, n_parts, offsetof(struct ensemble_terms, clusters), scratch);
+    return 0;
+}
+
+/* Each kept network is judged on its own unseen fold; fold 0 is that of the other parts. */
+static int find_medians(struct training *training)
+{
+    AUTO_FREE struct ensemble_terms *terms =
+        calloc(training->plan.n_networks * training->n_rows, sizeof(*terms));
+    size_t n = 0;
+    if (!terms)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < training->plan.n_networks; i++) {
+        const struct fit *fit = &training->fits[i];
+        const struct ensemble ensemble = ensemble_of_fit(training, fit);
+        const struct stretch stretch = folds_inside(&training->folds, fit->fold);
+        int r = judge_stretch(training, &ensemble, stretch, 1, terms + n);
+        if (r < 0)
+            return r;
+        n += stretch.n;
+    }
+    return set_medians(&training->ensemble, terms, n, folds_inside(&training->folds, 0).n);
+}
+
+/* Fold 0's parts are those that serve, and so are their medians. */
+static struct ensemble ensemble_of_fold_0(const struct training *training)
+{
+    struct ensemble ensemble = ensemble_of_fit(training, &training->fits[0]);
+
+    ensemble.median_networks = training->ensemble.median_networks;
+    ensemble.median_prototypes = training->ensemble.median_prototypes;
+    ensemble.median_clusters = training->ensemble.median_clusters;
+    return ensemble;
+}
+
+/* errors[] of the rows that a fold's parts have not seen. */
+static int fold_errors(const struct training *training, const struct fit *fit, double *errors)
+{
+    const struct stretch stretch = folds_inside(&training->folds, fit->fold);
+    struct ensemble ensemble = ensemble_of_fold_0(training);
+    AUTO_FREE struct ensemble_terms *terms = calloc(stretch.n, sizeof(*terms));
+    if (!terms)
+        return -ENOMEM;
+
+    if (fit != &training->fits[0])
+        ensemble = ensemble_of_fit(training, fit);
+    int r = judge_stretch(training, &ensemble, stretch, 1, terms);
+    if (r == 0 && fit != &training->fits[0])
+        r = set_medians(&ensemble, terms, stretch.n, stretch.n);
+    for (size_t i = 0; r == 0 && i < stretch.n; i++)
+        errors[i] = ensemble_error(&ensemble, &terms[i]);
+    return r;
+}
+
+/* Appends errors of rows that were not drawn, evenly over all, until there are n_wanted. */
+static int add_other_rows(const struct training *training, size_t n_wanted, double *errors,
+                          size_t *n_errors)
+{
+    const struct ensemble ensemble = ensemble_of_fold_0(training);
+    const size_t d = training->n_features, n_others = training->n_given - training->n_rows;
+    AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(&ensemble) * sizeof(*scratch));
+    if (!scratch)
+        return -ENOMEM;
+    assert(n_others > 0);
+
+    const size_t n_missing = n_wanted > *n_errors ? n_wanted - *n_errors : 0;
+    const size_t n_added = n_missing < n_others ? n_missing : n_others;
+    size_t seen = 0;
+    for (size_t i = 0; i < training->n_given; i++) {
+        if (training->is_drawn[i])
+            continue;
+        const size_t before = seen++ * n_added / n_others;
+        if (seen * n_added / n_others == before)
+            continue;
+        struct ensemble_terms terms;
+        ensemble_terms(&ensemble, scratch, training->given + i * d, 1, 1, &terms);
+        errors[(*n_errors)++] = ensemble_error(&ensemble, &terms);
+    }
+    return 0;
+}
+
+static int calibrate(struct training *training, struct calibration **ret_calibration)
+{
+    AUTO_FREE double *errors = malloc(training->n_given * sizeof(*errors));
+    size_t n = 0;
+    if (!errors)
+        return -ENOMEM;
+
+    for (size_t fold = 0; fold < training->n_folds; fold++) {
+        /* Behind the kept networks' fits are those of the folds from 1 on. */
+        const size_t which = fold == 0 ? 0 : training->plan.n_networks + fold - 1;
+        int r = fold_errors(training, &training->fits[which], errors + n);
+        if (r < 0)
+            return r;
+        n += folds_inside(&training->folds, fold).n;
+    }
+    if (training->is_drawn) {
+        const size_t n_wanted = calibration_rows_needed(training->options->recipe.false_alarm_rate);
+        int r = add_other_rows(training, n_wanted, errors, &n);
+        if (r < 0)
+            return r;
+    }
+    return calibration_fit(errors, n, ret_calibration);
+}
+
+/* ---- all of it ---- */
+
+/* The kept fits' parts become the detector's. */
+static void collect_parts(struct training *training)
+{
+    struct ensemble *ensemble = &training->ensemble;
+
+    ensemble->n_networks = training->plan.n_networks;
+    for (size_t i = 0; i < ensemble->n_networks; i++) {
+        ensemble->networks[i] = TAKE(training->fits[i].network);
+        ensemble->residuals[i] = TAKE(training->fits[i].residual);
+    }
+    ensemble->prototypes = TAKE(training->fits[0].prototypes);
+    ensemble->clusters = TAKE(training->fits[0].clusters);
+}
+
+static void summarise(const struct training *training, const struct calibration *calibration,
+                      struct training_summary *summary)
+{
+    const struct fit *first = &training->fits[0];
+
+    *summary = (struct training_summary){
+        .recipe = training->options->recipe,
+        .n_rows = training->n_given,
+        .n_drawn = training->n_rows,
+        .n_train = first->n_trained,
+        .n_validation = first->n_validation,
+        .n_calibration = calibration_n_rows(calibration),
+        .n_left_out = training->options->n_left_out,
+        .n_folds = training->n_folds,
+        .n_networks = training->plan.n_networks,
+    };
+    for (size_t i = 0; i < summary->n_networks; i++) {
+        const struct training_result *result = &training->fits[i].result;
+        summary->networks[i] = (struct network_summary){
+            .epochs = result->epochs,
+            .best_epoch = result->best_epoch,
+            .loss = result->loss,
+            .validation_loss = result->validation_loss,
+        };
+    }
+    detector_print_kernels(summary->kernel);
+}
+
+static int prepare(struct training *training, const char *const *names, struct random *random,
+                   struct error *reterr)
+{
+    const struct recipe *recipe = &training->options->recipe;
+
+    int r = draw_rows(training, random);
+    if (r < 0)
+        return no_memory(r, reterr);
+    r = fit_scaler(training, names, reterr);
+    if (r == 0)
+        r = plan_make(recipe, training->rows, training->n_rows, training->n_features, names,
+                      &training->plan, reterr);
+    if (r < 0)
+        return r;
+    list_fits(training);
+    return encode_rows(training, random);
 }
 
 int detector_train(const float *rows, size_t n_rows, const char *const *names, size_t n_features,
@@ -367,43 +465,40 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
 {
     assert((rows || n_rows == 0) && names && options && ret_detector);
     CLEANUP(schema_freep) struct schema *schema = NULL;
-    CLEANUP(scaler_freep) struct scaler *scaler = NULL;
-    CLEANUP(network_freep) struct network *network = NULL;
     CLEANUP(calibration_freep) struct calibration *calibration = NULL;
-    CLEANUP(clear_parts) struct rows parts[N_PARTS] = {{0}};
+    CLEANUP(training_clear)
+    struct training training = {
+        .given = rows,
+        .n_given = n_rows,
+        .n_features = n_features,
+        .options = options,
+        .on_epoch = on_epoch,
+        .userdata = userdata,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+    };
+    struct training_summary summary;
     struct random random;
 
     int r = schema_new(names, n_features, &schema, reterr);
+    if (r == 0 && n_rows < TRAINER_MIN_ROWS)
+        r = error_set(reterr, -EINVAL, "%zu normal rows are too few to train on; give at least %d",
+                      n_rows, TRAINER_MIN_ROWS);
     if (r == 0)
-        r = check_options(options, n_rows, n_features, reterr);
+        r = recipe_check(&options->recipe, n_features, reterr);
     if (r < 0)
         return r;
-
-    random_seed(&random, options->seed);
-    r = split(rows, n_rows, n_features, &random, parts);
+    random_seed(&random, options->recipe.seed);
+    r = prepare(&training, names, &random, reterr);
+    if (r == 0)
+        r = run_fits(&training, reterr);
+    if (r == 0)
+        r = find_medians(&training);
+    if (r == 0)
+        r = calibrate(&training, &calibration);
     if (r < 0)
-        return no_memory(r, reterr);
-
-    size_t column = 0;
-    r = scaler_fit(parts[PART_TRAIN].values, parts[PART_TRAIN].n, n_features, &scaler, &column);
-    if (r == -EINVAL)
-        return error_set(reterr, r,
-                         "column %s has no value in the rows to train on; use --exclude %s",
-                         names[column], names[column]);
-    if (r < 0)
-        return no_memory(r, reterr);
-    scale_all(scaler, &parts[PART_TRAIN], n_features);
-    scale_all(scaler, &parts[PART_VALIDATION], n_features);
-
-    struct training_summary summary;
-    begin_summary(&summary, options, n_rows, parts);
-    r = build_network(options, n_features, &network);
-    if (r == 0)
-        r = fit(network, parts, n_features, options, &random, on_epoch, userdata, &summary, reterr);
-    if (r == 0)
-        r = calibrate(scaler, network, &parts[PART_CALIBRATION], n_features, &calibration);
-    if (r == 0)
-        r = detector_new(TAKE(schema), TAKE(scaler), TAKE(network), TAKE(calibration), &summary,
-                         ret_detector);
-    return r == -ENOMEM ? no_memory(r, reterr) : r;
+        return r == -ENOMEM ? no_memory(r, reterr) : r;
+    collect_parts(&training);
+    summarise(&training, calibration, &summary);
+    r = detector_new(TAKE(schema), &training.ensemble, TAKE(calibration), &summary, ret_detector);
+    return r < 0 ? no_memory(r, reterr) : 0;
 }

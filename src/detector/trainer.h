@@ -1,13 +1,19 @@
 /* trainer - makes a detector from normal rows.
  *
- * The rows, in blocks of their file order so that neighbours in time stay together, are split into
- * training (64 %), validation (16 %, early stopping) and calibration (20 %, threshold). A plain
- * undercomplete autoencoder with tanh layers and a linear output learns the training rows: MSE,
- * mini-batches, Adam. Same rows and options → the same detector, bit for bit. */
+ * The recipe says what is trained (detector/plan.h). The rows are dealt into four folds
+ * (detector/folds.h): network j learns from the rows outside fold j, prototypes and clusters from
+ * those outside fold 0, and the threshold comes from the rows of fold 0, which network 0 has not
+ * seen. With fewer than TRAINER_SMALL rows a quarter is too few to tell a threshold: then all is
+ * fitted again without each of the other folds, and every row gives an error of parts that have not
+ * seen it.
+ *
+ * Same rows and recipe → the same detector, bit for bit, on one kernel and any number of threads.
+ */
 #pragma once
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "detector/recipe.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,35 +21,31 @@
 
 struct detector;
 
-#define TRAINER_MIN_ROWS  20
-#define TRAINER_MAX_COUNT 1000000000 /* epochs, rows in a batch */
+#define TRAINER_MIN_ROWS 20
+#define TRAINER_SMALL    4000
+/* Of more rows, this many drawn at random train; the others calibrate if the rate needs them. */
+#define TRAINER_MAX_ROWS 100000
 
 struct trainer_options {
-    const size_t *hidden; /* [n_hidden] widths of the encoder's hidden layers, mirrored in the
-                           * decoder; n_hidden 0: chosen from the number of features */
-    size_t n_hidden;
-    size_t latent;           /* width of the code; 0: chosen from the number of features */
-    double false_alarm_rate; /* in (0, 1) */
-    double learning_rate;
-    size_t epochs; /* at most; early stopping usually ends before */
-    size_t batch_size;
-    uint64_t seed;
+    struct recipe recipe;
+    size_t n_threads;  /* at least 1 */
     size_t n_left_out; /* for the summary only */
 };
 
-/* The defaults: rate 0.001, learning rate 0.002, 400 epochs, batches of 64, seed 1. */
-void trainer_options_init(struct trainer_options *options);
-
 struct trainer_progress {
-    size_t epoch, epochs; /* epoch from 1 */
-    double train_loss, validation_loss;
+    size_t network, n_networks;   /* which of all that are trained, those of other folds included */
+    bool is_kept;                 /* it will serve; else it only calibrates */
+    size_t epoch, epochs;         /* epoch from 1 */
+    double loss, validation_loss; /* validation_loss NaN: none */
+    double gradient_norm;
+    double seconds; /* since this network's training began */
+    double done;    /* share of all the work, 0 to 1 */
 };
 
 /* Trains on rows[n_rows][n_features], finite or NaN (missing: the median of the column), columns
- * named by names. on_epoch (may be NULL) is called after each epoch; false cancels.
- * -EINVAL with the reason: too few rows, a layer that is not narrower than the features, an option
- * out of range, a column with no value at all; -EDOM: the training diverged; -ECANCELED; -ENOMEM.
- */
+ * named by names. on_epoch (may be NULL) is called after each epoch, by one thread at a time; false
+ * cancels. -EINVAL with the reason: too few rows, a recipe that contradicts itself or the rows, a
+ * column with no value at all; -EDOM: the training diverged; -ECANCELED; -ENOMEM. */
 MUST_CHECK int detector_train(const float *rows, size_t n_rows, const char *const *names,
                               size_t n_features, const struct trainer_options *options,
                               bool (*on_epoch)(void *userdata, const struct trainer_progress *),

@@ -1,7 +1,8 @@
 #include "detector/detector.h"
 
+#include "data/schema.h"
 #include "detector/calibration.h"
-#include "detector/residual.h"
+#include "detector/encoding.h"
 #include "detector/scaler.h"
 #include "nn/network.h"
 
@@ -13,21 +14,29 @@
 #include <float.h>
 #include <string.h>
 
-#define N 50
+#define N 150 /* more than detector_score() takes at once */
 
-static struct detector *detector;
+/* A classic detector, and one with all the parts; each test looks at both. */
+#define N_DETECTORS 2
+
+static struct detector *detectors[N_DETECTORS];
 static struct workspace *workspace;
-static double threshold;
+static double thresholds[N_DETECTORS];
 static float rows[N * TINY_FEATURES];
 
 static int set_up(void **state)
 {
     (void)state;
+    struct recipe recipe = tiny_recipe_of_all_parts(1);
+    recipe.epochs = 30;
     detector_init();
-    detector = tiny_detector(1);
-    assert_non_null(detector);
+    detectors[0] = tiny_detector(1);
+    detectors[1] = tiny_train(&recipe);
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        assert_non_null(detectors[k]);
+        thresholds[k] = calibration_threshold(detector_calibration(detectors[k]), 0.05);
+    }
     assert_int_equal(detector_workspace_new(&workspace), 0);
-    threshold = calibration_threshold(detector_calibration(detector), 0.05);
     tiny_rows(2, rows, N);
     return 0;
 }
@@ -35,28 +44,36 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    detector_free(detector);
+    for (size_t k = 0; k < N_DETECTORS; k++)
+        detector_free(detectors[k]);
     detector_workspace_free(workspace);
     return 0;
+}
+
+static void score(size_t k, const float *given, size_t n_rows, double threshold,
+                  struct verdict *ret_verdicts)
+{
+    assert_int_equal(
+        detector_score(detectors[k], workspace, given, n_rows, threshold, ret_verdicts), 0);
 }
 
 static void normal_rows_pass_and_broken_relations_are_flagged(void **state)
 {
     (void)state;
-    struct verdict verdicts[N];
-    size_t flagged = 0;
-
-    assert_int_equal(detector_score(detector, workspace, rows, N, threshold, verdicts), 0);
-    for (size_t i = 0; i < N; i++)
-        flagged += verdicts[i].anomaly;
-    assert_true(flagged <= 10);
-
     /* Each value is usual by itself, but c is no longer a + b. */
     const float broken[TINY_FEATURES] = {110, 110, 80, 100, 120, 130};
-    struct verdict verdict;
-    assert_int_equal(detector_score(detector, workspace, broken, 1, threshold, &verdict), 0);
-    assert_true(verdict.anomaly);
-    assert_true(verdict.p_value < 0.05);
+    struct verdict verdicts[N], verdict;
+
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        size_t flagged = 0;
+        score(k, rows, N, thresholds[k], verdicts);
+        for (size_t i = 0; i < N; i++)
+            flagged += verdicts[i].anomaly;
+        assert_true(flagged <= N / 10);
+        score(k, broken, 1, thresholds[k], &verdict);
+        assert_true(verdict.anomaly);
+        assert_true(verdict.p_value < 0.05);
+    }
 }
 
 static void a_row_scores_bit_equal_alone_and_in_a_batch(void **state)
@@ -64,51 +81,90 @@ static void a_row_scores_bit_equal_alone_and_in_a_batch(void **state)
     (void)state;
     struct verdict batch[N], alone;
 
-    assert_int_equal(detector_score(detector, workspace, rows, N, threshold, batch), 0);
-    for (size_t i = 0; i < N; i++) {
-        assert_int_equal(
-            detector_score(detector, workspace, rows + i * TINY_FEATURES, 1, threshold, &alone), 0);
-        assert_memory_equal(&alone.reconstruction_error, &batch[i].reconstruction_error,
-                            sizeof(double));
-        assert_memory_equal(&alone.score, &batch[i].score, sizeof(double));
+    rows[3] = NAN; /* also beside a row with a gap */
+    rows[70 * TINY_FEATURES] = NAN;
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        score(k, rows, N, thresholds[k], batch);
+        for (size_t i = 0; i < N; i++) {
+            score(k, rows + i * TINY_FEATURES, 1, thresholds[k], &alone);
+            assert_memory_equal(&alone.reconstruction_error, &batch[i].reconstruction_error,
+                                sizeof(double));
+            assert_memory_equal(&alone.score, &batch[i].score, sizeof(double));
+            assert_memory_equal(&alone.p_value, &batch[i].p_value, sizeof(double));
+            assert_int_equal(alone.n_imputed, batch[i].n_imputed);
+        }
     }
+    tiny_rows(2, rows, N);
 }
 
 static void anomaly_is_score_above_one_is_error_above_threshold(void **state)
 {
     (void)state;
-    struct verdict verdicts[N];
+    struct verdict verdicts[N], verdict;
 
-    assert_int_equal(detector_score(detector, workspace, rows, N, threshold, verdicts), 0);
-    for (size_t i = 0; i < N; i++) {
-        /* The row itself as the threshold, and the numbers next to it: the narrowest cases. */
-        const double error = verdicts[i].reconstruction_error;
-        const double near[] = {error, nextafter(error, 0), nextafter(error, HUGE_VAL)};
-        for (size_t k = 0; k < 3; k++) {
-            struct verdict verdict;
-            assert_int_equal(
-                detector_score(detector, workspace, rows + i * TINY_FEATURES, 1, near[k], &verdict),
-                0);
-            assert_int_equal(verdict.anomaly, verdict.score > 1.0);
-            assert_int_equal(verdict.anomaly, error > near[k]);
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        score(k, rows, N, thresholds[k], verdicts);
+        for (size_t i = 0; i < N; i++) {
+            /* The row itself as the threshold, and the numbers next to it: the narrowest cases. */
+            const double error = verdicts[i].reconstruction_error;
+            const double near[] = {error, nextafter(error, 0), nextafter(error, HUGE_VAL)};
+            for (size_t n = 0; n < 3; n++) {
+                score(k, rows + i * TINY_FEATURES, 1, near[n], &verdict);
+                assert_true(verdict.reconstruction_error == error);
+                assert_true(verdict.score == error / near[n]);
+                assert_int_equal(verdict.anomaly, verdict.score > 1.0);
+                assert_int_equal(verdict.anomaly, error > near[n]);
+            }
         }
     }
+}
+
+static void the_p_value_is_the_calibrations(void **state)
+{
+    (void)state;
+    struct verdict verdicts[N];
+
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        score(k, rows, N, thresholds[k], verdicts);
+        for (size_t i = 0; i < N; i++)
+            assert_true(verdicts[i].p_value ==
+                        calibration_p_value(detector_calibration(detectors[k]),
+                                            verdicts[i].reconstruction_error));
+    }
+}
+
+static void all_networks_judge_a_row(void **state)
+{
+    (void)state;
+    const struct ensemble *ensemble = detector_ensemble(detectors[1]);
+    AUTO_FREE float *scratch = calloc(ensemble_scratch_floats(ensemble), sizeof(*scratch));
+    struct ensemble_terms one, both;
+    struct verdict verdict;
+
+    assert_non_null(scratch);
+    score(1, rows, 1, thresholds[1], &verdict);
+    ensemble_terms(ensemble, scratch, rows, 1, 1, &one);
+    ensemble_terms(ensemble, scratch, rows, 1, 2, &both);
+    assert_true(verdict.reconstruction_error == ensemble_error(ensemble, &both));
+    assert_true(verdict.reconstruction_error != ensemble_error(ensemble, &one));
 }
 
 static void missing_values_are_left_out_of_the_error(void **state)
 {
     (void)state;
-    float row[TINY_FEATURES];
     struct verdict whole, gap;
+    float row[TINY_FEATURES];
 
-    memcpy(row, rows, sizeof(row));
-    row[1] = 1e6F;
-    assert_int_equal(detector_score(detector, workspace, row, 1, threshold, &whole), 0);
-    assert_int_equal(whole.n_imputed, 0);
-    row[1] = NAN;
-    assert_int_equal(detector_score(detector, workspace, row, 1, threshold, &gap), 0);
-    assert_int_equal(gap.n_imputed, 1);
-    assert_true(gap.reconstruction_error < whole.reconstruction_error / 100);
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        memcpy(row, rows, sizeof(row));
+        row[1] = 1e6F;
+        score(k, row, 1, thresholds[k], &whole);
+        assert_int_equal(whole.n_imputed, 0);
+        row[1] = NAN;
+        score(k, row, 1, thresholds[k], &gap);
+        assert_int_equal(gap.n_imputed, 1);
+        assert_true(gap.reconstruction_error < whole.reconstruction_error / 10);
+    }
 }
 
 static void extreme_rows_give_finite_verdicts(void **state)
@@ -121,32 +177,38 @@ static void extreme_rows_give_finite_verdicts(void **state)
     };
     struct verdict verdicts[3];
 
-    assert_int_equal(detector_score(detector, workspace, extremes[0], 3, threshold, verdicts), 0);
-    for (size_t i = 0; i < 3; i++) {
-        assert_true(isfinite(verdicts[i].reconstruction_error) && isfinite(verdicts[i].score));
-        assert_true(verdicts[i].p_value > 0 && verdicts[i].p_value <= 1);
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        score(k, extremes[0], 3, thresholds[k], verdicts);
+        for (size_t i = 0; i < 3; i++) {
+            assert_true(isfinite(verdicts[i].reconstruction_error) && isfinite(verdicts[i].score));
+            assert_true(verdicts[i].p_value > 0 && verdicts[i].p_value <= 1);
+        }
+        assert_true(verdicts[0].anomaly);
+        assert_int_equal(verdicts[2].n_imputed, TINY_FEATURES);
     }
-    assert_true(verdicts[0].anomaly);
 }
 
 /* Weights of a hostile file may be finite and yet overflow on the way through the layers. */
 static void overflowing_weights_give_finite_verdicts(void **state)
 {
     (void)state;
-    CLEANUP(detector_freep) struct detector *hostile = tiny_detector(1);
-    struct network *network = (struct network *)(uintptr_t)detector_network(hostile);
+    const struct recipe recipes[] = {tiny_recipe(1), tiny_recipe_of_all_parts(1)};
     struct contribution parts[TINY_FEATURES];
     struct verdict verdict;
 
-    for (size_t i = 0; i < network->n_params; i++)
-        network->params[i] = i % 2 ? FLT_MAX : -FLT_MAX;
-    network_pack(network);
-    assert_int_equal(detector_score(hostile, workspace, rows, 1, threshold, &verdict), 0);
-    assert_true(isfinite(verdict.reconstruction_error) && isfinite(verdict.score));
-    assert_true(verdict.anomaly && verdict.score > 1);
-    assert_int_equal(detector_explain(hostile, workspace, rows, parts), 0);
-    for (size_t i = 0; i < TINY_FEATURES; i++)
-        assert_true(isfinite(parts[i].share));
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        CLEANUP(detector_freep) struct detector *hostile = tiny_train(&recipes[k]);
+        struct network *network = detector_ensemble(hostile)->networks[0];
+        for (size_t i = 0; i < network->n_params; i++)
+            network->params[i] = i % 2 ? FLT_MAX : -FLT_MAX;
+        assert_int_equal(network_pack(network), 0);
+        assert_int_equal(detector_score(hostile, workspace, rows, 1, thresholds[k], &verdict), 0);
+        assert_true(isfinite(verdict.reconstruction_error) && isfinite(verdict.score));
+        assert_true(verdict.anomaly && verdict.score > 1);
+        assert_int_equal(detector_explain(hostile, workspace, rows, parts), 0);
+        for (size_t i = 0; i < TINY_FEATURES; i++)
+            assert_true(isfinite(parts[i].share));
+    }
 }
 
 static void contributions_sum_to_one_and_name_the_culprit_first(void **state)
@@ -154,64 +216,123 @@ static void contributions_sum_to_one_and_name_the_culprit_first(void **state)
     (void)state;
     struct contribution parts[TINY_FEATURES];
     float row[TINY_FEATURES];
-    double sum = 0;
 
     memcpy(row, rows, sizeof(row));
     row[4] += 200;
     row[0] = NAN;
-    assert_int_equal(detector_explain(detector, workspace, row, parts), 0);
-    assert_int_equal(parts[0].feature, 4);
-    assert_float_equal(parts[0].value, row[4], 0);
-    assert_float_equal(parts[0].expected, scaler_median(detector_scaler(detector))[4], 0);
-    for (size_t i = 0; i < TINY_FEATURES; i++) {
-        sum += parts[i].share;
-        assert_true(i == 0 || parts[i - 1].share >= parts[i].share);
-        if (parts[i].feature == 0)
-            assert_true(parts[i].share == 0.0 && isnan(parts[i].value));
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        const float *median = scaler_median(detector_ensemble(detectors[k])->scaler);
+        bool seen[TINY_FEATURES] = {false};
+        double sum = 0;
+        assert_int_equal(detector_explain(detectors[k], workspace, row, parts), 0);
+        assert_int_equal(parts[0].feature, 4);
+        for (size_t i = 0; i < TINY_FEATURES; i++) {
+            const size_t feature = parts[i].feature;
+            assert_false(seen[feature]);
+            seen[feature] = true;
+            sum += parts[i].share;
+            assert_true(i == 0 || parts[i - 1].share >= parts[i].share);
+            assert_memory_equal(&parts[i].value, &row[feature], sizeof(float));
+            assert_float_equal(parts[i].expected, median[feature], 0);
+        }
+        assert_true(parts[TINY_FEATURES - 1].share == 0.0); /* what is missing is not to blame */
+        assert_int_equal(parts[TINY_FEATURES - 1].feature, 0);
+        assert_true(fabs(sum - 1) < 1e-12);
     }
-    assert_float_equal((float)sum, 1, 1e-6);
 }
 
-static void shares_are_those_of_the_squared_scaled_residual(void **state)
+static void shares_are_proportional_to_the_ensembles_parts(void **state)
 {
     (void)state;
-    const struct network *network = detector_network(detector);
-    AUTO_FREE float *scratch = calloc(residual_scratch_floats(network), sizeof(*scratch));
     struct contribution parts[TINY_FEATURES];
-    struct verdict verdict;
-    float row[TINY_FEATURES], residuals[TINY_FEATURES];
-    size_t n_missing;
+    double of_feature[TINY_FEATURES];
 
-    assert_non_null(scratch);
-    memcpy(row, rows, sizeof(row));
-    row[4] += 20;
-    const double error =
-        residual_compute(detector_scaler(detector), network, scratch, row, residuals, &n_missing);
-    assert_int_equal(detector_score(detector, workspace, row, 1, 2 * threshold, &verdict), 0);
-    assert_true(verdict.reconstruction_error == error);
-    assert_true(verdict.score == error / (2 * threshold));
-    assert_int_equal(detector_explain(detector, workspace, row, parts), 0);
-    for (size_t i = 0; i < TINY_FEATURES; i++) {
-        const double residual = (double)residuals[parts[i].feature];
-        assert_true(fabs(parts[i].share - residual * residual / (error * TINY_FEATURES)) < 1e-12);
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        const struct ensemble *ensemble = detector_ensemble(detectors[k]);
+        AUTO_FREE float *scratch = calloc(ensemble_scratch_floats(ensemble), sizeof(*scratch));
+        double sum = 0;
+        assert_non_null(scratch);
+        ensemble_parts(ensemble, scratch, rows, of_feature);
+        for (size_t j = 0; j < TINY_FEATURES; j++)
+            sum += of_feature[j];
+        assert_int_equal(detector_explain(detectors[k], workspace, rows, parts), 0);
+        for (size_t i = 0; i < TINY_FEATURES; i++)
+            assert_true(parts[i].share == of_feature[parts[i].feature] / sum);
     }
+}
+
+static void equal_shares_stand_in_the_order_of_the_schema(void **state)
+{
+    (void)state;
+    const float nothing[TINY_FEATURES] = {NAN, NAN, NAN, NAN, NAN, NAN};
+    struct contribution parts[TINY_FEATURES];
+
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        assert_int_equal(detector_explain(detectors[k], workspace, nothing, parts), 0);
+        for (size_t i = 0; i < TINY_FEATURES; i++) {
+            assert_int_equal(parts[i].feature, i);
+            assert_true(parts[i].share == 0.0);
+        }
+    }
+}
+
+static void one_workspace_serves_any_number_of_detectors(void **state)
+{
+    (void)state;
+    CLEANUP(detector_workspace_freep) struct workspace *other = NULL;
+    struct verdict first, again;
+
+    score(0, rows, 1, thresholds[0], &first);
+    assert_int_equal(detector_workspace_new(&other), 0);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(detector_score(detectors[i % 2], other, rows, 1, thresholds[0], &again),
+                         0);
+        assert_int_equal(again.reconstruction_error == first.reconstruction_error, i % 2 == 0);
+    }
+    /* It has grown as far as it must: no allocation is left that could fail. */
+    alloc_fail_in = 0;
+    const int r = detector_score(detectors[1], other, rows, N / 2, thresholds[1],
+                                 (struct verdict[N / 2]){{0}});
+    alloc_fail_in = -1;
+    assert_int_equal(r, 0);
+}
+
+static void what_it_is_made_of_can_be_read(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        assert_int_equal(detector_n_features(detectors[k]), TINY_FEATURES);
+        assert_string_equal(schema_name(detector_schema(detectors[k]), 5), "f");
+        assert_int_equal(detector_ensemble(detectors[k])->n_networks, k + 1);
+        assert_int_equal(detector_summary(detectors[k])->n_networks, k + 1);
+        assert_int_equal(detector_ensemble(detectors[k])->prototypes != NULL, k == 1);
+        assert_non_null(detector_calibration(detectors[k]));
+    }
+    assert_non_null(strstr(detector_summary(detectors[0])->kernel, detector_kernel()));
 }
 
 static void survives_every_failed_allocation(void **state)
 {
     (void)state;
+    struct contribution parts[TINY_FEATURES];
     struct verdict verdict;
-    int r = -ENOMEM;
+    int r = -ENOMEM, nth = 0;
 
-    for (int nth = 0; r == -ENOMEM && nth < 10; nth++) {
-        CLEANUP(detector_workspace_freep) struct workspace *other = NULL;
+    for (; r == -ENOMEM && nth < 10; nth++) {
+        CLEANUP(detector_workspace_freep) struct workspace *scored = NULL;
+        CLEANUP(detector_workspace_freep) struct workspace *explained = NULL;
         alloc_fail_in = nth;
-        r = detector_workspace_new(&other);
+        r = detector_workspace_new(&scored);
         if (r == 0)
-            r = detector_score(detector, other, rows, 1, threshold, &verdict);
+            r = detector_score(detectors[1], scored, rows, 1, thresholds[1], &verdict);
+        if (r == 0)
+            r = detector_workspace_new(&explained);
+        if (r == 0)
+            r = detector_explain(detectors[1], explained, rows, parts);
         alloc_fail_in = -1;
     }
     assert_int_equal(r, 0);
+    assert_int_equal(nth, 5);
 }
 
 int main(void)
@@ -220,11 +341,16 @@ int main(void)
         cmocka_unit_test(normal_rows_pass_and_broken_relations_are_flagged),
         cmocka_unit_test(a_row_scores_bit_equal_alone_and_in_a_batch),
         cmocka_unit_test(anomaly_is_score_above_one_is_error_above_threshold),
+        cmocka_unit_test(the_p_value_is_the_calibrations),
+        cmocka_unit_test(all_networks_judge_a_row),
         cmocka_unit_test(missing_values_are_left_out_of_the_error),
         cmocka_unit_test(extreme_rows_give_finite_verdicts),
         cmocka_unit_test(overflowing_weights_give_finite_verdicts),
         cmocka_unit_test(contributions_sum_to_one_and_name_the_culprit_first),
-        cmocka_unit_test(shares_are_those_of_the_squared_scaled_residual),
+        cmocka_unit_test(shares_are_proportional_to_the_ensembles_parts),
+        cmocka_unit_test(equal_shares_stand_in_the_order_of_the_schema),
+        cmocka_unit_test(one_workspace_serves_any_number_of_detectors),
+        cmocka_unit_test(what_it_is_made_of_can_be_read),
         cmocka_unit_test(survives_every_failed_allocation),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -116,18 +116,88 @@ static void no_rows_give_nan_and_no_crash(void **state)
     assert_true(isnan(found.roc_auc) && isnan(found.f1));
 }
 
-static void failed_allocation_leaves_the_result_untouched(void **state)
+/* 3+ | 2+ 2- 2- | 1-: one step for the three that are tied. */
+static void curve_has_one_point_for_each_different_score(void **state)
+{
+    (void)state;
+    const double scores[] = {1, 2, 2, 3, 2};
+    const bool is_anomaly[] = {false, false, false, true, true};
+    const struct evaluation_point want[] = {
+        {3, 1, 0},
+        {2, 2, 2},
+        {1, 2, 3}
+    };
+    AUTO_FREE struct evaluation_point *points = NULL;
+    size_t n_points;
+
+    assert_int_equal(evaluation_curve(scores, is_anomaly, 5, &points, &n_points), 0);
+    assert_int_equal(n_points, COUNT(want));
+    for (size_t i = 0; i < COUNT(want); i++) {
+        assert_near(points[i].score, want[i].score);
+        assert_int_equal(points[i].n_hits, want[i].n_hits);
+        assert_int_equal(points[i].n_false_alarms, want[i].n_false_alarms);
+    }
+}
+
+static void area_under_the_curve_is_the_auc(void **state)
+{
+    (void)state;
+    double scores[500];
+    bool is_anomaly[COUNT(scores)];
+    const size_t n_rows = COUNT(scores);
+
+    for (size_t i = 0; i < n_rows; i++) {
+        is_anomaly[i] = i % 7 == 0;
+        scores[i] = (double)(i * 31 % 97) + 20 * is_anomaly[i]; /* with ties */
+    }
+    AUTO_FREE struct evaluation_point *points = NULL;
+    size_t n_points;
+    struct evaluation found;
+    assert_int_equal(evaluation_compute(scores, is_anomaly, is_anomaly, n_rows, &found), 0);
+    assert_int_equal(evaluation_curve(scores, is_anomaly, n_rows, &points, &n_points), 0);
+
+    const double positives = (double)found.n_anomalies, negatives = (double)n_rows - positives;
+    double area = 0, x = 0, y = 0;
+    for (size_t i = 0; i < n_points; i++) {
+        const double next_x = (double)points[i].n_false_alarms / negatives;
+        const double next_y = (double)points[i].n_hits / positives;
+        area += (next_x - x) * (y + next_y) / 2;
+        x = next_x;
+        y = next_y;
+    }
+    assert_true(n_points < n_rows);
+    assert_near(x, 1);
+    assert_near(y, 1);
+    assert_near(area, found.roc_auc);
+}
+
+static void curve_of_no_rows_is_empty(void **state)
+{
+    (void)state;
+    AUTO_FREE struct evaluation_point *points = NULL;
+    size_t n_points = 42;
+
+    assert_int_equal(evaluation_curve(NULL, NULL, 0, &points, &n_points), 0);
+    assert_int_equal(n_points, 0);
+}
+
+static void failed_allocations_leave_the_result_untouched(void **state)
 {
     (void)state;
     const double scores[] = {1, 2};
     const bool is_anomaly[] = {false, true};
     struct evaluation found = {.n_rows = 42};
+    int r = -ENOMEM, nth;
 
-    alloc_fail_in = 0;
-    int r = evaluation_compute(scores, is_anomaly, is_anomaly, 2, &found);
-    alloc_fail_in = -1;
-    assert_int_equal(r, -ENOMEM);
-    assert_int_equal(found.n_rows, 42);
+    for (nth = 0; r == -ENOMEM && nth < 100; nth++) {
+        assert_int_equal(found.n_rows, 42);
+        alloc_fail_in = nth;
+        r = evaluation_compute(scores, is_anomaly, is_anomaly, 2, &found);
+        alloc_fail_in = -1;
+    }
+    assert_int_equal(r, 0);
+    assert_true(nth > 2);
+    assert_int_equal(found.n_rows, 2);
 }
 
 int main(void)
@@ -139,7 +209,10 @@ int main(void)
         cmocka_unit_test(equal_scores_tell_nothing),
         cmocka_unit_test(what_one_class_cannot_tell_is_nan),
         cmocka_unit_test(no_rows_give_nan_and_no_crash),
-        cmocka_unit_test(failed_allocation_leaves_the_result_untouched),
+        cmocka_unit_test(curve_has_one_point_for_each_different_score),
+        cmocka_unit_test(area_under_the_curve_is_the_auc),
+        cmocka_unit_test(curve_of_no_rows_is_empty),
+        cmocka_unit_test(failed_allocations_leave_the_result_untouched),
     };
 
     return cmocka_run_group_tests_name("evaluation", tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -89,7 +90,7 @@ static void a_model_serves_with_the_rate_it_was_trained_for(void **state)
     assert_int_equal(detector_n_features(model->detector), TINY_FEATURES);
     assert_true(model->false_alarm_rate == 0.05);
     assert_true(model->threshold > 0);
-    assert_true(model->threshold_holds);
+    assert_int_equal(model->threshold_basis, CALIBRATION_CONFORMAL);
     assert_false(model->reject_missing);
     assert_string_equal(model->file, path_a);
     assert_true(model->trained_at_us > 0);
@@ -121,11 +122,27 @@ static void a_rate_that_the_rows_do_not_support_is_marked(void **state)
 {
     (void)state;
     struct config_model config = web(path_a);
-    config.false_alarm_rate = 0.001; /* with 80 rows of calibration */
+    config.false_alarm_rate = 0.001; /* with 400 rows of calibration */
     assert_int_equal(load(config, false, NULL), 0);
     struct live_model *model = acquire("web");
-    assert_false(model->threshold_holds);
+    assert_int_equal(model->threshold_basis, CALIBRATION_PARETO_TAIL);
     assert_true(model->threshold > 0);
+    live_release(live, model);
+}
+
+/* It has no tail that could estimate the threshold. */
+static void a_model_of_format_1_may_rest_on_its_largest_error(void **state)
+{
+    (void)state;
+    const char *top = getenv("top_srcdir");
+    char path[512];
+    (void)snprintf(path, sizeof(path), "%s/tests/golden/format-1.safetensors", top ? top : ".");
+    struct config_model config = web(path);
+    config.false_alarm_rate = 0.001;
+    assert_int_equal(load(config, true, NULL), 0);
+    struct live_model *model = acquire("web");
+    assert_int_equal(model->state, LIVE_SERVING);
+    assert_int_equal(model->threshold_basis, CALIBRATION_LARGEST_ERROR);
     live_release(live, model);
 }
 
@@ -352,6 +369,7 @@ int main(void)
         TEST(a_model_serves_with_the_rate_it_was_trained_for),
         TEST(the_configured_rate_comes_first),
         TEST(a_rate_that_the_rows_do_not_support_is_marked),
+        TEST(a_model_of_format_1_may_rest_on_its_largest_error),
         TEST(another_file_is_another_version),
         TEST(a_reader_keeps_its_model_over_a_reload),
         TEST(at_the_start_a_bad_model_fails_alone),
