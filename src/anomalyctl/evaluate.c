@@ -3,8 +3,8 @@
 #include "anomalyctl/judged.h"
 #include "anomalyctl/options.h"
 #include "anomalyctl/output.h"
+#include "anomalyctl/plot.h"
 #include "base/clock.h"
-#include "base/number.h"
 #include "base/text.h"
 #include "detector/detector.h"
 #include "detector/evaluation.h"
@@ -17,6 +17,7 @@
 struct settings {
     const char *model;
     struct input_options input;
+    const char *plot; /* NULL: none */
     bool json;
 };
 
@@ -28,6 +29,8 @@ static const struct option_row rows[] = {
                "is an anomaly, rows named " LABEL_RECOVERY " are left out"),
     OPTION_ROW("exclude", "A,B", OPTION_LIST, false, input.exclude,
                "columns that are not features"),
+    OPTION_ROW("plot", "FILE.svg", OPTION_TEXT, false, plot,
+               "draw ROC curve, precision-recall curve and errors"),
     OPTION_ROW("json", NULL, OPTION_FLAG, false, json, "print JSON"),
 };
 
@@ -46,53 +49,79 @@ enum truth {
     TRUTH_LEFT_OUT
 };
 
-static int find_truth(const char *label, enum truth *ret_truth)
-{
-    double number;
-
-    if (number_parse_double(label, strlen(label), &number) == 0 && number != 1)
-        return -EINVAL;
-    *ret_truth = strcmp(label, LABEL_RECOVERY) == 0 ? TRUTH_LEFT_OUT : TRUTH_ANOMALY;
-    return 0;
-}
-
 static int find_truths(const struct dataset *dataset, const struct input_options *input,
                        enum truth *truths, struct error *reterr)
 {
+    int r = input_check_labels(dataset, input, reterr);
+    if (r < 0)
+        return r;
+
     for (size_t i = 0; i < dataset->n_rows; i++) {
         const char *label = dataset->label_names[dataset->labels[i]];
-
-        if (dataset->labels[i] == 0)
-            truths[i] = TRUTH_NORMAL;
-        else if (find_truth(label, &truths[i]) < 0)
-            return error_set_at(reterr, -EINVAL, input_name(input->data), dataset->lines[i],
-                                "column %s: label %s is neither 0, 1 nor a name; give 0 for normal "
-                                "rows and 1 or the incident's name for others",
-                                input->label_column, label);
+        const bool is_recovery = strcmp(label, LABEL_RECOVERY) == 0;
+        truths[i] = dataset->labels[i] == 0 ? TRUTH_NORMAL
+                    : is_recovery           ? TRUTH_LEFT_OUT
+                                            : TRUTH_ANOMALY;
     }
     return 0;
 }
 
-/* Evaluates the rows that are not left out. */
-static int evaluate(const struct judged *judged, const enum truth *truths,
-                    struct evaluation *ret_evaluation)
+/* The rows that are not left out. */
+struct compared {
+    size_t n_rows;
+    double *scores, *errors;    /* [n_rows] */
+    bool *is_anomaly, *flagged; /* [n_rows] the truth, the verdict */
+};
+
+static void compared_clear(struct compared *compared)
+{
+    free(compared->scores);
+    free(compared->errors);
+    free(compared->is_anomaly);
+    free(compared->flagged);
+}
+
+static int compare(const struct judged *judged, const enum truth *truths,
+                   struct compared *ret_compared)
 {
     const size_t n_rows = judged->dataset.n_rows;
-    AUTO_FREE double *scores = calloc(n_rows + 1, sizeof(*scores));
-    AUTO_FREE bool *is_anomaly = calloc(n_rows + 1, sizeof(*is_anomaly));
-    AUTO_FREE bool *flagged = calloc(n_rows + 1, sizeof(*flagged));
-    size_t n = 0;
+    CLEANUP(compared_clear)
+    struct compared compared = {
+        .scores = calloc(n_rows + 1, sizeof(*compared.scores)),
+        .errors = calloc(n_rows + 1, sizeof(*compared.errors)),
+        .is_anomaly = calloc(n_rows + 1, sizeof(*compared.is_anomaly)),
+        .flagged = calloc(n_rows + 1, sizeof(*compared.flagged)),
+    };
 
-    if (!scores || !is_anomaly || !flagged)
+    if (!compared.scores || !compared.errors || !compared.is_anomaly || !compared.flagged)
         return -ENOMEM;
     for (size_t i = 0; i < n_rows; i++) {
         if (truths[i] == TRUTH_LEFT_OUT)
             continue;
-        scores[n] = judged->verdicts[i].score;
-        is_anomaly[n] = truths[i] == TRUTH_ANOMALY;
-        flagged[n++] = judged->verdicts[i].anomaly;
+        compared.scores[compared.n_rows] = judged->verdicts[i].score;
+        compared.errors[compared.n_rows] = judged->verdicts[i].reconstruction_error;
+        compared.is_anomaly[compared.n_rows] = truths[i] == TRUTH_ANOMALY;
+        compared.flagged[compared.n_rows++] = judged->verdicts[i].anomaly;
     }
-    return evaluation_compute(scores, is_anomaly, flagged, n, ret_evaluation);
+    *ret_compared = compared;
+    compared = (struct compared){0};
+    return 0;
+}
+
+static int plot(const struct settings *settings, const struct compared *compared, double threshold,
+                const struct evaluation *found, struct error *reterr)
+{
+    const struct plot_rows plotted = {
+        .data = input_name(settings->input.data),
+        .model = input_name(settings->model),
+        .scores = compared->scores,
+        .errors = compared->errors,
+        .is_anomaly = compared->is_anomaly,
+        .n_rows = compared->n_rows,
+        .threshold = threshold,
+    };
+
+    return plot_evaluation(settings->plot, &plotted, found, reterr);
 }
 
 struct figure {
@@ -141,23 +170,42 @@ static int print(const struct evaluation *found, size_t n_left_out, double thres
     return output_text(&text);
 }
 
+static int check_plot(const struct settings *settings, struct error *reterr)
+{
+    const char *plot = settings->plot;
+
+    if (!plot)
+        return 0;
+    int r = plot_check(plot, reterr);
+    if (r == 0)
+        r = output_check_other("--plot", plot, "--model", settings->model, reterr);
+    return r < 0 ? r : output_check_other("--plot", plot, "--data", settings->input.data, reterr);
+}
+
 static int run(const struct settings *settings)
 {
     const uint64_t started_us = clock_monotonic_us();
     CLEANUP(judged_clear) struct judged judged = {0};
     struct error err = {0};
 
-    int r = judged_read(settings->model, &settings->input, &judged, &err);
+    int r = check_plot(settings, &err);
+    if (r == 0)
+        r = judged_read(settings->model, &settings->input, &judged, &err);
     if (r < 0)
         return report_error(&err);
     AUTO_FREE enum truth *truths = calloc(judged.dataset.n_rows + 1, sizeof(*truths));
+    CLEANUP(compared_clear) struct compared compared = {0};
     struct evaluation found = {0};
     if (!truths || find_truths(&judged.dataset, &settings->input, truths, &err) < 0 ||
-        evaluate(&judged, truths, &found) < 0)
+        compare(&judged, truths, &compared) < 0 ||
+        evaluation_compute(compared.scores, compared.is_anomaly, compared.flagged, compared.n_rows,
+                           &found) < 0)
+        return report_error(&err);
+    if (settings->plot && plot(settings, &compared, judged.threshold, &found, &err) < 0)
         return report_error(&err);
 
     if (found.n_anomalies == 0 || found.n_anomalies == found.n_rows)
-        report_warning("%s: column %s: no row is %s, so some figures cannot be computed",
+        report_warning("%s: --label-column %s: no row is %s, so some figures cannot be computed",
                        input_name(settings->input.data), settings->input.label_column,
                        found.n_anomalies ? "normal (0)" : "an anomaly");
     return print(&found, judged.dataset.n_rows - found.n_rows, judged.threshold,

@@ -52,14 +52,6 @@ static double edge(const struct histogram *histogram, size_t bin)
     return histogram->lowest * pow(histogram->factor, (double)bin);
 }
 
-/* Rows with at least this error; the kept errors alone do not tell, a large sample is thinned. */
-static size_t rows_from(const struct calibration *calibration, double error)
-{
-    const double n_rows = (double)calibration_n_rows(calibration);
-
-    return (size_t)lround(calibration_p_value(calibration, error) * (n_rows + 1)) - 1;
-}
-
 static struct histogram make_histogram(const struct calibration *calibration)
 {
     size_t n_errors, left = calibration_n_rows(calibration);
@@ -72,7 +64,8 @@ static struct histogram make_histogram(const struct calibration *calibration)
 
     for (size_t i = 0; i < HISTOGRAM_BINS; i++) {
         const bool is_last = i + 1 == HISTOGRAM_BINS;
-        const size_t above = is_last ? 0 : rows_from(calibration, edge(&histogram, i + 1));
+        const size_t above =
+            is_last ? 0 : calibration_n_rows_from(calibration, edge(&histogram, i + 1));
         histogram.n_rows[i] = left - above;
         left = above;
     }
@@ -83,47 +76,98 @@ static struct histogram make_histogram(const struct calibration *calibration)
 
 static void print_architecture(const struct detector *detector, struct text *text)
 {
+    const struct architecture_cost cost = architecture_cost(detector);
+
     text_puts(text, "Architecture  ");
     architecture_print(detector, text);
     text_printf(text, ", %zu parameters\n", architecture_n_parameters(detector));
-    for (size_t i = 0; i < architecture_n_layers(detector); i++) {
-        const struct architecture_layer layer = architecture_layer(detector, i);
-        text_printf(text, "  %s  %4zu → %-4zu %s\n", layer.is_encoder ? "encoder" : "decoder",
-                    layer.n_in, layer.n_out, layer.activation);
+    for (size_t i = 0; i < architecture_n_networks(detector); i++) {
+        text_printf(text, "  network %zu\n", i);
+        for (size_t l = 0; l < architecture_n_layers(detector, i); l++) {
+            const struct architecture_layer layer = architecture_layer(detector, i, l);
+            text_printf(text, "    %s  %4zu → %-4zu %s\n", layer.is_encoder ? "encoder" : "decoder",
+                        layer.n_in, layer.n_out, layer.activation);
+        }
     }
+    text_printf(text, "  a row costs %zu multiply-adds and reads %zu kB\n", cost.multiply_adds,
+                (cost.bytes + 500) / 1000);
+}
+
+static void print_choices(const struct detector *detector, struct text *text)
+{
+    struct architecture_choice choices[ARCHITECTURE_MAX_CHOICES];
+    const size_t n = architecture_choices(detector, choices);
+
+    text_puts(text, "\nChosen\n");
+    for (size_t i = 0; i < n; i++) {
+        /* The reason goes to a line of its own where both do not fit in 80 columns. */
+        const bool is_long = strlen(choices[i].value) + strlen(choices[i].reason) > 61;
+        text_printf(text, "  %-12s  %s%s(%s)\n", choices[i].what, choices[i].value,
+                    is_long ? "\n                " : " ", choices[i].reason);
+    }
+}
+
+/* As they may stand behind `anomalyctl train`, in lines of at most 80 columns if they can. */
+static void print_options(const struct recipe *recipe, struct text *text)
+{
+    size_t column = 15;
+
+    for (size_t i = 0; i < recipe_n_fields; i++) {
+        const struct recipe_field *field = &recipe_fields[i];
+        CLEANUP(text_clear) struct text option = {0};
+        if (!recipe_is_set(recipe, field))
+            continue;
+        text_printf(&option, " --%s", field->name);
+        if (field->kind != RECIPE_FLAG) {
+            text_puts(&option, " ");
+            recipe_print(recipe, field, &option);
+        }
+        if (column + option.length > 80) {
+            text_printf(text, "\n%*s", 15, "");
+            column = 15;
+        }
+        text_append(text, option.data ? option.data : "", option.length);
+        text->failed = text->failed || option.failed;
+        column += option.length;
+    }
+    text_puts(text, "\n");
 }
 
 static void print_training(const struct detector *detector, struct text *text)
 {
     const struct training_summary *summary = detector_summary(detector);
 
-    text_printf(text,
-                "\nTraining\n  rows          %zu: %zu training, %zu validation, %zu calibration",
-                summary->n_rows, summary->n_train, summary->n_validation, summary->n_calibration);
+    text_printf(text, "\nTraining\n  rows          %zu: %zu training, ", summary->n_rows,
+                summary->n_train);
+    if (summary->n_validation > 0)
+        text_printf(text, "%zu validation, ", summary->n_validation);
+    text_printf(text, "%zu calibration", summary->n_calibration);
     if (summary->n_left_out > 0)
         text_printf(text, "; %zu left out", summary->n_left_out);
-    text_printf(text, "\n  loss          %.4g training, %.4g validation\n", summary->train_loss,
-                summary->validation_loss);
-    text_printf(text,
-                "  epochs        %zu, best %zu; batches of %zu, learning rate %g, seed %llu\n",
-                summary->epochs, summary->best_epoch, summary->batch_size, summary->learning_rate,
-                (unsigned long long)summary->seed);
+    for (size_t i = 0; i < summary->n_networks; i++) {
+        const struct network_summary *network = &summary->networks[i];
+        text_printf(text, "\n  network %zu     loss %.4g, validation %.4g, %zu epochs, best %zu", i,
+                    network->loss, network->validation_loss, network->epochs, network->best_epoch);
+    }
+    text_printf(text, "\n  seed          %llu\n  kernel        %s\n  options      ",
+                (unsigned long long)summary->recipe.seed, summary->kernel);
+    print_options(&summary->recipe, text);
 }
 
 static void print_calibration(const struct detector *detector, struct text *text)
 {
     const struct calibration *calibration = detector_calibration(detector);
-    const double in_force = detector_summary(detector)->false_alarm_rate;
+    const double in_force = detector_summary(detector)->recipe.false_alarm_rate;
 
     text_printf(text, "\nCalibration  %zu rows\n  false-alarm rate   threshold\n",
                 calibration_n_rows(calibration));
     text_printf(text, "  %16g  %10.4g  in force, %s\n", in_force,
                 calibration_threshold(calibration, in_force),
-                calibration_holds(calibration, in_force) ? "conformal" : "largest error seen");
+                calibration_basis_name(calibration_basis(calibration, in_force)));
     for (size_t i = 0; i < N_RATES; i++)
         text_printf(text, "  %16g  %10.4g  %s\n", rates[i],
                     calibration_threshold(calibration, rates[i]),
-                    calibration_holds(calibration, rates[i]) ? "conformal" : "largest error seen");
+                    calibration_basis_name(calibration_basis(calibration, rates[i])));
 }
 
 static void print_histogram(const struct detector *detector, struct text *text)
@@ -148,7 +192,7 @@ static void print_histogram(const struct detector *detector, struct text *text)
 static void print_features(const struct detector *detector, struct text *text)
 {
     const struct schema *schema = detector_schema(detector);
-    const struct scaler *scaler = detector_scaler(detector);
+    const struct scaler *scaler = detector_ensemble(detector)->scaler;
 
     text_printf(text, "\nFeatures  %zu\n  %-32s  %12s  %12s  %12s\n", schema_n_features(schema), "",
                 "mean", "median", "deviation");
@@ -168,17 +212,47 @@ static void append_number(struct text *text, const char *key, double value)
     text_double(text, value);
 }
 
-static void append_architecture(const struct detector *detector, struct text *text)
+static void append_layers(const struct detector *detector, size_t network, struct text *text)
 {
-    text_puts(text, "{\"architecture\":\"");
-    architecture_print(detector, text);
-    text_printf(text, "\",\"parameters\":%zu,\"layers\":[", architecture_n_parameters(detector));
-    for (size_t i = 0; i < architecture_n_layers(detector); i++) {
-        const struct architecture_layer layer = architecture_layer(detector, i);
+    text_puts(text, network ? ",{\"layers\":[" : "{\"layers\":[");
+    for (size_t l = 0; l < architecture_n_layers(detector, network); l++) {
+        const struct architecture_layer layer = architecture_layer(detector, network, l);
         text_printf(text,
                     "%s{\"part\":\"%s\",\"inputs\":%zu,\"outputs\":%zu,\"activation\":\"%s\"}",
-                    i ? "," : "", layer.is_encoder ? "encoder" : "decoder", layer.n_in, layer.n_out,
+                    l ? "," : "", layer.is_encoder ? "encoder" : "decoder", layer.n_in, layer.n_out,
                     layer.activation);
+    }
+    text_puts(text, "]}");
+}
+
+static void append_architecture(const struct detector *detector, struct text *text)
+{
+    const struct architecture_cost cost = architecture_cost(detector);
+
+    text_puts(text, "{\"architecture\":\"");
+    architecture_print(detector, text);
+    text_printf(text, "\",\"parameters\":%zu,\"networks\":[", architecture_n_parameters(detector));
+    for (size_t i = 0; i < architecture_n_networks(detector); i++)
+        append_layers(detector, i, text);
+    text_printf(text,
+                "],\"prototypes\":%zu,\"clusters\":%zu,"
+                "\"cost\":{\"multiply_adds\":%zu,\"bytes\":%zu}",
+                architecture_n_prototypes(detector), architecture_n_clusters(detector),
+                cost.multiply_adds, cost.bytes);
+}
+
+static void append_choices(const struct detector *detector, struct text *text)
+{
+    struct architecture_choice choices[ARCHITECTURE_MAX_CHOICES];
+    const size_t n = architecture_choices(detector, choices);
+
+    text_puts(text, ",\"choices\":[");
+    for (size_t i = 0; i < n; i++) {
+        text_printf(text, "%s{\"what\":\"%s\",\"value\":", i ? "," : "", choices[i].what);
+        text_json_string(text, choices[i].value, strlen(choices[i].value));
+        text_puts(text, ",\"reason\":");
+        text_json_string(text, choices[i].reason, strlen(choices[i].reason));
+        text_puts(text, "}");
     }
     text_puts(text, "]");
 }
@@ -186,7 +260,7 @@ static void append_architecture(const struct detector *detector, struct text *te
 static void append_features(const struct detector *detector, struct text *text)
 {
     const struct schema *schema = detector_schema(detector);
-    const struct scaler *scaler = detector_scaler(detector);
+    const struct scaler *scaler = detector_ensemble(detector)->scaler;
 
     text_puts(text, ",\"features\":[");
     for (size_t i = 0; i < schema_n_features(schema); i++) {
@@ -209,7 +283,7 @@ static void append_threshold(const struct calibration *calibration, double rate,
     append_number(text, "{\"false_alarm_rate\"", rate);
     append_number(text, ",\"threshold\"", calibration_threshold(calibration, rate));
     text_printf(text, ",\"threshold_basis\":\"%s\"}",
-                calibration_holds(calibration, rate) ? "conformal" : "largest-error");
+                calibration_basis_name(calibration_basis(calibration, rate)));
 }
 
 static void append_calibration(const struct detector *detector, struct text *text)
@@ -219,7 +293,7 @@ static void append_calibration(const struct detector *detector, struct text *tex
 
     text_printf(text,
                 ",\"calibration\":{\"rows\":%zu,\"in_force\":", calibration_n_rows(calibration));
-    append_threshold(calibration, detector_summary(detector)->false_alarm_rate, text);
+    append_threshold(calibration, detector_summary(detector)->recipe.false_alarm_rate, text);
     for (size_t i = 0; i < N_RATES; i++) {
         text_puts(text, i ? "," : ",\"thresholds\":[");
         append_threshold(calibration, rates[i], text);
@@ -232,21 +306,45 @@ static void append_calibration(const struct detector *detector, struct text *tex
     text_puts(text, "]}");
 }
 
+/* All as strings, which `anomalyctl train` takes. */
+static void append_options(const struct recipe *recipe, struct text *text)
+{
+    const char *comma = "";
+
+    text_puts(text, ",\"options\":{");
+    for (size_t i = 0; i < recipe_n_fields; i++)
+        if (recipe_is_set(recipe, &recipe_fields[i])) {
+            text_printf(text, "%s\"%s\":\"", comma, recipe_fields[i].name);
+            recipe_print(recipe, &recipe_fields[i], text);
+            text_puts(text, "\"");
+            comma = ",";
+        }
+    text_puts(text, "}");
+}
+
 static void append_training(const struct detector *detector, struct text *text)
 {
     const struct training_summary *summary = detector_summary(detector);
 
     text_printf(text,
-                ",\"training\":{\"rows\":%zu,\"training_rows\":%zu,\"validation_rows\":%zu,"
-                "\"calibration_rows\":%zu,\"left_out_rows\":%zu,\"epochs\":%zu,\"best_epoch\":%zu,"
-                "\"batch_size\":%zu,\"seed\":%llu",
-                summary->n_rows, summary->n_train, summary->n_validation, summary->n_calibration,
-                summary->n_left_out, summary->epochs, summary->best_epoch, summary->batch_size,
-                (unsigned long long)summary->seed);
-    append_number(text, ",\"learning_rate\"", summary->learning_rate);
-    append_number(text, ",\"training_loss\"", summary->train_loss);
-    append_number(text, ",\"validation_loss\"", summary->validation_loss);
-    text_puts(text, "}}\n");
+                ",\"training\":{\"preset\":\"%s\",\"rows\":%zu,\"drawn_rows\":%zu,"
+                "\"training_rows\":%zu,\"validation_rows\":%zu,\"calibration_rows\":%zu,"
+                "\"left_out_rows\":%zu,\"seed\":%llu,\"kernel\":",
+                preset_name(summary->recipe.preset), summary->n_rows, summary->n_drawn,
+                summary->n_train, summary->n_validation, summary->n_calibration,
+                summary->n_left_out, (unsigned long long)summary->recipe.seed);
+    text_json_string(text, summary->kernel, strlen(summary->kernel));
+    append_options(&summary->recipe, text);
+    text_puts(text, ",\"networks\":[");
+    for (size_t i = 0; i < summary->n_networks; i++) {
+        const struct network_summary *network = &summary->networks[i];
+        text_printf(text, "%s{\"epochs\":%zu,\"best_epoch\":%zu", i ? "," : "", network->epochs,
+                    network->best_epoch);
+        append_number(text, ",\"loss\"", network->loss);
+        append_number(text, ",\"validation_loss\"", network->validation_loss);
+        text_puts(text, "}");
+    }
+    text_puts(text, "]}}\n");
 }
 
 int inspect_main(int argc, char **argv)
@@ -263,9 +361,10 @@ int inspect_main(int argc, char **argv)
         return report_error(&err);
 
     static void (*const for_people[])(const struct detector *, struct text *) = {
-        print_architecture, print_training, print_calibration, print_histogram, print_features};
+        print_architecture, print_choices,   print_training,
+        print_calibration,  print_histogram, print_features};
     static void (*const for_programs[])(const struct detector *, struct text *) = {
-        append_architecture, append_features, append_calibration, append_training};
+        append_architecture, append_choices, append_features, append_calibration, append_training};
     if (settings.json)
         for (size_t i = 0; i < sizeof(for_programs) / sizeof(*for_programs); i++)
             for_programs[i](detector, &text);

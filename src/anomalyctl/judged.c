@@ -35,7 +35,7 @@ static int score_rows(struct judged *judged)
     const size_t n_rows = judged->dataset.n_rows;
 
     judged->threshold = calibration_threshold(detector_calibration(detector),
-                                              detector_summary(detector)->false_alarm_rate);
+                                              detector_summary(detector)->recipe.false_alarm_rate);
     judged->verdicts = calloc(n_rows + 1, sizeof(*judged->verdicts));
     if (!judged->verdicts)
         return -ENOMEM;

@@ -2,14 +2,16 @@
 
 #include "anomalyctl/commands.h"
 #include "anomalyctl/output.h"
+#include "base/error.h"
+#include "base/file.h"
 #include "base/number.h"
 #include "base/text.h"
+#include "data/dataset.h"
 #include "data/schema.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,10 +20,8 @@
 #define HELP_COLUMN 27
 #define FIRST_ROW   256 /* getopt_long()'s value of rows[0]; above every short option */
 
-#define MAX_COUNT    1000000000
-#define LEAST_RATE   1e-9
-#define STRING(x)    STRING_OF(x)
-#define STRING_OF(x) #x
+#define MAX_COUNT   1000000000
+#define MOST_LISTED 12 /* names in a message */
 
 #define KEY_HELP    'h'
 #define KEY_VERSION 'V'
@@ -33,7 +33,7 @@ void name_list_clear(struct name_list *list)
     *list = (struct name_list){0};
 }
 
-static int name_list_read(struct name_list *ret_list, const char *text)
+static int name_list_read(struct name_list *ret_list, const char *text, struct error *reterr)
 {
     CLEANUP(name_list_clear) struct name_list list = {0};
 
@@ -45,7 +45,7 @@ static int name_list_read(struct name_list *ret_list, const char *text)
     char *rest = list.storage;
     for (char *name; (name = strsep(&rest, ","));) {
         if (!*name)
-            return -EINVAL;
+            return error_set(reterr, -EINVAL, "must be names separated by commas");
         list.names[list.n_names++] = name;
     }
     name_list_clear(ret_list);
@@ -54,103 +54,55 @@ static int name_list_read(struct name_list *ret_list, const char *text)
     return 0;
 }
 
-static int read_count(const char *text, size_t *ret_count)
+static int read_count(const char *text, size_t *ret_count, struct error *reterr)
 {
     uint64_t count;
     int r = number_parse_u64(text, strlen(text), &count);
 
     if (r < 0 || count == 0 || count > MAX_COUNT)
-        return -EINVAL;
+        return error_set(reterr, -EINVAL, "must be a whole number from 1 to %d", MAX_COUNT);
     *ret_count = (size_t)count;
     return 0;
 }
 
-/* The model file keeps it as a JSON integer. */
-static int read_seed(const char *text, uint64_t *ret_seed)
+static int read_value(const struct option_row *row, const char *text, void *field,
+                      struct error *reterr)
 {
-    uint64_t seed;
-    int r = number_parse_u64(text, strlen(text), &seed);
-
-    if (r < 0 || seed > INT64_MAX)
-        return -EINVAL;
-    *ret_seed = seed;
-    return 0;
-}
-
-static int read_positive(const char *text, double least, double limit, double *ret_value)
-{
-    double value;
-    int r = number_parse_double(text, strlen(text), &value);
-
-    if (r < 0 || !(value > 0) || !(value >= least) || !(value < limit))
-        return -EINVAL;
-    *ret_value = value;
-    return 0;
-}
-
-static int read_value(enum option_kind kind, const char *text, void *field)
-{
-    switch (kind) {
+    switch (row->kind) {
     case OPTION_FLAG:
         *(bool *)field = true;
         return 0;
     case OPTION_TEXT:
         *(const char **)field = text;
-        return *text ? 0 : -EINVAL;
+        return *text ? 0 : error_set(reterr, -EINVAL, "must be a text that is not empty");
     case OPTION_LIST:
-        return name_list_read(field, text);
+        return name_list_read(field, text, reterr);
     case OPTION_COUNT:
-        return read_count(text, field);
-    case OPTION_COUNT_OR_AUTO:
-        if (strcmp(text, "auto") == 0) {
-            *(size_t *)field = 0;
-            return 0;
-        }
-        return read_count(text, field);
-    case OPTION_SEED:
-        return read_seed(text, field);
-    case OPTION_RATE:
-        return read_positive(text, LEAST_RATE, 1, field);
-    case OPTION_POSITIVE:
-        return read_positive(text, 0, (double)INFINITY, field);
+        return read_count(text, field, reterr);
+    case OPTION_SET:
+        return row->set(field, row->context, text ? text : "yes", reterr);
     }
     assert(!"a kind of option without its reader");
     return -EINVAL;
 }
 
-static const char *expected(enum option_kind kind)
-{
-    switch (kind) {
-    case OPTION_FLAG:
-    case OPTION_TEXT:
-        return "a text that is not empty";
-    case OPTION_LIST:
-        return "names separated by commas";
-    case OPTION_COUNT:
-        return "a whole number from 1 to " STRING(MAX_COUNT);
-    case OPTION_SEED:
-        return "a whole number from 0 to 9223372036854775807";
-    case OPTION_COUNT_OR_AUTO:
-        return "a whole number from 1 to " STRING(MAX_COUNT) ", or auto";
-    case OPTION_RATE:
-        return "a number from " STRING(LEAST_RATE) " to below 1";
-    case OPTION_POSITIVE:
-        return "a number above 0";
-    }
-    return "another value";
-}
-
+/* Help that has no room beside its option stands below it. */
 static void append_option(struct text *text, const char *name, const char *argument,
                           const char *help)
 {
-    const size_t start = text->length;
+    size_t used = strlen("  --") + strlen(name);
 
     text_printf(text, "  --%s%s%s", name, argument ? " " : "", argument ? argument : "");
+    if (argument)
+        used += 1 + output_count_characters(argument);
+    if (used >= HELP_COLUMN) {
+        text_puts(text, "\n");
+        used = 0;
+    }
     for (const char *line = help; line;) {
         const size_t length = strcspn(line, "\n");
-        const size_t used = line == help ? text->length - start : 0;
-        const int gap = used < HELP_COLUMN ? (int)(HELP_COLUMN - used) : 1;
-        text_printf(text, "%*s%.*s\n", gap, "", (int)length, line);
+        text_printf(text, "%*s%.*s\n", (int)(HELP_COLUMN - used), "", (int)length, line);
+        used = 0;
         line = line[length] ? line + length + 1 : NULL;
     }
 }
@@ -183,20 +135,22 @@ int print_version(void)
 int usage_unknown(const char *what, const char *prefix, const char *name, const char *const *names,
                   size_t n_names, const char *help)
 {
+    CLEANUP(text_clear) struct text hint = {0};
     /* A schema is a list of names that knows the nearest one. */
     CLEANUP(schema_freep) struct schema *schema = NULL;
-    CLEANUP(text_clear) struct text hint = {0};
     const char *nearest = NULL;
 
     if (schema_new(names, n_names, &schema, NULL) == 0)
         nearest = schema_nearest(schema, name, strlen(name));
     if (nearest)
         text_printf(&hint, "did you mean %s%s?", prefix, nearest);
-    else
+    else if (n_names <= MOST_LISTED)
         for (size_t i = 0; i < n_names; i++)
             text_printf(&hint, "%s%s%s", i ? ", " : "there are ", prefix, names[i]);
-    (void)report_failure("unknown %s %s%s; %s (see anomalyctl %s)", what, prefix, name,
-                         hint.data && !hint.failed ? hint.data : "", help);
+    const bool has_hint = hint.data && !hint.failed;
+    (void)report_failure("unknown %s %s%s; %s%ssee anomalyctl %s%s", what, prefix, name,
+                         has_hint ? hint.data : "", has_hint ? " (" : "", help,
+                         has_hint ? ")" : "");
     return EXIT_USAGE;
 }
 
@@ -261,16 +215,16 @@ static int check_complete(const struct usage *usage, const bool *seen, int argc,
 static int read_row(const struct usage *usage, const struct option_row *row, const char *text,
                     void *settings)
 {
-    int r = read_value(row->kind, text, (char *)settings + row->offset);
+    struct error why = {0};
+    int r = read_value(row, text, (char *)settings + row->offset, &why);
 
-    if (r == -ENOMEM)
-        return report_error(&(struct error){0});
-    if (r < 0) {
-        (void)report_failure("%s: --%s %s: must be %s", usage->command, row->name, text,
-                             expected(row->kind));
-        return EXIT_USAGE;
-    }
-    return EXIT_DONE;
+    if (r == 0)
+        return EXIT_DONE;
+    if (!*why.text)
+        return report_error(&why);
+    (void)report_failure("%s: --%s %s: %s", usage->command, row->name,
+                         text && *text ? text : "\"\"", why.text);
+    return EXIT_USAGE;
 }
 
 bool options_parse(const struct usage *usage, int argc, char **argv, void *settings,
@@ -285,6 +239,7 @@ bool options_parse(const struct usage *usage, int argc, char **argv, void *setti
         return false;
     }
     opterr = 0;
+    optind = 0; /* from the beginning, also the second time */
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
     while (status == EXIT_DONE && (key = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (key == KEY_HELP || key == KEY_VERSION) {
@@ -306,6 +261,29 @@ bool options_parse(const struct usage *usage, int argc, char **argv, void *setti
     return status == EXIT_DONE;
 }
 
+static bool is_label(const char *label)
+{
+    double number;
+
+    return number_parse_double(label, strlen(label), &number) < 0 || number == 0 || number == 1;
+}
+
+int input_check_labels(const struct dataset *dataset, const struct input_options *input,
+                       struct error *reterr)
+{
+    for (size_t i = 0; i < dataset->n_rows; i++) {
+        const char *label = dataset->label_names[dataset->labels[i]];
+        char shown[TEXT_SHOWN_SIZE];
+
+        if (dataset->labels[i] != 0 && !is_label(label))
+            return error_set_at(reterr, -EINVAL, input_name(input->data), dataset->lines[i],
+                                "--label-column %s: label %s is neither 0, 1 nor a name; give 0 "
+                                "for normal rows and 1 or the incident's name for others",
+                                input->label_column, text_show(shown, label, strlen(label)));
+    }
+    return 0;
+}
+
 bool is_standard_input(const char *path)
 {
     return strcmp(path, "-") == 0;
@@ -313,5 +291,5 @@ bool is_standard_input(const char *path)
 
 const char *input_name(const char *path)
 {
-    return is_standard_input(path) ? "standard input" : path;
+    return file_name(path);
 }

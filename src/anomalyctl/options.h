@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct error;
 struct text;
 
 /* Names separated by commas; points into `storage`. Release with name_list_clear(). */
@@ -17,15 +18,12 @@ struct name_list {
 };
 void name_list_clear(struct name_list *list);
 
-enum option_kind {        /* field */
-    OPTION_FLAG,          /* bool, no argument */
-    OPTION_TEXT,          /* const char * */
-    OPTION_LIST,          /* struct name_list */
-    OPTION_COUNT,         /* size_t, 1 to a thousand million */
-    OPTION_COUNT_OR_AUTO, /* the same; "auto" is 0 */
-    OPTION_SEED,          /* uint64_t below 2^63 */
-    OPTION_RATE,          /* double from 1e-9 to below 1 */
-    OPTION_POSITIVE,      /* double above 0 */
+enum option_kind { /* field */
+    OPTION_FLAG,   /* bool, no argument */
+    OPTION_TEXT,   /* const char * */
+    OPTION_LIST,   /* struct name_list */
+    OPTION_COUNT,  /* size_t, 1 to a thousand million */
+    OPTION_SET,    /* what the row's `set` makes of it */
 };
 
 struct option_row {
@@ -35,12 +33,16 @@ struct option_row {
     bool required;
     size_t offset;    /* of the field in the settings */
     const char *help; /* lower case, no full stop; lines separated by \n */
+    /* Only for OPTION_SET: reads text into the field. -EINVAL: reterr says "must be …". Without an
+     * argument text is "yes". */
+    int (*set)(void *field, const void *context, const char *text, struct error *reterr);
+    const void *context;
 };
 
 /* A row for a field of the command's `struct settings`. */
-#define OPTION_ROW(name, argument, kind, required, field, help)                \
-    {                                                                          \
-        name, argument, kind, required, offsetof(struct settings, field), help \
+#define OPTION_ROW(name, argument, kind, required, field, help)                            \
+    {                                                                                      \
+        name, argument, kind, required, offsetof(struct settings, field), help, NULL, NULL \
     }
 
 struct usage {
@@ -53,13 +55,13 @@ struct usage {
 };
 
 /* True: go on. False: leave with *ret_status; --help has been printed or stderr says what is
- * wrong. Text fields point into argv. */
+ * wrong. Text fields point into argv. Of an option that is there twice the last one counts. */
 bool options_parse(const struct usage *usage, int argc, char **argv, void *settings,
                    int *ret_status);
 
 /* "anomalyctl: unknown WHAT NAME; did you mean …? (see anomalyctl HELP)": the nearest of
- * names[n_names], or all if none is near; prefix ("--") stands before both. Returns the exit
- * status. */
+ * names[n_names], or all if none is near and they are few; prefix ("--") stands before both.
+ * Returns the exit status. */
 int usage_unknown(const char *what, const char *prefix, const char *name, const char *const *names,
                   size_t n_names, const char *help);
 
@@ -74,6 +76,13 @@ struct input_options {
 
 /* Rows with this label follow an incident: neither normal nor anomalies, they do not count. */
 #define LABEL_RECOVERY "recovery"
+
+struct dataset;
+
+/* Labels are 0 or empty, 1, or a name; -EINVAL names the first that is another number, which may
+ * have come from a column of something else. dataset was read with the input's label column. */
+int input_check_labels(const struct dataset *dataset, const struct input_options *input,
+                       struct error *reterr);
 
 bool is_standard_input(const char *path); /* "-" */
 const char *input_name(const char *path); /* as messages call it: "-" is "standard input" */

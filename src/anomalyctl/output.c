@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define LONG_OUTPUT ((size_t)64 * 1024)
 
@@ -33,6 +34,24 @@ void output_append_padded(struct text *text, const char *string, size_t width)
     const size_t n = output_count_characters(text_show(shown, string, strlen(string)));
 
     text_printf(text, "%s%*s", shown, n < width ? (int)(width - n) : 0, "");
+}
+
+static bool is_same_file(const char *path, const char *other)
+{
+    struct stat a, b;
+
+    if (stat(path, &a) < 0 || stat(other, &b) < 0)
+        return strcmp(path, other) == 0;
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+int output_check_other(const char *option, const char *path, const char *other_option,
+                       const char *other, struct error *reterr)
+{
+    if (!is_same_file(path, other))
+        return 0;
+    return error_set(reterr, -EINVAL, "%s %s: is the file of %s too; give another name", option,
+                     path, other_option);
 }
 
 int report_failure(const char *format, ...)

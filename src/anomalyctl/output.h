@@ -12,6 +12,10 @@ struct text;
 void output_append_padded(struct text *text, const char *string, size_t width);
 size_t output_count_characters(const char *string); /* of UTF-8 */
 
+/* -EINVAL if path, which option says to write, is the file other that other_option names. */
+int output_check_other(const char *option, const char *path, const char *other_option,
+                       const char *other, struct error *reterr);
+
 /* "anomalyctl: …" on stderr; returns the exit status for "the work failed". */
 int report_failure(const char *format, ...) PRINTF_LIKE(1, 2);
 

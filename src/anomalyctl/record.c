@@ -30,14 +30,14 @@ struct settings {
 };
 
 static const struct option_row rows[] = {
-    {"interval", "DURATION", OPTION_TEXT, false, offsetof(struct settings, interval),
-     "time between two rows, as in 250ms, 10s or\n1m; at least 10ms (default 1s)"},
-    {"duration", "DURATION", OPTION_TEXT, false, offsetof(struct settings, duration),
-     "stop after this long (default: at Ctrl-C\nor SIGTERM)"                     },
-    {"output",   "FILE",     OPTION_TEXT, false, offsetof(struct settings, output),
-     "write the rows here, line by line (default:\nstandard output)"             },
-    {"json",     NULL,       OPTION_FLAG, false, offsetof(struct settings, json),
-     "print a summary as JSON; needs --output FILE"                              },
+    OPTION_ROW("interval", "DURATION", OPTION_TEXT, false, interval,
+               "time between two rows, as in 250ms, 10s or\n1m; at least 10ms (default 1s)"),
+    OPTION_ROW("duration", "DURATION", OPTION_TEXT, false, duration,
+               "stop after this long (default: at Ctrl-C\nor SIGTERM)"),
+    OPTION_ROW("output", "FILE", OPTION_TEXT, false, output,
+               "write the rows here, line by line (default:\nstandard output)"),
+    OPTION_ROW("json", NULL, OPTION_FLAG, false, json,
+               "print a summary as JSON; needs --output FILE"),
 };
 
 static const struct usage usage = {

@@ -2,21 +2,23 @@
 #include "anomalyctl/commands.h"
 #include "anomalyctl/options.h"
 #include "anomalyctl/output.h"
+#include "anomalyctl/plot.h"
+#include "anomalyctl/train_print.h"
 #include "base/clock.h"
-#include "base/number.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "data/dataset.h"
-#include "detector/architecture.h"
-#include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
 #include "detector/trainer.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,14 +26,15 @@
 
 struct settings {
     struct input_options input;
-    const char *output;
-    struct name_list hidden;
+    const char *output, *plot;
     struct trainer_options trainer;
+    size_t n_threads;    /* 0: one a processor */
     size_t n_incomplete; /* rows left out because more than half of their features are missing */
     bool json;
 };
 
-static const struct option_row rows[] = {
+/* Those of the recipe (detector/recipe.h) stand between these. */
+static const struct option_row first_rows[] = {
     OPTION_ROW("data", "FILE", OPTION_TEXT, true, input.data, "CSV or .npy, - for standard input"),
     OPTION_ROW("output", "FILE", OPTION_TEXT, false, output,
                "model file to write (" DEFAULT_OUTPUT "); replaced\nas a whole, or not at all"),
@@ -39,31 +42,49 @@ static const struct option_row rows[] = {
                "column of labels; rows whose label is not 0 or empty\nare left out"),
     OPTION_ROW("exclude", "A,B", OPTION_LIST, false, input.exclude,
                "columns that are not features"),
-    OPTION_ROW("false-alarm-rate", "R", OPTION_RATE, false, trainer.false_alarm_rate,
-               "share of normal rows that may be flagged (0.001)"),
-    OPTION_ROW("hidden", "24,12", OPTION_LIST, false, hidden,
-               "widths of the encoder's hidden layers, mirrored in the\n"
-               "decoder (chosen from the number of features)"),
-    OPTION_ROW("latent", "N|auto", OPTION_COUNT_OR_AUTO, false, trainer.latent,
-               "width of the code, the narrowest layer (auto)"),
-    OPTION_ROW("epochs", "N", OPTION_COUNT, false, trainer.epochs,
-               "passes over the rows at most (400); training stops early\nonce it no longer helps"),
-    OPTION_ROW("batch-size", "N", OPTION_COUNT, false, trainer.batch_size, "rows a step (64)"),
-    OPTION_ROW("learning-rate", "R", OPTION_POSITIVE, false, trainer.learning_rate,
-               "size of a step (0.002)"),
-    OPTION_ROW("seed", "N", OPTION_SEED, false, trainer.seed,
-               "same seed, rows and options: the same file (1)"),
-    OPTION_ROW("json", NULL, OPTION_FLAG, false, json, "print the summary as JSON"),
 };
+static const struct option_row last_rows[] = {
+    OPTION_ROW("threads", "N", OPTION_COUNT, false, n_threads,
+               "at most (one a processor); the file does not depend on it"),
+    OPTION_ROW("plot", "FILE.svg", OPTION_TEXT, false, plot, "draw the losses of all epochs"),
+    OPTION_ROW("json", NULL, OPTION_FLAG, false, json,
+               "print the summary, and every epoch, as JSON"),
+};
+#define N_FIRST (sizeof(first_rows) / sizeof(*first_rows))
+#define N_LAST  (sizeof(last_rows) / sizeof(*last_rows))
 
-static const struct usage usage = {
-    .command = "train",
-    .description = "Trains an autoencoder on normal rows and writes a model file. The defaults in\n"
-                   "brackets need no tuning. A fifth of the rows is kept to choose the threshold\n"
-                   "for the false-alarm rate, so give at least 5 rows for each 1/rate.",
-    .rows = rows,
-    .n_rows = sizeof(rows) / sizeof(*rows),
-};
+static int set_recipe(void *recipe, const void *field, const char *text, struct error *reterr)
+{
+    return recipe_set(recipe, field, text, reterr);
+}
+
+/* All rows of the table: [N_FIRST + recipe_n_fields + N_LAST]. NULL: no memory. */
+static struct option_row *list_options(void)
+{
+    struct option_row *rows = calloc(N_FIRST + recipe_n_fields + N_LAST, sizeof(*rows));
+    if (!rows)
+        return NULL;
+
+    memcpy(rows, first_rows, sizeof(first_rows));
+    for (size_t i = 0; i < recipe_n_fields; i++)
+        rows[N_FIRST + i] = (struct option_row){
+            .name = recipe_fields[i].name,
+            .argument = recipe_fields[i].argument,
+            .kind = OPTION_SET,
+            .offset = offsetof(struct settings, trainer.recipe),
+            .help = recipe_fields[i].help,
+            .set = set_recipe,
+            .context = &recipe_fields[i],
+        };
+    memcpy(rows + N_FIRST + recipe_n_fields, last_rows, sizeof(last_rows));
+    return rows;
+}
+
+static const char description[] =
+    "Trains autoencoders on normal rows and writes a model file. The defaults need no\n"
+    "tuning; an option that is given overrides what the preset chooses. Up to 4,000\n"
+    "rows all of them, of more a quarter, choose the threshold for the false-alarm\n"
+    "rate: 10/rate rows make it exact, with fewer it is estimated from a fitted tail.";
 
 /* ---- progress and Ctrl-C ---- */
 
@@ -86,7 +107,15 @@ static void catch_interrupt(void)
 struct progress {
     bool on_terminal;
     uint64_t started_us, drawn_us;
+    struct trainer_progress *epochs; /* [n_epochs] all that were reported */
+    size_t n_epochs, capacity;
+    bool failed; /* no memory for them */
 };
+
+static void progress_clear(struct progress *progress)
+{
+    free(progress->epochs);
+}
 
 static void draw(struct progress *progress, const struct trainer_progress *now)
 {
@@ -97,13 +126,27 @@ static void draw(struct progress *progress, const struct trainer_progress *now)
     if (time_us - progress->drawn_us < 100 * US_PER_MS)
         return;
     progress->drawn_us = time_us;
-    const double share = (double)now->epoch / (double)now->epochs;
     const double elapsed = (double)(time_us - progress->started_us) / 1e6;
-    const int done = (int)(share * width);
+    const int done = (int)(now->done * width);
     (void)fprintf(stderr,
-                  "\r[%.*s%*s] epoch %zu/%zu  loss %.4g, validation %.4g  %.0f s left\033[K", done,
-                  bar, width - done, "", now->epoch, now->epochs, now->train_loss,
-                  now->validation_loss, ceil(elapsed / share - elapsed));
+                  "\r[%.*s%*s] network %zu/%zu  loss %.4g, validation %.4g  %.0f s left\033[K",
+                  done, bar, width - done, "", now->network + 1, now->n_networks, now->loss,
+                  now->validation_loss, ceil(elapsed / now->done - elapsed));
+}
+
+static bool remember(struct progress *progress, const struct trainer_progress *now)
+{
+    if (progress->n_epochs == progress->capacity) {
+        const size_t capacity = progress->capacity ? 2 * progress->capacity : 256;
+        struct trainer_progress *epochs =
+            realloc(progress->epochs, capacity * sizeof(*progress->epochs));
+        if (!epochs)
+            return false;
+        progress->epochs = epochs;
+        progress->capacity = capacity;
+    }
+    progress->epochs[progress->n_epochs++] = *now;
+    return true;
 }
 
 static bool on_epoch(void *userdata, const struct trainer_progress *now)
@@ -112,7 +155,18 @@ static bool on_epoch(void *userdata, const struct trainer_progress *now)
 
     if (progress->on_terminal)
         draw(progress, now);
-    return !interrupted;
+    progress->failed |= !remember(progress, now);
+    return !interrupted && !progress->failed;
+}
+
+/* Networks train side by side: in order of network, then epoch. */
+static int by_network(const void *a, const void *b)
+{
+    const struct trainer_progress *x = a, *y = b;
+
+    if (x->network != y->network)
+        return x->network < y->network ? -1 : 1;
+    return (x->epoch > y->epoch) - (x->epoch < y->epoch);
 }
 
 /* ---- rows ---- */
@@ -137,6 +191,31 @@ static void leave_out_rows(struct dataset *dataset, size_t *ret_labelled, size_t
     *ret_incomplete = incomplete;
 }
 
+/* The dataset's labels and lines are still those of all rows. */
+static int refuse_few(const struct settings *settings, const struct dataset *dataset,
+                      struct error *reterr)
+{
+    char hint[256] = "", shown[TEXT_SHOWN_SIZE];
+
+    if (settings->trainer.n_left_out > 0) {
+        size_t i = 0;
+        while (dataset->labels[i] == 0)
+            i++;
+        const char *label = dataset->label_names[dataset->labels[i]];
+        (void)snprintf(hint, sizeof(hint),
+                       "; --label-column %s: normal rows must say 0, the first other label is "
+                       "\"%s\" (line %" PRIu32 ")",
+                       settings->input.label_column, text_show(shown, label, strlen(label)),
+                       dataset->lines[i]);
+    }
+    return error_set_at(reterr, -EINVAL, input_name(settings->input.data), 0,
+                        "%zu normal rows are too few to train (left out: %zu with another label "
+                        "than 0, %zu with more than half of their features missing); give at least "
+                        "%d%s",
+                        dataset->n_rows, settings->trainer.n_left_out, settings->n_incomplete,
+                        TRAINER_MIN_ROWS, hint);
+}
+
 static int read_rows(struct settings *settings, struct dataset *ret_dataset, struct error *reterr)
 {
     const struct input_options *input = &settings->input;
@@ -149,179 +228,154 @@ static int read_rows(struct settings *settings, struct dataset *ret_dataset, str
     int r = dataset_read(input->data, &options, ret_dataset, reterr);
     if (r < 0)
         return r;
+    if (ret_dataset->labels)
+        r = input_check_labels(ret_dataset, input, reterr);
+    if (r < 0)
+        return r;
     leave_out_rows(ret_dataset, &settings->trainer.n_left_out, &settings->n_incomplete);
-    if (ret_dataset->n_rows < TRAINER_MIN_ROWS)
-        return error_set_at(reterr, -EINVAL, input_name(input->data), 0,
-                            "%zu normal rows are too few to train (left out: %zu with another "
-                            "label than 0, %zu with more than half of their features missing); "
-                            "give at least %d",
-                            ret_dataset->n_rows, settings->trainer.n_left_out,
-                            settings->n_incomplete, TRAINER_MIN_ROWS);
-    return 0;
+    return ret_dataset->n_rows < TRAINER_MIN_ROWS ? refuse_few(settings, ret_dataset, reterr) : 0;
+}
+
+/* ---- the result ---- */
+
+static int print_result(const struct settings *settings, const struct detector *detector,
+                        const struct progress *progress)
+{
+    const struct trained trained = {
+        .detector = detector,
+        .data = input_name(settings->input.data),
+        .output = settings->output,
+        .epochs = progress->epochs,
+        .n_epochs = progress->n_epochs,
+        .n_incomplete = settings->n_incomplete,
+        .seconds = (double)(clock_monotonic_us() - progress->started_us) / 1e6,
+    };
+    CLEANUP(text_clear) struct text text = {0};
+
+    if (trained.n_incomplete > 0)
+        report_warning("%s: %zu rows were left out: more than half of their features are missing",
+                       trained.data, trained.n_incomplete);
+    train_warn_of_few_rows(&trained);
+    if (settings->json)
+        train_print_json(&trained, &text);
+    else
+        train_print(&trained, &text);
+    return output_text(&text);
+}
+
+static int plot(const char *path, const struct detector *detector, const struct progress *progress,
+                struct error *reterr)
+{
+    const struct training_summary *summary = detector_summary(detector);
+    AUTO_FREE struct plot_loss *losses = calloc(progress->n_epochs + 1, sizeof(*losses));
+    size_t best_epochs[ENSEMBLE_MAX_NETWORKS] = {0}, n = 0;
+    if (!losses)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < progress->n_epochs; i++) {
+        const struct trainer_progress *epoch = &progress->epochs[i];
+        if (epoch->is_kept)
+            losses[n++] = (struct plot_loss){
+                .network = epoch->network,
+                .epoch = epoch->epoch,
+                .loss = epoch->loss,
+                .validation_loss = epoch->validation_loss,
+            };
+    }
+    for (size_t i = 0; i < summary->n_networks; i++)
+        if (summary->networks[i].best_epoch < summary->networks[i].epochs)
+            best_epochs[i] = summary->networks[i].best_epoch;
+    return plot_losses(path, losses, n, best_epochs, summary->n_networks, reterr);
 }
 
 /* ---- the command ---- */
 
-static int read_widths(const struct name_list *list, size_t *widths)
-{
-    if (list->n_names > TRAINING_MAX_HIDDEN) {
-        (void)report_failure("train: --hidden: %zu layers are too many; give at most %d",
-                             list->n_names, TRAINING_MAX_HIDDEN);
-        return EXIT_USAGE;
-    }
-    for (size_t i = 0; i < list->n_names; i++) {
-        uint64_t width;
-        const char *text = list->names[i];
-        if (number_parse_u64(text, strlen(text), &width) < 0 || width == 0 ||
-            width > ARCHITECTURE_MAX_WIDTH) {
-            (void)report_failure(
-                "train: --hidden %s: must be whole numbers from 1 to %d, as in 24,12", text,
-                ARCHITECTURE_MAX_WIDTH);
-            return EXIT_USAGE;
-        }
-        widths[i] = (size_t)width;
-    }
-    return EXIT_DONE;
-}
-
-static void warn_of_few_rows(const struct detector *detector, const char *path)
-{
-    const struct training_summary *summary = detector_summary(detector);
-    const size_t needed = calibration_rows_needed(summary->false_alarm_rate);
-    const double rows_in_all =
-        ceil((double)needed * (double)summary->n_rows / (double)summary->n_calibration);
-
-    if (!calibration_holds(detector_calibration(detector), summary->false_alarm_rate))
-        report_warning("%s: %zu calibration rows are too few to promise a false-alarm rate of %g: "
-                       "%zu are needed, about %.0f rows in all; the threshold is the largest error "
-                       "seen",
-                       path, summary->n_calibration, summary->false_alarm_rate, needed,
-                       rows_in_all);
-}
-
-static void append_json(struct text *text, const struct detector *detector, const char *output,
-                        size_t n_incomplete, double threshold, double seconds)
-{
-    const struct training_summary *summary = detector_summary(detector);
-    const bool holds = calibration_holds(detector_calibration(detector), summary->false_alarm_rate);
-
-    text_puts(text, "{\"output\":");
-    text_json_string(text, output, strlen(output));
-    text_printf(text,
-                ",\"features\":%zu,\"rows\":%zu,\"left_out_rows\":%zu,\"incomplete_rows\":%zu,"
-                "\"training_rows\":%zu,"
-                "\"validation_rows\":%zu,\"calibration_rows\":%zu,\"architecture\":\"",
-                detector_n_features(detector), summary->n_rows, summary->n_left_out, n_incomplete,
-                summary->n_train, summary->n_validation, summary->n_calibration);
-    architecture_print(detector, text);
-    text_printf(text, "\",\"parameters\":%zu,\"epochs\":%zu,\"best_epoch\":%zu,\"training_loss\":",
-                architecture_n_parameters(detector), summary->epochs, summary->best_epoch);
-    text_double(text, summary->train_loss);
-    text_puts(text, ",\"validation_loss\":");
-    text_double(text, summary->validation_loss);
-    text_puts(text, ",\"threshold\":");
-    text_double(text, threshold);
-    text_puts(text, ",\"false_alarm_rate\":");
-    text_double(text, summary->false_alarm_rate);
-    text_printf(text,
-                ",\"threshold_basis\":\"%s\",\"seconds\":", holds ? "conformal" : "largest-error");
-    text_double(text, seconds);
-    text_puts(text, "}\n");
-}
-
-static void append_summary(struct text *text, const struct detector *detector, const char *output,
-                           double threshold, double seconds)
-{
-    const struct training_summary *summary = detector_summary(detector);
-    const bool holds = calibration_holds(detector_calibration(detector), summary->false_alarm_rate);
-
-    text_printf(text, "rows          %zu: %zu training, %zu validation, %zu calibration",
-                summary->n_rows, summary->n_train, summary->n_validation, summary->n_calibration);
-    if (summary->n_left_out > 0)
-        text_printf(text, "; %zu labelled ones left out", summary->n_left_out);
-    text_puts(text, "\narchitecture  ");
-    architecture_print(detector, text);
-    text_printf(text, ", %zu parameters\n", architecture_n_parameters(detector));
-    text_printf(text, "loss          %.4g training, %.4g validation, best of %zu epochs: %zu\n",
-                summary->train_loss, summary->validation_loss, summary->epochs,
-                summary->best_epoch);
-    text_printf(text, "threshold     %.4g for a false-alarm rate of %g (%s)\n", threshold,
-                summary->false_alarm_rate, holds ? "conformal" : "largest error seen");
-    text_printf(text, "time          %.1f s\n", seconds);
-    text_printf(text, "model file    %s\n", output);
-}
-
-static int print_result(const struct settings *settings, const struct detector *detector,
-                        uint64_t started_us)
-{
-    const struct training_summary *summary = detector_summary(detector);
-    const double threshold =
-        calibration_threshold(detector_calibration(detector), summary->false_alarm_rate);
-    const double seconds = (double)(clock_monotonic_us() - started_us) / 1e6;
-    CLEANUP(text_clear) struct text text = {0};
-
-    if (settings->json)
-        append_json(&text, detector, settings->output, settings->n_incomplete, threshold, seconds);
-    else
-        append_summary(&text, detector, settings->output, threshold, seconds);
-    return output_text(&text);
-}
-
 static int train(const struct settings *settings, const struct dataset *dataset,
-                 struct detector **ret_detector, struct error *reterr)
+                 struct progress *progress, struct detector **ret_detector, struct error *reterr)
 {
-    struct progress progress = {.on_terminal = isatty(STDERR_FILENO),
-                                .started_us = clock_monotonic_us()};
     struct error why = {0};
 
     catch_interrupt();
     int r = detector_train(dataset->rows, dataset->n_rows, (const char *const *)dataset->names,
-                           dataset->n_features, &settings->trainer, on_epoch, &progress,
+                           dataset->n_features, &settings->trainer, on_epoch, progress,
                            ret_detector, &why);
-    if (progress.drawn_us > 0)
+    if (progress->drawn_us > 0)
         (void)fprintf(stderr, "\r\033[K");
     if (interrupted)
         return error_set(reterr, -ECANCELED, "train: interrupted, no model file was written");
+    if (progress->failed)
+        return -ENOMEM;
     if (r < 0 && *why.text)
         return error_set_at(reterr, r, input_name(settings->input.data), 0, "%s", why.text);
+    if (progress->n_epochs > 0)
+        qsort(progress->epochs, progress->n_epochs, sizeof(*progress->epochs), by_network);
+    return r;
+}
+
+static size_t n_processors(void)
+{
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n > 0 ? (size_t)n : 1;
+}
+
+/* All that can go wrong with them is told before the work begins. */
+static int check_outputs(const struct settings *settings, struct error *reterr)
+{
+    const char *data = settings->input.data, *plot = settings->plot;
+    const struct recipe *recipe = &settings->trainer.recipe;
+
+    if (plot && recipe->algorithm == ALGORITHM_PCA && recipe->epochs == RECIPE_AUTO)
+        return error_set(reterr, -EINVAL,
+                         "--plot: --algorithm pca takes no steps, so there are no losses to draw; "
+                         "leave it, or give --epochs to train on from there");
+    int r = file_check_writable(settings->output, reterr);
+    if (r == 0)
+        r = output_check_other("--output", settings->output, "--data", data, reterr);
+    if (r == 0 && plot)
+        r = plot_check(plot, reterr);
+    if (r == 0 && plot)
+        r = output_check_other("--plot", plot, "--data", data, reterr);
+    if (r == 0 && plot)
+        r = output_check_other("--plot", plot, "--output", settings->output, reterr);
     return r;
 }
 
 static int run(struct settings *settings)
 {
-    const uint64_t started_us = clock_monotonic_us();
-    AUTO_FREE size_t *widths = calloc(settings->hidden.n_names + 1, sizeof(*widths));
+    CLEANUP(progress_clear)
+    struct progress progress = {.on_terminal = isatty(STDERR_FILENO),
+                                .started_us = clock_monotonic_us()};
     CLEANUP(dataset_clear) struct dataset dataset = {0};
     CLEANUP(detector_freep) struct detector *detector = NULL;
     struct error err = {0};
 
-    if (!widths)
+    settings->trainer.n_threads = settings->n_threads ? settings->n_threads : n_processors();
+    if (check_outputs(settings, &err) < 0 || read_rows(settings, &dataset, &err) < 0 ||
+        train(settings, &dataset, &progress, &detector, &err) < 0 ||
+        model_file_save(detector, settings->output, &err) < 0 ||
+        (settings->plot && plot(settings->plot, detector, &progress, &err) < 0))
         return report_error(&err);
-    int status = read_widths(&settings->hidden, widths);
-    if (status != EXIT_DONE)
-        return status;
-    settings->trainer.hidden = widths;
-    settings->trainer.n_hidden = settings->hidden.n_names;
-
-    if (read_rows(settings, &dataset, &err) < 0 || train(settings, &dataset, &detector, &err) < 0 ||
-        model_file_save(detector, settings->output, &err) < 0)
-        return report_error(&err);
-    if (settings->n_incomplete > 0)
-        report_warning("%s: %zu rows were left out: more than half of their features are missing",
-                       input_name(settings->input.data), settings->n_incomplete);
-    warn_of_few_rows(detector, input_name(settings->input.data));
-    return print_result(settings, detector, started_us);
+    return print_result(settings, detector, &progress);
 }
 
 int train_main(int argc, char **argv)
 {
     struct settings settings = {.output = DEFAULT_OUTPUT};
+    AUTO_FREE struct option_row *rows = list_options();
+    const struct usage usage = {
+        .command = "train",
+        .description = description,
+        .rows = rows,
+        .n_rows = N_FIRST + recipe_n_fields + N_LAST,
+    };
     int status;
 
-    trainer_options_init(&settings.trainer);
+    if (!rows)
+        return report_error(&(struct error){0});
+    recipe_init(&settings.trainer.recipe);
     if (options_parse(&usage, argc, argv, &settings, &status))
         status = run(&settings);
     name_list_clear(&settings.input.exclude);
-    name_list_clear(&settings.hidden);
     return status;
 }

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "data/schema.h"
 #include "detector/architecture.h"
+#include "detector/calibration.h"
 #include "detector/detector.h"
 #include "http/handler.h"
 #include "http/reply.h"
@@ -53,15 +54,15 @@ static void put_features(struct text *text, const struct schema *schema)
     text_puts(text, "]");
 }
 
-/* The widths of all layers, from input to output. */
+/* For each network the widths of its layers, from input to output. */
 static void put_architecture(struct text *text, const struct detector *detector)
 {
     text_puts(text, ",\"architecture\":[");
-    for (size_t i = 0; i < architecture_n_layers(detector); i++) {
-        struct architecture_layer layer = architecture_layer(detector, i);
-        if (i == 0)
-            text_printf(text, "%zu", layer.n_in);
-        text_printf(text, ",%zu", layer.n_out);
+    for (size_t i = 0; i < architecture_n_networks(detector); i++) {
+        text_printf(text, "%s[%zu", i ? "," : "", architecture_layer(detector, i, 0).n_in);
+        for (size_t l = 0; l < architecture_n_layers(detector, i); l++)
+            text_printf(text, ",%zu", architecture_layer(detector, i, l).n_out);
+        text_puts(text, "]");
     }
     text_puts(text, "]");
 }
@@ -73,7 +74,7 @@ static void put_detail(struct text *text, const struct live_model *model)
     text_double(text, model->false_alarm_rate);
     text_puts(text, ",\"threshold\":");
     text_double(text, model->threshold);
-    put_member(text, "threshold_basis", model->threshold_holds ? "conformal" : "largest-error");
+    put_member(text, "threshold_basis", calibration_basis_name(model->threshold_basis));
     put_architecture(text, model->detector);
     text_printf(text, ",\"rows\":%zu", detector_summary(model->detector)->n_rows);
     put_time(text, "trained_at", model->trained_at_us);

@@ -188,13 +188,13 @@ static int set_threshold(struct live_model *model)
     const struct calibration *calibration = detector_calibration(model->detector);
 
     if (model->false_alarm_rate <= 0)
-        model->false_alarm_rate = detector_summary(model->detector)->false_alarm_rate;
+        model->false_alarm_rate = detector_summary(model->detector)->recipe.false_alarm_rate;
     if (!(model->false_alarm_rate > 0 && model->false_alarm_rate < 1))
         return error_set_at(&model->error, -EINVAL, model->file, 0,
                             "holds no false-alarm rate: give false_alarm_rate for the model %s",
                             model->name);
     model->threshold = calibration_threshold(calibration, model->false_alarm_rate);
-    model->threshold_holds = calibration_holds(calibration, model->false_alarm_rate);
+    model->threshold_basis = calibration_basis(calibration, model->false_alarm_rate);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "detector/calibration.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,7 +33,7 @@ struct live_model {
     struct detector *detector; /* NULL when LIVE_FAILED */
     double threshold;          /* in force; of the reconstruction error, above 0 */
     double false_alarm_rate;   /* in force */
-    bool threshold_holds;      /* enough calibration rows for that rate (calibration_holds()) */
+    enum calibration_basis threshold_basis; /* whether that rate is promised or estimated */
     bool reject_missing;
     char *file;
     uint64_t trained_at_us;         /* time of the file, since 1970 */

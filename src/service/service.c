@@ -63,18 +63,20 @@ static void describe_model(const struct live_model *model, struct text *text)
     text_double(text, model->false_alarm_rate);
 }
 
-/* For a model whose threshold_holds is false. */
+/* For a model whose threshold is not conformal. */
 static void describe_doubt(const struct live_model *model, struct text *text)
 {
-    const struct calibration *calibration = detector_calibration(model->detector);
+    const size_t n_rows = calibration_n_rows(detector_calibration(model->detector));
+    const char *basis = model->threshold_basis == CALIBRATION_PARETO_TAIL
+                            ? "an estimate from the largest errors of these"
+                            : "the largest error of these";
 
     text_printf(text, "model %s: a false-alarm rate of ", model->name);
     text_double(text, model->false_alarm_rate);
     text_printf(text,
-                " needs %zu calibration rows, the model has %zu: the largest error of these is the "
-                "threshold, and the rate is not promised; train with more rows or give a higher "
-                "false_alarm_rate",
-                calibration_rows_needed(model->false_alarm_rate), calibration_n_rows(calibration));
+                " needs %zu calibration rows, the model has %zu: %s is the threshold, and the rate "
+                "is not promised; train with more rows or give a higher false_alarm_rate",
+                calibration_rows_needed(model->false_alarm_rate), n_rows, basis);
 }
 
 static void log_model(const struct live_model *model)
@@ -91,7 +93,7 @@ static void log_model(const struct live_model *model)
     describe_model(model, &line);
     if (!text_failed(&line))
         log_fields(LOG_INFO, fields, "%s", line.data);
-    if (model->threshold_holds)
+    if (model->threshold_basis == CALIBRATION_CONFORMAL)
         return;
     describe_doubt(model, &doubt);
     if (!text_failed(&doubt))
@@ -317,7 +319,7 @@ static void summarise(const struct config *config, const struct model_list *list
     for (size_t i = 0; i < list->n_models; i++) {
         describe_model(list->models[i], text);
         text_puts(text, "\n");
-        if (list->models[i]->threshold_holds)
+        if (list->models[i]->threshold_basis == CALIBRATION_CONFORMAL)
             continue;
         text_puts(text, "warning: ");
         describe_doubt(list->models[i], text);

@@ -80,12 +80,12 @@ def write_incidents(path, n_rows=200, first=100, n_broken=20, label="leak"):
     return write_csv(path, rows, labels=labels)
 
 
-def train(folder, n_rows=600, name="model.safetensors", **options):
+def train(folder, n_rows=600, name="model.safetensors", preset="fast", **options):
     """A model of make_rows()."""
     data = write_csv(folder / "normal.csv", make_rows(n_rows))
     model = folder / name
     succeed(
         "train", "--data", data, "--output", model, "--false-alarm-rate", 0.05, "--epochs", 100,
-        **options,
+        "--preset", preset, **options,
     )
     return model

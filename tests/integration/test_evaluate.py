@@ -75,7 +75,7 @@ def test_other_numbers_are_no_labels(model, tmp_path, label):
     data = write_incidents(tmp_path / "incidents.csv", label=label)
     message = fail(1, "evaluate", *arguments(model, data))
 
-    assert message.startswith(f"{data}:102: column label: label {label} ")
+    assert message.startswith(f"{data}:102: --label-column label: label {label} ")
 
 
 def test_recovery_rows_are_left_out_and_counted(model, tmp_path):
@@ -95,7 +95,7 @@ def test_normal_rows_alone_give_null_and_a_warning(model, tmp_path):
     result = succeed_json("evaluate", *arguments(model, data), "--json")
 
     assert done.stderr.startswith(
-        f"anomalyctl: warning: {data}: column label: no row is an anomaly")
+        f"anomalyctl: warning: {data}: --label-column label: no row is an anomaly")
     assert result["roc_auc"] is None
     assert result["average_precision"] is None
     assert result["recall"] is None

@@ -171,17 +171,19 @@ def test_a_model_tells_about_itself(daemon, model_file):
     assert model["false_alarm_rate"] == 0.05
     assert model["threshold"] == daemon.score(NORMAL).json()["threshold"]
     assert model["threshold_basis"] == "conformal"
-    assert model["architecture"][0] == model["architecture"][-1] == len(FEATURES)
-    assert min(model["architecture"]) < len(FEATURES)
+    assert len(model["architecture"]) == 2  # networks, which see each feature twice
+    for widths in model["architecture"]:
+        assert widths[0] == widths[-1] == 2 * len(FEATURES)
+        assert min(widths) < len(FEATURES)
     assert model["rows"] == 500
     assert model["trained_at"].endswith("Z") and model["trained_at"][10] == "T"
     assert model["sha256"] == hashlib.sha256(model_file.read_bytes()).hexdigest()
 
 
-def test_a_rate_that_needs_more_rows_is_said_to_rest_on_the_largest_error(start_daemon, model_file):
+def test_a_rate_that_needs_more_rows_is_said_to_rest_on_the_tail(start_daemon, model_file):
     daemon = start_daemon({"web": {"file": model_file, "false_alarm_rate": "0.0001"}})
     model = daemon.request("GET", "/v1/models/web").json()
-    assert model["threshold_basis"] == "largest-error" and model["false_alarm_rate"] == 0.0001
+    assert model["threshold_basis"] == "pareto-tail" and model["false_alarm_rate"] == 0.0001
 
 
 def test_missing_reject_names_the_missing_features(start_daemon, model_file):

@@ -14,7 +14,7 @@ import time
 import pytest
 from ctl import ANOMALYCTL, fail, make_rows, run, succeed, succeed_json, write_csv
 
-QUICK = ["--epochs", 20]
+QUICK = ["--preset", "fast", "--epochs", 20]
 
 
 @pytest.fixture(name="normal")
@@ -28,11 +28,19 @@ def fixture_model(tmp_path):
 
 
 def test_summary_tells_rows_architecture_losses_threshold_and_time(normal, model):
-    done = succeed("train", "--data", normal, "--output", model, "--false-alarm-rate", 0.05)
+    done = succeed("train", "--data", normal, "--output", model, "--false-alarm-rate", 0.05,
+                   "--epochs", 10)
 
-    assert "300: 192 training, 48 validation, 60 calibration" in done.stdout
-    assert re.search(r"^architecture +4-(\d+-)+4, \d+ parameters$", done.stdout, re.M)
-    assert re.search(r"^loss +[\d.e-]+ training, [\d.e-]+ validation", done.stdout, re.M)
+    assert re.search(
+        r"^rows +300: 225 training, 300 calibration \(each by parts fitted without it\)$",
+        done.stdout, re.M)
+    assert re.search(r"^architecture +8-(\d+-)+8 \+ 8-(\d+-)+8, \d+ parameters$", done.stdout, re.M)
+    assert re.search(r"^compared with \d+ prototypes, \d clusters$", done.stdout, re.M)
+    assert re.search(r"^cost of a row \d+ multiply-adds, \d+ kB$", done.stdout, re.M)
+    for network in range(2):  # as preset best has
+        assert re.search(
+            rf"^network {network} +loss [\d.e-]+, validation [\d.e-]+ after 10 epochs$",
+            done.stdout, re.M)
     assert re.search(r"^threshold +[\d.]+ for a false-alarm rate of 0.05 \(conformal\)$",
                      done.stdout, re.M)
     assert re.search(r"^time +[\d.]+ s$", done.stdout, re.M)
@@ -49,12 +57,19 @@ def test_json_has_the_same_and_nothing_else_is_on_stdout(normal, model):
     assert result["rows"] == 300
     assert result["left_out_rows"] == 0
     assert result["incomplete_rows"] == 0
-    assert result["epochs"] == 20
+    assert result["preset"] == "fast"
+    assert (result["drawn_rows"], result["calibration_rows"]) == (300, 300)
+    assert (result["training_rows"], result["validation_rows"]) == (180, 45)
     assert result["false_alarm_rate"] == 0.05
     assert result["threshold_basis"] == "conformal"
     assert result["threshold"] > 0
-    assert result["training_loss"] > 0 and result["validation_loss"] > 0
-    assert result["architecture"].startswith("4-")
+    assert result["architecture"] == "4-3-2-3-4"
+    assert result["parameters"] == (4 * 3 + 3) + (3 * 2 + 2) + (2 * 3 + 3) + (3 * 4 + 4)
+    assert result["multiply_adds"] > 0 and result["bytes"] >= 4 * result["parameters"]
+    network, = result["networks"]
+    assert network["epochs"] == 20
+    assert network["loss"] > 0 and network["validation_loss"] > 0
+    assert 1 <= network["best_epoch"] <= 20
     assert result["seconds"] > 0
 
 
@@ -131,16 +146,23 @@ def test_excluding_a_column_that_is_not_there_is_an_error(normal, model):
 def test_too_few_calibration_rows_warn_and_tell_how_many_are_needed(normal, model):
     done = succeed("train", "--data", normal, "--output", model, "--false-alarm-rate", 0.01, *QUICK)
 
-    assert done.stderr.startswith(f"anomalyctl: warning: {normal}: 60 calibration rows")
-    assert "99 are needed" in done.stderr
-    assert "about 495 rows in all" in done.stderr
-    assert "the threshold is the largest error seen" in done.stderr
-    assert "largest error seen" in done.stdout
+    assert done.stderr.startswith(f"anomalyctl: warning: {normal}: ")
+    assert "calibration rows are too few to promise a false-alarm rate of 0.01" in done.stderr
+    assert re.search(r": 1000 are needed, about \d{4,} rows in all; ", done.stderr)
+    assert "the threshold is an estimate, from a Pareto tail" in done.stderr
+    assert "(pareto-tail)" in done.stdout
 
 
-def test_json_says_that_the_threshold_is_the_largest_error(normal, model):
+def test_json_says_that_the_threshold_is_an_estimate_of_the_tail(normal, model):
     done = succeed_json("train", "--data", normal, "--output", model, "--json", *QUICK)
-    assert done["threshold_basis"] == "largest-error"
+    assert done["threshold_basis"] == "pareto-tail"
+
+
+def test_equal_rows_have_no_tail_and_the_largest_error_is_the_threshold(tmp_path, model):
+    data = write_csv(tmp_path / "equal.csv", [[1, 2, 3, 4]] * 100)
+    done = succeed("train", "--data", data, "--output", model, *QUICK)
+    assert "the threshold is the largest error seen" in done.stderr
+    assert "(largest-error)" in done.stdout
 
 
 def test_hidden_and_latent_decide_the_architecture(normal, model):
@@ -159,13 +181,31 @@ def test_code_that_is_not_narrower_than_the_features_is_refused(normal, model):
 def test_defaults_in_the_help_are_the_ones_in_force(normal, model):
     text = succeed("train", "--help").stdout
     result = succeed_json("train", "--data", normal, "--output", model, "--json")
-    training = succeed_json("inspect", "--json", model)["training"]
+    found = succeed_json("inspect", "--json", model)
+    chosen = {choice["what"]: choice["value"] for choice in found["choices"]}
 
+    assert "one classic network (best)" in text and result["preset"] == "best"
+    assert "in closed form (autoencoder)" in text and len(result["networks"]) == 2
     assert "may be flagged (0.001)" in text and result["false_alarm_rate"] == 0.001
-    assert "rows a step (64)" in text and training["batch_size"] == 64
-    assert "size of a step (0.002)" in text and training["learning_rate"] == 0.002
-    assert "the same file (1)" in text and training["seed"] == 1
-    assert "at most (400)" in text and result["epochs"] <= 400
+    assert "the same file (1)" in text and found["training"]["seed"] == 1
+    assert "4,000\n" in text and "rows a step (64)" in text and "adamw (adam)" in text
+    assert chosen["training"] == "4000 steps of 64 rows, adam"
+    assert "(best, balanced: 0.5)" in text and "is set to 0 (gaussian)" in text
+    assert chosen["denoising"] == "gaussian noise of 0.5"
+    assert "0: none (400)" in text and chosen["prototypes"] == "225"  # no more than rows to fit to
+    assert "0: none (4)" in text and chosen["clusters"] == "4"
+
+
+def test_defaults_are_the_same_file_as_saying_them(normal, tmp_path):
+    said = ["--learning-rate", 0.002, "--batch-size", 64, "--epochs", 400, "--patience", 20,
+            "--optimizer", "adam", "--schedule", "constant", "--seed", 1, "--warmup", 0,
+            "--activation", "tanh", "--hidden", 3, "--latent", 2, "--noise", 0, "--clip", 0]
+    scores = []
+    for i, options in enumerate([[], said]):
+        model = tmp_path / f"{i}.safetensors"
+        succeed("train", "--data", normal, "--output", model, "--preset", "fast", *options)
+        scores.append(succeed("score", "--model", model, "--data", normal).stdout)
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +213,7 @@ def test_defaults_in_the_help_are_the_ones_in_force(normal, model):
     [
         ([], "give --data"),
         (["--data"], "a value is missing after --data"),
-        (["--data", "x", "--preset", "best"], "unknown option --preset"),
+        (["--data", "x", "--presett", "best"], "unknown option --presett; did you mean --preset?"),
         (["--data", "x", "--epoch=0"], "--epochs 0: must be a whole number from 1"),
         (["--data", "x", "--epochs", "1000000001"], "a whole number from 1 to 1000000000"),
         (["--data", "x", "--batch-size", "1000000001"], "a whole number from 1 to 1000000000"),
@@ -182,10 +222,10 @@ def test_defaults_in_the_help_are_the_ones_in_force(normal, model):
         (["--data", "x", "--false-alarm-rate", "nan"], "from 1e-9 to below 1"),
         (["--data", "x", "--false-alarm-rate", "9e-10"], "from 1e-9 to below 1"),
         (["--data", "x", "--learning-rate", "inf"], "a number above 0"),
-        (["--data", "x", "--hidden", "8,x"], "--hidden x: must be whole numbers"),
+        (["--data", "x", "--hidden", "8,x"], "--hidden 8,x: must be at most 8 whole numbers"),
         (["--data", "x", "--hidden", "65537"], "whole numbers from 1 to 65536"),
-        (["--data", "x", "--hidden", "9,8,7,6,5,4,3,2,1"], "9 layers are too many; give at most 8"),
-        (["--data", "x", "--hidden", "8,,4"], "names separated by commas"),
+        (["--data", "x", "--hidden", "9,8,7,6,5,4,3,2,1"], "must be at most 8 whole numbers"),
+        (["--data", "x", "--hidden", "8,,4"], "whole numbers from 1 to 65536, as in 24,12, or none"),
         (["--data", "x", "--latent", "few"], "whole number from 1 to 1000000000, or auto"),
         (["--data", "x", "--seed", "-1"], "whole number from 0"),
         (["--data", "x", "--seed", "9223372036854775808"], "from 0 to 9223372036854775807"),
@@ -227,6 +267,8 @@ def test_too_few_normal_rows_are_refused_with_both_numbers(tmp_path, model):
 
     assert message.startswith(f"{data}: 19 normal rows are too few")
     assert "11 with another label" in message and "at least 20" in message
+    assert message.endswith("; --label-column label: normal rows must say 0, the first other label "
+                            "is \"leak\" (line 21)")
 
 
 def test_rows_come_from_standard_input_too(normal, tmp_path, model):
@@ -330,11 +372,12 @@ class Terminal:
 
 
 def test_terminal_shows_progress_with_loss_and_time_left(normal, model):
-    with Terminal("train", "--data", normal, "--output", model, "--false-alarm-rate", 0.05) as tty:
+    with Terminal("train", "--data", normal, "--output", model, "--false-alarm-rate", 0.05,
+                  "--epochs", 10) as tty:
         text = tty.read()
         assert tty.child.wait(60) == 0
 
-    assert re.search(r"\r\[#* *\] epoch \d+/400  loss [\d.e-]+, validation [\d.e-]+  \d+ s left",
+    assert re.search(r"\r\[#* *\] network \d/5  loss [\d.e-]+, validation [\d.e-]+  \d+ s left",
                      text)
     assert text.endswith("\r\x1b[K")  # nothing of it stays
 
@@ -345,7 +388,7 @@ def test_ctrl_c_ends_training_without_a_file(tmp_path):
     folder.mkdir()
     with Terminal("train", "--data", data, "--output", folder / "m.safetensors",
                   "--epochs", 1000000, "--learning-rate", 1e-5) as tty:
-        tty.read(until="epoch")
+        tty.read(until="network")
         tty.child.send_signal(signal.SIGINT)
         text = tty.read()
         assert tty.child.wait(60) == 1

@@ -1,0 +1,25 @@
+/* train_print - what train tells once the model file is written. */
+#pragma once
+
+#include <stddef.h>
+
+struct detector;
+struct text;
+struct trainer_progress;
+
+/* Borrows all. */
+struct trained {
+    const struct detector *detector;
+    const char *data, *output;             /* names for people: of the rows, of the model file */
+    const struct trainer_progress *epochs; /* [n_epochs] in order of network, then epoch */
+    size_t n_epochs;
+    size_t n_incomplete; /* rows left out because more than half of their features are missing */
+    double seconds;
+};
+
+/* A table, or one JSON document, which has every epoch too. */
+void train_print(const struct trained *trained, struct text *text);
+void train_print_json(const struct trained *trained, struct text *text);
+
+/* On stderr, if the calibration rows cannot promise the false-alarm rate. */
+void train_warn_of_few_rows(const struct trained *trained);
