@@ -183,7 +183,7 @@ static void choose_loss(struct list *list)
 static void choose_training(struct list *list)
 {
     const struct recipe *recipe = list->recipe;
-    const size_t batch = recipe->batch_size == RECIPE_AUTO ? 64 : recipe->batch_size;
+    const size_t batch = recipe->batch_size == RECIPE_AUTO ? PLAN_BATCH_SIZE : recipe->batch_size;
     const bool steps = recipe->epochs == RECIPE_AUTO && recipe->preset != PRESET_FAST;
     struct architecture_choice *choice = add(list, "training");
 
@@ -193,12 +193,12 @@ static void choose_training(struct list *list)
         return;
     }
     if (steps)
-        VALUE(choice, "4000 steps of %zu rows, %s", batch,
+        VALUE(choice, "%d steps of %zu rows, %s", PLAN_STEPS, batch,
               optimizer_name(recipe->optimizer < 0 ? OPTIMIZER_ADAM
                                                    : (enum optimizer_kind)recipe->optimizer));
     else
         VALUE(choice, "at most %zu epochs, batches of %zu, %s",
-              recipe->epochs == RECIPE_AUTO ? 400 : recipe->epochs, batch,
+              recipe->epochs == RECIPE_AUTO ? PLAN_EPOCHS : recipe->epochs, batch,
               optimizer_name(recipe->optimizer < 0 ? OPTIMIZER_ADAM
                                                    : (enum optimizer_kind)recipe->optimizer));
     REASON(choice, "%s", by_preset(list, recipe->epochs != RECIPE_AUTO));
@@ -207,7 +207,8 @@ static void choose_training(struct list *list)
 static void choose_noise(struct list *list)
 {
     const struct recipe *recipe = list->recipe;
-    const double noise = isnan(recipe->noise) ? (is_classic(list) ? 0.0 : 0.5) : recipe->noise;
+    const double noise =
+        isnan(recipe->noise) ? (is_classic(list) ? 0.0 : PLAN_NOISE) : recipe->noise;
     struct architecture_choice *choice = add(list, "denoising");
 
     if (noise > 0.0)

@@ -213,10 +213,10 @@ static void plan_training(const struct recipe *recipe, bool classic, struct plan
     const bool sigmoid_codes =
         network->activations[network->n_encoder_layers - 1] == ACTIVATION_SIGMOID;
     const double sparsity = choose_amount(recipe->sparsity, 0.0);
-    const double noise = choose_amount(recipe->noise, classic ? 0.0 : 0.5);
+    const double noise = choose_amount(recipe->noise, classic ? 0.0 : PLAN_NOISE);
 
-    plan->n_epochs = choose(recipe->epochs, plan->is_pca ? 0 : classic ? 400 : 0);
-    plan->n_steps = recipe->epochs == RECIPE_AUTO && !classic && !plan->is_pca ? 4000 : 0;
+    plan->n_epochs = choose(recipe->epochs, plan->is_pca ? 0 : classic ? PLAN_EPOCHS : 0);
+    plan->n_steps = recipe->epochs == RECIPE_AUTO && !classic && !plan->is_pca ? PLAN_STEPS : 0;
     plan->training = (struct training_options){
         .optimizer =
             {
@@ -228,7 +228,7 @@ static void plan_training(const struct recipe *recipe, bool classic, struct plan
         .learning_rate = choose_amount(recipe->learning_rate, 0.002),
         .warmup_steps = choose(recipe->warmup, classic ? 0 : 50),
         .cosine = recipe->schedule < 0 ? !classic : recipe->schedule == 1,
-        .batch_size = choose(recipe->batch_size, 64),
+        .batch_size = choose(recipe->batch_size, PLAN_BATCH_SIZE),
         .with_replacement = !classic,
         .noise =
             noise > 0.0 ? (recipe->noise_kind == 1 ? NOISE_MASKING : NOISE_GAUSSIAN) : NOISE_NONE,

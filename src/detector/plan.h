@@ -17,6 +17,12 @@
  * than they tell. */
 #define PLAN_MOST_FEATURES 200
 
+/* What a preset takes where nothing was asked for. */
+#define PLAN_STEPS      4000 /* best and balanced */
+#define PLAN_EPOCHS     400  /* fast, at most */
+#define PLAN_BATCH_SIZE 64
+#define PLAN_NOISE      0.5 /* best and balanced */
+
 enum plan_encoding {
     PLAN_ENCODING_STANDARD, /* standardised */
     PLAN_ENCODING_PAIR,     /* kurtosis-scaled and rank-gauss */
