@@ -82,9 +82,10 @@ static struct option_row *list_options(void)
 
 static const char description[] =
     "Trains autoencoders on normal rows and writes a model file. The defaults need no\n"
-    "tuning; an option that is given overrides what the preset chooses. Up to 4,000\n"
-    "rows all of them, of more a quarter, choose the threshold for the false-alarm\n"
-    "rate: 10/rate rows make it exact, with fewer it is estimated from a fitted tail.";
+    "tuning; an option that is given overrides what the preset chooses. Below 4,000\n"
+    "rows all of them choose the threshold for the false-alarm rate, else a quarter\n"
+    "(of the first 100,000): 10/rate rows make it exact, with fewer it is estimated\n"
+    "from a fitted tail.";
 
 /* ---- progress and Ctrl-C ---- */
 

@@ -70,11 +70,12 @@ void train_print_json(const struct trained *trained, struct text *text)
     text_json_string(text, trained->output, strlen(trained->output));
     text_printf(text,
                 ",\"preset\":\"%s\",\"features\":%zu,\"rows\":%zu,\"drawn_rows\":%zu,"
-                "\"left_out_rows\":%zu,\"incomplete_rows\":%zu,\"training_rows\":%zu,"
+                "\"left_out_rows\":%zu,\"incomplete_rows\":%zu,\"outlier_values\":%zu,"
+                "\"training_rows\":%zu,"
                 "\"validation_rows\":%zu,\"calibration_rows\":%zu,\"architecture\":\"",
                 preset_name(summary->recipe.preset), detector_n_features(detector), summary->n_rows,
-                summary->n_drawn, summary->n_left_out, trained->n_incomplete, summary->n_train,
-                summary->n_validation, summary->n_calibration);
+                summary->n_drawn, summary->n_left_out, trained->n_incomplete, summary->n_outliers,
+                summary->n_train, summary->n_validation, summary->n_calibration);
     architecture_print(detector, text);
     text_printf(text, "\",\"parameters\":%zu,\"multiply_adds\":%zu,\"bytes\":%zu",
                 architecture_n_parameters(detector), cost.multiply_adds, cost.bytes);
@@ -100,6 +101,9 @@ static void append_rows(struct text *text, const struct training_summary *summar
         text_printf(text, " (each by parts fitted without it)");
     if (summary->n_left_out > 0)
         text_printf(text, "; %zu labelled ones left out", summary->n_left_out);
+    if (summary->n_outliers > 0)
+        text_printf(text, "\noutliers      %zu value%s far beyond all others, taken as missing",
+                    summary->n_outliers, summary->n_outliers == 1 ? "" : "s");
     text_puts(text, "\n");
 }
 
@@ -138,8 +142,12 @@ void train_warn_of_few_rows(const struct trained *trained)
     const struct detector *detector = trained->detector;
     const size_t n_rows = detector_summary(detector)->n_calibration;
     const size_t needed = calibration_rows_needed(rate_of(detector));
-    /* From TRAINER_SMALL rows on a quarter of them calibrates. */
-    const size_t in_all = needed < TRAINER_SMALL ? needed : 4 * needed;
+    /* From TRAINER_SMALL rows on a quarter of them calibrates, and above TRAINER_MAX_ROWS all
+     * that are not drawn too. */
+    const size_t in_all = needed < TRAINER_SMALL ? needed
+                          : needed < TRAINER_MAX_ROWS / 4
+                              ? 4 * needed
+                              : needed + TRAINER_MAX_ROWS - TRAINER_MAX_ROWS / 4;
     const enum calibration_basis basis = basis_of(detector);
 
     if (basis != CALIBRATION_CONFORMAL)

@@ -207,8 +207,8 @@ static void choose_training(struct list *list)
 static void choose_noise(struct list *list)
 {
     const struct recipe *recipe = list->recipe;
-    const double noise =
-        isnan(recipe->noise) ? (is_classic(list) ? 0.0 : PLAN_NOISE) : recipe->noise;
+    const bool is_pair = detector_ensemble(list->detector)->encoding->rank_gauss != NULL;
+    const double noise = plan_noise(recipe, is_pair);
     struct architecture_choice *choice = add(list, "denoising");
 
     if (noise > 0.0)

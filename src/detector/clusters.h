@@ -1,9 +1,9 @@
 /* clusters - up to a handful of clouds of rows, each with its own shape: how far a row is from the
  * nearest, in deviations along the cloud's own axes (Mahalanobis).
  *
- * k-means on standardised rows; each cluster's covariance is its own, shrunk towards the pooled one
- * within clusters: S = (scatter + 2 d W) / (n + 2 d) + 1e-4 I, d features, W by Ledoit & Wolf.
- * Immutable; safe to share between threads. */
+ * k-means on blended rows (detector/encoding.h); each cluster's covariance is its own, shrunk
+ * towards the pooled one within clusters: S = (scatter + 2 d W) / (n + 2 d) + 1e-4 I, d features, W
+ * by Ledoit & Wolf. Immutable; safe to share between threads. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -25,7 +25,7 @@ struct clusters {
     struct packed **packed; /* [n_clusters] whitening · (row - center) */
 };
 
-/* At most n_clusters, and one for ten rows, of standardised rows[n_rows][n_features]. -ENOMEM;
+/* At most n_clusters, and one for ten rows, of rows[n_rows][n_features]. -ENOMEM;
  * -EDOM: the linear algebra failed. */
 MUST_CHECK int clusters_fit(const float *rows, size_t n_rows, size_t n_features, size_t n_clusters,
                             struct random *random, struct clusters **ret_clusters);

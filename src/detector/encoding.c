@@ -132,3 +132,12 @@ void encoding_apply(const struct encoding *encoding, const float *row, float *ou
     if (encoding->rank_gauss)
         rank_gauss_apply(encoding->rank_gauss, row, out + encoding->n_features);
 }
+
+void encoding_blend(const struct encoding *encoding, const float *z, const float *encoded,
+                    float *out)
+{
+    const size_t d = encoding->n_features;
+
+    for (size_t j = 0; j < d; j++)
+        out[j] = encoding->rank_gauss ? 0.5F * (encoded[j] + encoded[d + j]) : z[j];
+}

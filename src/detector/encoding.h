@@ -43,3 +43,9 @@ DEFINE_CLEANUP(struct encoding *, encoding_free)
 
 /* out[n_values] from a standardised row[n_features]. */
 void encoding_apply(const struct encoding *encoding, const float *row, float *out);
+
+/* What prototypes and clusters see of a row, one value a feature: out[n_features], the mean of the
+ * two views in encoded[n_values], or without ranks the standardised z[n_features] itself. Distances
+ * then count heavy tails less, and fine differences where most rows are more. out may be z. */
+void encoding_blend(const struct encoding *encoding, const float *z, const float *encoded,
+                    float *out);

@@ -1,5 +1,7 @@
 /* Rows are taken in blocks, so that a batch loads each weight once for several rows. Scratch of a
- * block: z[n][d], encoded[n][D], residuals[n][D], is_missing[n][d], then what a part needs. */
+ * block: z[n][d], blended[n][d], encoded[n][D], residuals[n][D], is_missing[n][d], then what a part
+ * needs.
+ */
 #include "detector/ensemble.h"
 
 #include "detector/clusters.h"
@@ -21,6 +23,8 @@
 #define RESIDUAL_LIMIT 1e15F
 #define ERROR_LIMIT    1e30
 
+#define LEAST_RATIO 0.01 /* of a distance to its median */
+
 void ensemble_clear(struct ensemble *ensemble)
 {
     scaler_free(ensemble->scaler);
@@ -41,8 +45,8 @@ static size_t larger(size_t a, size_t b)
 
 struct block {
     size_t n_rows;
-    float *z, *encoded, *residuals; /* [BLOCK][…] */
-    bool *is_missing;               /* [BLOCK][d] */
+    float *z, *blended, *encoded, *residuals; /* [BLOCK][…] */
+    bool *is_missing;                         /* [BLOCK][d] */
     bool some_missing;
     size_t n_missing[BLOCK];
     float *scratch;
@@ -74,7 +78,7 @@ size_t ensemble_scratch_floats(const struct ensemble *ensemble)
 {
     const size_t d = ensemble->encoding->n_features, n_values = ensemble->encoding->n_values;
 
-    return aligned(BLOCK * d) + 2 * aligned(BLOCK * n_values) +
+    return 2 * aligned(BLOCK * d) + 2 * aligned(BLOCK * n_values) +
            aligned(BLOCK * d * sizeof(bool) / sizeof(float) + 1) + part_scratch(ensemble);
 }
 
@@ -85,16 +89,19 @@ static void begin_block(const struct ensemble *ensemble, float *scratch, const f
 
     block->n_rows = n_rows;
     block->z = scratch;
-    block->encoded = block->z + aligned(BLOCK * d);
+    block->blended = block->z + aligned(BLOCK * d);
+    block->encoded = block->blended + aligned(BLOCK * d);
     block->residuals = block->encoded + aligned(BLOCK * n_values);
     block->is_missing = (bool *)(block->residuals + aligned(BLOCK * n_values));
     block->scratch = block->residuals + aligned(BLOCK * n_values) +
                      aligned(BLOCK * d * sizeof(bool) / sizeof(float) + 1);
     block->some_missing = false;
     for (size_t i = 0; i < n_rows; i++) {
-        block->n_missing[i] = scaler_apply(ensemble->scaler, rows + i * d, block->z + i * d);
+        float *z = block->z + i * d, *encoded = block->encoded + i * n_values;
+        block->n_missing[i] = scaler_apply(ensemble->scaler, rows + i * d, z);
         block->some_missing |= block->n_missing[i] > 0;
-        encoding_apply(ensemble->encoding, block->z + i * d, block->encoded + i * n_values);
+        encoding_apply(ensemble->encoding, z, encoded);
+        encoding_blend(ensemble->encoding, z, encoded, block->blended + i * d);
     }
     for (size_t i = 0; block->some_missing && i < n_rows * d; i++)
         block->is_missing[i] = isnan(rows[i]);
@@ -162,11 +169,11 @@ static void block_terms(const struct ensemble *ensemble, struct block *block, si
     double prototypes[BLOCK] = {0}, clusters[BLOCK] = {0};
 
     if (ensemble->prototypes)
-        prototypes_distances(ensemble->prototypes, block->scratch, block->z, is_missing,
+        prototypes_distances(ensemble->prototypes, block->scratch, block->blended, is_missing,
                              block->n_rows, prototypes);
     if (ensemble->clusters)
-        clusters_distances(ensemble->clusters, block->scratch, block->z, is_missing, block->n_rows,
-                           clusters);
+        clusters_distances(ensemble->clusters, block->scratch, block->blended, is_missing,
+                           block->n_rows, clusters);
     for (size_t i = 0; i < block->n_rows; i++)
         terms[i] = (struct ensemble_terms){
             .prototypes = prototypes[i], .clusters = clusters[i], .n_missing = block->n_missing[i]};
@@ -186,21 +193,28 @@ void ensemble_terms(const struct ensemble *ensemble, float *scratch, const float
     }
 }
 
+/* Over the median, in logarithms; held from below, because a row that is itself a prototype must
+ * not hide what the networks find. */
+static double excess(double distance, double median)
+{
+    return log(fmax(distance / median, LEAST_RATIO));
+}
+
 double ensemble_error(const struct ensemble *ensemble, const struct ensemble_terms *terms)
 {
     if (!ensemble->residuals[0])
         return fmin(terms->networks * terms->networks, ERROR_LIMIT);
 
-    double sum = terms->networks / ensemble->median_networks, weights = 1.0;
+    double sum = excess(terms->networks, ensemble->median_networks), weights = 1.0;
     if (ensemble->prototypes) {
-        sum += ENSEMBLE_PROTOTYPES_WEIGHT * terms->prototypes / ensemble->median_prototypes;
+        sum += ENSEMBLE_PROTOTYPES_WEIGHT * excess(terms->prototypes, ensemble->median_prototypes);
         weights += ENSEMBLE_PROTOTYPES_WEIGHT;
     }
     if (ensemble->clusters) {
-        sum += ENSEMBLE_CLUSTERS_WEIGHT * terms->clusters / ensemble->median_clusters;
+        sum += ENSEMBLE_CLUSTERS_WEIGHT * excess(terms->clusters, ensemble->median_clusters);
         weights += ENSEMBLE_CLUSTERS_WEIGHT;
     }
-    return fmin(sum / weights, ERROR_LIMIT);
+    return fmin(exp(sum / weights), ERROR_LIMIT);
 }
 
 void ensemble_parts(const struct ensemble *ensemble, float *scratch, const float *row,
@@ -248,7 +262,7 @@ struct ensemble_cost ensemble_cost(const struct ensemble *ensemble)
             add_matrix(&cost, ensemble->networks[i]->layers[l].packed);
         if (ensemble->residuals[i]) {
             add_matrix(&cost, ensemble->residuals[i]->packed);
-            cost.multiply_adds += 3 * ensemble->encoding->n_values;
+            cost.multiply_adds += 2 * ensemble->encoding->n_values;
             cost.bytes += ensemble->encoding->n_values * sizeof(float);
         }
     }

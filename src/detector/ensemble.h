@@ -2,14 +2,14 @@
  * reconstruction error.
  *
  *   row → scaler → encoding → each network → its residual → distance ┐
- *                ├→ prototypes → distance                            ├→ reconstruction error
- *                └→ clusters   → distance                            ┘
+ *                         ├→ prototypes → distance                   ├→ reconstruction error
+ *                         └→ clusters   → distance                   ┘
  *
- * With residual statistics: (N / n + 0.5 P / p + 0.5 C / c) over the sum of these weights, where N
- * is the mean of the networks' distances, P and C those of prototypes and clusters where they are
- * there, and n, p, c their medians over rows that the parts have not seen, so that 1 is the median
- * normal row. Without (a classic autoencoder): the mean square of the encoded row minus its
- * reconstruction.
+ * With residual statistics: the geometric mean of N / n, P / p and C / c with the weights 1, 1 and
+ * 0.5, where N is the mean of the networks' distances, P and C those of prototypes and clusters
+ * where they are there, and n, p, c their medians over rows that the parts have not seen, so that 1
+ * is about the median normal row. Without (a classic autoencoder): the mean square of the encoded
+ * row minus its reconstruction.
  *
  * Immutable once made; safe to share between threads, each with its own scratch memory. */
 #pragma once
@@ -41,7 +41,7 @@ struct ensemble {
     double median_networks, median_prototypes, median_clusters; /* above 0 */
 };
 
-#define ENSEMBLE_PROTOTYPES_WEIGHT 0.5
+#define ENSEMBLE_PROTOTYPES_WEIGHT 1.0
 #define ENSEMBLE_CLUSTERS_WEIGHT   0.5
 
 void ensemble_clear(struct ensemble *ensemble); /* frees the parts */

@@ -2,6 +2,7 @@
 
 #include "base/random.h"
 #include "detector/clusters.h"
+#include "detector/encoding.h"
 #include "detector/folds.h"
 #include "detector/plan.h"
 #include "detector/prototypes.h"
@@ -19,10 +20,12 @@
 
 void fit_clear(struct fit *fit)
 {
+    encoding_free(fit->encoding);
     network_free(fit->network);
     residual_free(fit->residual);
     prototypes_free(fit->prototypes);
     clusters_free(fit->clusters);
+    fit->encoding = NULL;
     fit->network = NULL;
     fit->residual = NULL;
     fit->prototypes = NULL;
@@ -115,7 +118,7 @@ static int train(struct fit *fit, const struct plan *plan, const struct fit_rows
     options.seed = random_u64(&random);
     options.full_passes = plan->n_steps == 0; /* epochs were asked for */
     options.n_steps = plan->n_steps ? plan->n_steps : plan->n_epochs * steps_a_pass;
-    if (r == 0 && options.n_steps > 0)
+    if (r == 0)
         r = training_run(fit->network, train_rows, trained.n,
                          rows->encoded + validation.begin * rows->n_values, validation.n, &options,
                          on_epoch, userdata, &fit->result, &fit->error);
@@ -167,16 +170,17 @@ static int fit_residual(struct fit *fit, const struct fit_rows *rows)
 static int fit_parts(struct fit *fit, const struct plan *plan, const struct fit_rows *rows)
 {
     const struct stretch outside = folds_outside(rows->folds, fit->fold);
-    const float *z = rows->z + outside.begin * rows->n_features;
+    const float *blended = rows->blended + outside.begin * rows->n_features;
     struct random random;
     int r = 0;
 
     random_seed(&random, fit->seed + 1);
     if (plan->n_prototypes > 0)
-        r = prototypes_fit(z, outside.n, rows->n_features, plan->n_prototypes, &random,
+        r = prototypes_fit(blended, outside.n, rows->n_features, plan->n_prototypes, &random,
                            &fit->prototypes);
     if (r == 0 && plan->n_clusters > 0)
-        r = clusters_fit(z, outside.n, rows->n_features, plan->n_clusters, &random, &fit->clusters);
+        r = clusters_fit(blended, outside.n, rows->n_features, plan->n_clusters, &random,
+                         &fit->clusters);
     return r;
 }
 

@@ -12,6 +12,7 @@
 struct clusters;
 struct folds;
 struct network;
+struct encoding;
 struct plan;
 struct prototypes;
 struct residual;
@@ -20,7 +21,7 @@ struct residual;
 struct fit_rows {
     const struct folds *folds;
     size_t n_features, n_values;
-    const float *z;       /* [ring][n_features] standardised */
+    const float *blended; /* [ring][n_features] standardised, blended */
     const float *encoded; /* [ring][n_values] */
 };
 
@@ -30,6 +31,7 @@ struct fit {
     size_t shape;    /* which of the plan's networks */
     bool with_parts; /* prototypes and clusters too */
     uint64_t seed;
+    struct encoding *encoding; /* of its own; NULL: the one that all share */
     /* what came out; NULL for what is not in the plan */
     struct network *network;
     struct residual *residual;

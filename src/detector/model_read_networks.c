@@ -155,39 +155,33 @@ static int read_network(const struct model_reader *reader, size_t which, const j
 static int read_residual(const struct model_reader *reader, size_t which, const json_t *document,
                          size_t n_values, struct residual **ret_residual)
 {
-    const json_t *scales = json_object_get(document, "scales");
     const json_int_t k =
         model_count(json_object_get(document, "directions"), 1, (json_int_t)n_values);
-    double scale[3];
     struct residual_parts parts = {
         .n_values = n_values,
         .n_directions = (size_t)k,
         .rest_variance = json_number_value(json_object_get(document, "rest_variance")),
-        .scales = scale,
+        .scale = json_number_value(json_object_get(document, "scale")),
     };
     char name[MODEL_NAME_SIZE];
 
-    if (k < 0 || json_array_size(scales) != 3)
-        return model_damaged(reader, "residual: directions and three scales are needed");
-    for (size_t i = 0; i < 3; i++)
-        scale[i] = json_number_value(json_array_get(scales, i));
+    if (k < 0)
+        return model_damaged(reader, "residual: directions are needed, at most one a value");
     model_residual_name(name, which, "mean");
     int r = model_read_tensor(reader, name, n_values, 0, &parts.mean);
-    model_residual_name(name, which, "std");
-    if (r == 0)
-        r = model_read_tensor(reader, name, n_values, 0, &parts.std);
     model_residual_name(name, which, "whitening");
     if (r == 0)
         r = model_read_tensor(reader, name, parts.n_directions, n_values, &parts.whitening);
     model_residual_name(name, which, "variances");
-    if (r == 0 && parts.n_directions < n_values)
+    if (r == 0)
         r = model_read_tensor(reader, name, parts.n_directions, 0, &parts.variances);
     if (r < 0)
         return r;
     r = residual_new(&parts, ret_residual);
-    return r == -EINVAL ? model_damaged(reader, "residual: a number is not finite, or a deviation, "
-                                                "variance or scale not above 0")
-                        : r;
+    return r == -EINVAL
+               ? model_damaged(reader, "residual: a number is not finite, or a variance or "
+                                       "scale not above 0")
+               : r;
 }
 
 int model_read_networks(const struct model_reader *reader, struct ensemble *ensemble)

@@ -140,6 +140,7 @@ int model_read_training(const struct model_reader *reader, size_t n_networks,
         .n_validation = tell(summary, "validation_rows"),
         .n_calibration = tell(summary, "calibration_rows"),
         .n_left_out = tell(summary, "left_out_rows"),
+        .n_outliers = tell(summary, "outlier_values"),
         .n_folds = reader->version == 1 ? 1 : tell(summary, "calibration_folds"),
         .n_networks = n_networks,
     };

@@ -136,10 +136,10 @@ static json_t *residual_to_json(const struct ensemble *ensemble)
     }
     for (size_t i = 0; i < ensemble->n_networks; i++) {
         const struct residual *residual = ensemble->residuals[i];
-        (void)json_array_append_new(
-            networks, json_pack("{s:I, s:o, s:f}", "directions", (json_int_t)residual->n_directions,
-                                "scales", doubles_to_json(residual->scales, 3), "rest_variance",
-                                residual->rest_variance));
+        (void)json_array_append_new(networks, json_pack("{s:I, s:f, s:f}", "directions",
+                                                        (json_int_t)residual->n_directions, "scale",
+                                                        residual->scale, "rest_variance",
+                                                        residual->rest_variance));
     }
     return json_pack("{s:s, s:o}", "kind", "whitened", "networks",
                      whole(networks, ensemble->n_networks));
@@ -254,13 +254,14 @@ static json_t *summary_to_json(const struct training_summary *summary)
                       (json_int_t)network->best_epoch, "loss", real_or_null(network->loss),
                       "validation_loss", real_or_null(network->validation_loss)));
     }
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",             //
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",        //
                      "rows", (json_int_t)summary->n_rows,                    //
                      "drawn_rows", (json_int_t)summary->n_drawn,             //
                      "training_rows", (json_int_t)summary->n_train,          //
                      "validation_rows", (json_int_t)summary->n_validation,   //
                      "calibration_rows", (json_int_t)summary->n_calibration, //
                      "left_out_rows", (json_int_t)summary->n_left_out,       //
+                     "outlier_values", (json_int_t)summary->n_outliers,      //
                      "calibration_folds", (json_int_t)summary->n_folds,      //
                      "networks", whole(networks, summary->n_networks));
 }
@@ -340,10 +341,8 @@ static void add_residual(struct tensor_list *list, size_t which, const struct re
     const size_t n = residual->n_values, k = residual->n_directions;
 
     model_residual_name(add(list, residual->mean, n, 0)->name, which, "mean");
-    model_residual_name(add(list, residual->std, n, 0)->name, which, "std");
     model_residual_name(add(list, residual->whitening, k, n)->name, which, "whitening");
-    if (residual->variances)
-        model_residual_name(add(list, residual->variances, k, 0)->name, which, "variances");
+    model_residual_name(add(list, residual->variances, k, 0)->name, which, "variances");
 }
 
 static void list_tensors(const struct ensemble *ensemble, struct tensor_list *list)

@@ -1,5 +1,6 @@
 #include "detector/plan.h"
 
+#include "detector/folds.h"
 #include "nn/optimizer.h"
 
 #include <assert.h>
@@ -20,6 +21,11 @@ static size_t choose(size_t asked, size_t otherwise)
 static double choose_amount(double asked, double otherwise)
 {
     return isnan(asked) ? otherwise : asked;
+}
+
+static bool is_classic(const struct recipe *recipe)
+{
+    return recipe->preset == PRESET_FAST || recipe->algorithm == ALGORITHM_PCA;
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -207,13 +213,22 @@ static void plan_pca(const struct recipe *recipe, size_t n_values, struct plan *
 
 /* ---- training ---- */
 
+double plan_noise(const struct recipe *recipe, bool is_pair)
+{
+    if (!isnan(recipe->noise))
+        return recipe->noise;
+    if (is_classic(recipe))
+        return 0.0;
+    return is_pair && recipe->noise_kind != 1 ? PLAN_NOISE_PAIR : PLAN_NOISE;
+}
+
 static void plan_training(const struct recipe *recipe, bool classic, struct plan *plan)
 {
     const struct plan_network *network = &plan->networks[0];
     const bool sigmoid_codes =
         network->activations[network->n_encoder_layers - 1] == ACTIVATION_SIGMOID;
     const double sparsity = choose_amount(recipe->sparsity, 0.0);
-    const double noise = choose_amount(recipe->noise, classic ? 0.0 : PLAN_NOISE);
+    const double noise = plan_noise(recipe, plan->encoding == PLAN_ENCODING_PAIR);
 
     plan->n_epochs = choose(recipe->epochs, plan->is_pca ? 0 : classic ? PLAN_EPOCHS : 0);
     plan->n_steps = recipe->epochs == RECIPE_AUTO && !classic && !plan->is_pca ? PLAN_STEPS : 0;
@@ -225,7 +240,7 @@ static void plan_training(const struct recipe *recipe, bool classic, struct plan
                         .weight_decay = choose_amount(recipe->weight_decay, classic ? 0.0 : 1e-6),
                         .l1 = choose_amount(recipe->l1, 0.0),
                         },
-        .learning_rate = choose_amount(recipe->learning_rate, 0.002),
+        .learning_rate = choose_amount(recipe->learning_rate, PLAN_LEARNING_RATE),
         .warmup_steps = choose(recipe->warmup, classic ? 0 : 50),
         .cosine = recipe->schedule < 0 ? !classic : recipe->schedule == 1,
         .batch_size = choose(recipe->batch_size, PLAN_BATCH_SIZE),
@@ -241,10 +256,30 @@ static void plan_training(const struct recipe *recipe, bool classic, struct plan
     };
 }
 
+/* A network that never gets past its warm-up has learnt next to nothing. */
+static int fit_warmup(const struct recipe *recipe, size_t n_rows, struct plan *plan,
+                      struct error *reterr)
+{
+    const size_t n_train = n_rows - n_rows / N_FOLDS;
+    const size_t batch = smaller(plan->training.batch_size, n_train);
+    const size_t n_epoch_steps = plan->n_epochs * ((n_train + batch - 1) / batch);
+    const size_t n_steps = plan->n_steps ? plan->n_steps : n_epoch_steps;
+
+    if (recipe->warmup == RECIPE_AUTO)
+        plan->training.warmup_steps = smaller(plan->training.warmup_steps, n_steps / 2);
+    else if (n_steps > 0 && recipe->warmup >= n_steps)
+        return error_set(reterr, -EINVAL,
+                         "--warmup %zu: the training has only about %zu steps; use fewer, or "
+                         "more "
+                         "--epochs",
+                         recipe->warmup, n_steps);
+    return 0;
+}
+
 int plan_make(const struct recipe *recipe, const float *rows, size_t n_rows, size_t n_features,
               const char *const *names, struct plan *ret_plan, struct error *reterr)
 {
-    const bool classic = recipe->preset == PRESET_FAST || recipe->algorithm == ALGORITHM_PCA;
+    const bool classic = is_classic(recipe);
     const bool all_parts = !classic && n_features <= PLAN_MOST_FEATURES;
     CLEANUP(plan_clear) struct plan plan = {.is_tied = recipe->is_tied};
 
@@ -269,6 +304,9 @@ int plan_make(const struct recipe *recipe, const float *rows, size_t n_rows, siz
     plan.n_clusters = choose(recipe->clusters, all_parts ? DEFAULT_CLUSTERS : 0);
     plan.is_whitened = !classic || plan.n_prototypes > 0 || plan.n_clusters > 0;
     plan_training(recipe, classic, &plan);
+    r = fit_warmup(recipe, n_rows, &plan, reterr);
+    if (r < 0)
+        return r;
     *ret_plan = plan;
     plan.bounded = NULL;
     return 0;

@@ -18,10 +18,12 @@
 #define PLAN_MOST_FEATURES 200
 
 /* What a preset takes where nothing was asked for. */
-#define PLAN_STEPS      4000 /* best and balanced */
-#define PLAN_EPOCHS     400  /* fast, at most */
-#define PLAN_BATCH_SIZE 64
-#define PLAN_NOISE      0.5 /* best and balanced */
+#define PLAN_STEPS         3000 /* best and balanced */
+#define PLAN_EPOCHS        400  /* fast, at most */
+#define PLAN_BATCH_SIZE    64
+#define PLAN_LEARNING_RATE 0.002
+#define PLAN_NOISE         0.5 /* best and balanced */
+#define PLAN_NOISE_PAIR    0.8 /* the same where a row is encoded twice, and the noise Gaussian */
 
 enum plan_encoding {
     PLAN_ENCODING_STANDARD, /* standardised */
@@ -55,3 +57,7 @@ MUST_CHECK int plan_make(const struct recipe *recipe, const float *rows, size_t 
                          size_t n_features, const char *const *names, struct plan *ret_plan,
                          struct error *reterr);
 void plan_clear(struct plan *plan);
+
+/* How much noise a recipe trains with: a deviation, or the share that is masked. is_pair: a row is
+ * encoded twice. */
+double plan_noise(const struct recipe *recipe, bool is_pair);

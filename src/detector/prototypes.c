@@ -99,13 +99,12 @@ void prototypes_distances(const struct prototypes *prototypes, float *scratch, c
 
     packed_distances(prototypes->packed, scratch, rows, d, n_rows);
     for (size_t i = 0; i < n_rows; i++) {
-        float *squares = scratch + i * stride, nearest[2];
+        float *squares = scratch + i * stride;
         const size_t n_present = is_missing ? count_present(is_missing + i * d, d) : d;
 
         if (n_present < d)
             squares_of_present(prototypes, rows + i * d, is_missing + i * d, more_scratch, squares);
-        norm_two_smallest(squares, prototypes->n_centroids, nearest);
-        const double distance = 0.5 * (sqrt((double)nearest[0]) + sqrt((double)nearest[1]));
+        const double distance = sqrt((double)norm_smallest(squares, prototypes->n_centroids));
         ret_distances[i] = n_present ? distance * sqrt((double)d / (double)n_present) : 0.0;
     }
 }

@@ -35,10 +35,10 @@ const struct recipe_field recipe_fields[] = {
     FIELD("seed", RECIPE_SEED, seed, NULL, "N", "same seed, rows and options: the same file (1)"),
     FIELD("hidden", RECIPE_WIDTHS, n_hidden, NULL, "24,12",
           "widths of the encoder's hidden layers, mirrored in the\ndecoder; none: no such layer"),
-    FIELD("latent", RECIPE_COUNT, latent, NULL, "N|auto", "width of the code, the narrowest layer"),
+    FIELD("latent", RECIPE_COUNT, latent, NULL, "N|auto", "width of the code"),
     FIELD("activation", RECIPE_ACTIVATIONS, n_activations, NULL, "NAME,…",
           "linear, sigmoid, tanh, relu, silu or elu: one for the\n"
-          "hidden layers, or one a layer, the output's last"),
+          "hidden layers (fast: and the code), or one a layer,\nthe output's last"),
     FIELD("loss", RECIPE_CHOICE, loss, losses, "auto|mse|cross-entropy|mixed",
           "cross-entropy: for values from 0 to 1; mixed: that for\n"
           "0/1 features, mse for the others (auto: by the values)"),
@@ -50,7 +50,7 @@ const struct recipe_field recipe_fields[] = {
     FIELD("warmup", RECIPE_COUNT_OR_0, warmup, NULL, "N",
           "steps in which the learning rate rises from 0"),
     FIELD("epochs", RECIPE_COUNT, epochs, NULL, "N",
-          "passes over the rows at most (best, balanced: 4,000\nsteps instead; fast: 400)"),
+          "passes over the rows at most (best, balanced: 3,000\nsteps instead; fast: 400)"),
     FIELD("batch-size", RECIPE_COUNT, batch_size, NULL, "N", "rows a step (64)"),
     FIELD("patience", RECIPE_COUNT_OR_0, patience, NULL, "N",
           "epochs without a better validation loss before training\nends; 0: never (fast: 20)"),
@@ -59,7 +59,8 @@ const struct recipe_field recipe_fields[] = {
     FIELD("sparsity", RECIPE_AMOUNT, sparsity, NULL, "R",
           "penalty on codes: sigmoid codes towards 5 % activity\n(Kullback-Leibler), others L1"),
     FIELD("noise", RECIPE_AMOUNT, noise, NULL, "R",
-          "denoising: the network sees rows with noise of this\ndeviation (best, balanced: 0.5)"),
+          "denoising: the network sees rows with noise of this\ndeviation (best, balanced: 0.8; "
+          "where a row is encoded\nonly once, and masking: 0.5)"),
     FIELD("noise-kind", RECIPE_CHOICE, noise_kind, noise_kinds, "gaussian|masking",
           "masking: a share of the values is set to 0 (gaussian)"),
     FIELD("clip", RECIPE_AMOUNT, clip, NULL, "R", "largest norm of the gradient; 0: any"),
@@ -364,7 +365,7 @@ static int check_code(const struct recipe *recipe, size_t n_features, struct err
     return error_set(reterr, -EINVAL,
                      "--latent %zu: a code that is not narrower than the %zu feature%s is "
                      "overcomplete: the network could copy its input; use at most %zu, or "
-                     "regularise it with --sparsity, --weight-decay or --noise",
+                     "regularise it with --sparsity, --weight-decay, --l1 or --noise",
                      recipe->latent, n_features, n_features == 1 ? "" : "s", most);
 }
 
@@ -439,8 +440,7 @@ static int check_closed_form(const struct recipe *recipe, struct error *reterr)
 
 static int check_noise(const struct recipe *recipe, struct error *reterr)
 {
-    const bool by_default =
-        recipe->preset != PRESET_FAST && recipe->algorithm != ALGORITHM_PCA; /* 0.5 */
+    const bool by_default = recipe->preset != PRESET_FAST && recipe->algorithm != ALGORITHM_PCA;
 
     if (recipe->noise_kind == 1 && recipe->noise > 1.0)
         return error_set(reterr, -EINVAL,

@@ -1,31 +1,29 @@
 /* residual - what a network leaves unexplained of normal rows, and how unusual one row's rest is.
  *
- * From residuals r = input - output: the distance is the mean of |r|, |r / sd| and the Mahalanobis
- * distance of r, each over its median on rows that the network has not seen: about 1 for a normal
- * row. The covariance is Ledoit & Wolf's; of more than RESIDUAL_MAX_WHITENED values only its top
- * eigenvectors count, the rest as a sphere. Immutable; safe to share between threads. */
+ * From residuals r = input - output: the distance is the Mahalanobis distance of r over its median
+ * on rows that the network has not seen: about 1 for a normal row. Of the covariance only the top
+ * eigenvectors count, the rest is taken to be a sphere, and the whole is shrunk towards one: the
+ * small eigenvalues of few rows mislead. Immutable; safe to share between threads. */
 #pragma once
 
 #include "base/cleanup.h"
 
 #include <stddef.h>
 
-#define RESIDUAL_MAX_WHITENED   400
-#define RESIDUAL_TOP_DIRECTIONS 8
+#define RESIDUAL_DIRECTIONS 24 /* but at most half of the values */
 
 struct packed;
 
 /* What a model file keeps of it. Read the fields, do not change them. */
 struct residual {
     size_t n_values;
-    size_t n_directions;  /* n_values, or RESIDUAL_TOP_DIRECTIONS */
-    float *mean, *std;    /* [n_values] */
-    float *whitening;     /* [n_directions][n_values]: lower triangular inverse Cholesky factor, or
-                           * eigenvectors over the square root of their eigenvalues */
-    float *variances;     /* [n_directions] eigenvalues; NULL with the triangle */
+    size_t n_directions;
+    float *mean;          /* [n_values] */
+    float *whitening;     /* [n_directions][n_values]: eigenvectors over the square root of their
+                           * eigenvalues */
+    float *variances;     /* [n_directions] eigenvalues, shrunk */
     double rest_variance; /* of each direction that is not a top one */
-    double scales[3];     /* medians of the three distances */
-    float *inv_std;       /* [n_values] */
+    double scale;         /* median of the distance */
     struct packed *packed;
 };
 
@@ -34,13 +32,12 @@ struct residual {
 MUST_CHECK int residual_fit(const float *trained, size_t n_trained, const float *held,
                             size_t n_held, size_t n_values, struct residual **ret_residual);
 
-/* From a model file: arrays as above, variances NULL if n_directions is n_values. -EINVAL: a value
- * is not finite, or a deviation, variance or scale not above 0. */
+/* From a model file: arrays as above. -EINVAL: a value is not finite, or a variance or scale not
+ * above 0. */
 struct residual_parts {
     size_t n_values, n_directions;
-    const float *mean, *std, *whitening, *variances;
-    double rest_variance;
-    const double *scales; /* [3] */
+    const float *mean, *whitening, *variances;
+    double rest_variance, scale;
 };
 MUST_CHECK int residual_new(const struct residual_parts *parts, struct residual **ret_residual);
 void residual_free(struct residual *residual);

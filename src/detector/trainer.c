@@ -10,6 +10,7 @@
 #include "detector/fit.h"
 #include "detector/folds.h"
 #include "detector/plan.h"
+#include "detector/sample.h"
 #include "detector/scaler.h"
 
 #include <assert.h>
@@ -21,20 +22,18 @@
 
 #define MAX_FITS     (ENSEMBLE_MAX_NETWORKS + N_FOLDS - 1)
 #define LEAST_MEDIAN 1e-9 /* rows that are all alike have no distance */
+#define SAFER_RATE   0.1  /* of the learning rate that diverged, to try next */
 
 /* Everything that a training holds on to. */
 struct training {
     const float *given; /* [n_given][n_features] */
     size_t n_given, n_features;
     const struct trainer_options *options;
-    float *drawn;      /* [n_rows][n_features] if not all rows train */
-    bool *is_drawn;    /* [n_given] then */
-    const float *rows; /* [n_rows][n_features] that train: given or drawn */
-    size_t n_rows;
+    struct sample sample; /* of them */
     struct plan plan;
     struct folds folds;
     struct fit_rows fit_rows;
-    float *z, *encoded; /* along the ring */
+    float *blended, *encoded; /* along the ring */
     struct fit fits[MAX_FITS];
     size_t n_fits, n_folds; /* n_folds: that calibrate, 1 or all */
     struct ensemble ensemble;
@@ -48,9 +47,8 @@ struct training {
 
 static void training_clear(struct training *training)
 {
-    free(training->drawn);
-    free(training->is_drawn);
-    free(training->z);
+    sample_clear(&training->sample);
+    free(training->blended);
     free(training->encoded);
     plan_clear(&training->plan);
     folds_clear(&training->folds);
@@ -66,35 +64,10 @@ static int no_memory(int r, struct error *reterr)
                      "--batch-size");
 }
 
-/* Draws TRAINER_MAX_ROWS of more rows, in their order (Knuth's algorithm S). */
-static int draw_rows(struct training *training, struct random *random)
-{
-    const size_t d = training->n_features;
-
-    training->rows = training->given;
-    training->n_rows = training->n_given;
-    if (training->n_given <= TRAINER_MAX_ROWS)
-        return 0;
-    training->drawn = malloc(TRAINER_MAX_ROWS * d * sizeof(float));
-    training->is_drawn = calloc(training->n_given, sizeof(bool));
-    if (!training->drawn || !training->is_drawn)
-        return -ENOMEM;
-    size_t n = 0;
-    for (size_t i = 0; i < training->n_given; i++) {
-        if (random_below(random, training->n_given - i) >= TRAINER_MAX_ROWS - n)
-            continue;
-        training->is_drawn[i] = true;
-        memcpy(training->drawn + n++ * d, training->given + i * d, d * sizeof(float));
-    }
-    training->rows = training->drawn;
-    training->n_rows = n;
-    return 0;
-}
-
 static int fit_scaler(struct training *training, const char *const *names, struct error *reterr)
 {
     size_t column = 0;
-    int r = scaler_fit(training->rows, training->n_rows, training->n_features,
+    int r = scaler_fit(training->sample.rows, training->sample.n_rows, training->n_features,
                        &training->ensemble.scaler, &column);
 
     if (r == -EINVAL)
@@ -104,61 +77,75 @@ static int fit_scaler(struct training *training, const char *const *names, struc
     return r < 0 ? no_memory(r, reterr) : 0;
 }
 
-static int fit_encoding(struct training *training, const float *z)
+/* As the rows in a stretch of the ring ask for. */
+static int fit_encoding(const struct training *training, struct stretch stretch,
+                        struct encoding **ret_encoding)
 {
-    struct ensemble *ensemble = &training->ensemble;
+    const struct scaler *scaler = training->ensemble.scaler;
     const size_t d = training->n_features;
 
-    switch (training->plan.encoding) {
-    case PLAN_ENCODING_PAIR:
-        return encoding_fit_pair(z, training->n_rows, d, &ensemble->encoding);
-    case PLAN_ENCODING_BOUNDED:
-        return encoding_new_bounded(ensemble->scaler, training->plan.bounded, &ensemble->encoding);
-    case PLAN_ENCODING_STANDARD:
-        break;
-    }
-    return encoding_new_standard(d, &ensemble->encoding);
-}
-
-/* Standardises and encodes the rows along the folds' ring, as far around as a fit reads. */
-static int encode_rows(struct training *training, struct random *random)
-{
-    const size_t d = training->n_features, n = training->n_rows;
-    AUTO_FREE float *z = malloc(n * d * sizeof(*z));
+    if (training->plan.encoding == PLAN_ENCODING_STANDARD)
+        return encoding_new_standard(d, ret_encoding);
+    if (training->plan.encoding == PLAN_ENCODING_BOUNDED)
+        return encoding_new_bounded(scaler, training->plan.bounded, ret_encoding);
+    AUTO_FREE float *z = malloc(stretch.n * d * sizeof(*z));
     if (!z)
         return -ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        (void)scaler_apply(training->ensemble.scaler, training->rows + i * d, z + i * d);
+    for (size_t i = 0; i < stretch.n; i++)
+        (void)scaler_apply(scaler,
+                           training->sample.rows + training->folds.order[stretch.begin + i] * d,
+                           z + i * d);
+    return encoding_fit_pair(z, stretch.n, d, ret_encoding);
+}
 
-    int r = fit_encoding(training, z);
+/* Encodes and blends the first n_ring rows of the ring. */
+static int encode_ring(const struct training *training, const struct encoding *encoding,
+                       size_t n_ring, float **ret_blended, float **ret_encoded)
+{
+    const size_t d = training->n_features, n_values = encoding->n_values;
+    assert(n_ring > 0 && d > 0 && n_values > 0);
+    AUTO_FREE float *blended = malloc(n_ring * d * sizeof(*blended));
+    AUTO_FREE float *encoded = malloc(n_ring * n_values * sizeof(*encoded));
+    if (!blended || !encoded)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < n_ring; i++) {
+        float *row = blended + i * d;
+        (void)scaler_apply(training->ensemble.scaler,
+                           training->sample.rows + training->folds.order[i] * d, row);
+        encoding_apply(encoding, row, encoded + i * n_values);
+        encoding_blend(encoding, row, encoded + i * n_values, row);
+    }
+    *ret_blended = TAKE(blended);
+    *ret_encoded = TAKE(encoded);
+    return 0;
+}
+
+/* The rows of the fits that are kept, as far around the ring as these read. */
+static int encode_rows(struct training *training, struct random *random)
+{
+    const struct stretch all = {0, training->sample.n_rows};
+    size_t n_ring = 0;
+
+    int r = folds_deal(training->sample.n_rows, random, &training->folds);
     if (r == 0)
-        r = folds_deal(n, random, &training->folds);
+        r = fit_encoding(training, all, &training->ensemble.encoding);
     if (r < 0)
         return r;
-    const size_t n_values = training->ensemble.encoding->n_values;
-    const struct stretch last = folds_outside(&training->folds, training->fits[0].fold);
-    size_t n_ring = last.begin + last.n;
-    for (size_t i = 1; i < training->n_fits; i++) {
+    for (size_t i = 0; i < training->plan.n_networks; i++) {
         const struct stretch stretch = folds_outside(&training->folds, training->fits[i].fold);
         n_ring = stretch.begin + stretch.n > n_ring ? stretch.begin + stretch.n : n_ring;
     }
-    training->z = malloc(n_ring * d * sizeof(float));
-    training->encoded = malloc(n_ring * n_values * sizeof(float));
-    if (!training->z || !training->encoded)
-        return -ENOMEM;
-    for (size_t i = 0; i < n_ring; i++) {
-        const float *row = z + training->folds.order[i] * d;
-        memcpy(training->z + i * d, row, d * sizeof(float));
-        encoding_apply(training->ensemble.encoding, row, training->encoded + i * n_values);
-    }
+    r = encode_ring(training, training->ensemble.encoding, n_ring, &training->blended,
+                    &training->encoded);
     training->fit_rows = (struct fit_rows){
         .folds = &training->folds,
-        .n_features = d,
-        .n_values = n_values,
-        .z = training->z,
+        .n_features = training->n_features,
+        .n_values = training->ensemble.encoding->n_values,
+        .blended = training->blended,
         .encoded = training->encoded,
     };
-    return 0;
+    return r;
 }
 
 /* Which networks learn from what. The seeds do not depend on how many there are. */
@@ -167,7 +154,7 @@ static void list_fits(struct training *training)
     const size_t n_networks = training->plan.n_networks;
     const uint64_t seed = training->options->recipe.seed;
 
-    training->n_folds = training->n_rows < TRAINER_SMALL ? N_FOLDS : 1;
+    training->n_folds = training->sample.n_rows < TRAINER_SMALL ? N_FOLDS : 1;
     for (size_t i = 0; i < n_networks; i++)
         training->fits[training->n_fits++] =
             (struct fit){.fold = i, .shape = i, .with_parts = i == 0, .seed = seed * 64 + 2 * i};
@@ -210,13 +197,55 @@ static bool report_epoch(void *userdata, const struct training_progress *now)
     return go_on;
 }
 
+/* A fit that only calibrates has an encoding of its own, for unseen values beyond the range of the
+ * others are what tells a threshold. */
 static int run_fit(void *userdata, size_t which)
 {
     struct fit_call call = {.training = userdata, .which = which};
     struct training *training = userdata;
+    struct fit *fit = &training->fits[which];
+    struct fit_rows rows = training->fit_rows;
+    AUTO_FREE float *blended = NULL;
+    AUTO_FREE float *encoded = NULL;
+    int r = 0;
 
-    return fit_run(&training->fits[which], &training->plan, &training->fit_rows,
-                   training->on_epoch ? report_epoch : NULL, &call);
+    if (which >= training->plan.n_networks) {
+        r = fit_encoding(training, folds_outside(&training->folds, fit->fold), &fit->encoding);
+        if (r == 0)
+            r = encode_ring(training, fit->encoding, 2 * training->sample.n_rows, &blended,
+                            &encoded);
+        rows.blended = blended;
+        rows.encoded = encoded;
+    }
+    return r < 0 ? r
+                 : fit_run(fit, &training->plan, &rows, training->on_epoch ? report_epoch : NULL,
+                           &call);
+}
+
+/* Which option to change when a training diverged: what was asked for, not what is the default. */
+static int blame_option(const struct training *training, const char *what, struct error *reterr)
+{
+    const struct recipe *recipe = &training->options->recipe;
+    const double rate = training->plan.training.learning_rate;
+    const struct {
+        const char *option;
+        double amount;
+    } others[] = {
+        {"--weight-decay", recipe->weight_decay},
+        {"--l1",           recipe->l1          },
+        {"--sparsity",     recipe->sparsity    },
+        {"--noise",        recipe->noise       }
+    };
+
+    if (rate > PLAN_LEARNING_RATE)
+        return error_set(reterr, -EDOM, "--learning-rate %g: %s; use %g, the default", rate, what,
+                         PLAN_LEARNING_RATE);
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+        if (others[i].amount > 1.0)
+            return error_set(reterr, -EDOM, "%s %g: %s; use less", others[i].option,
+                             others[i].amount, what);
+    return error_set(reterr, -EDOM, "--learning-rate %g: %s; use %g", rate, what,
+                     SAFER_RATE * rate);
 }
 
 static int run_fits(struct training *training, struct error *reterr)
@@ -227,8 +256,7 @@ static int run_fits(struct training *training, struct error *reterr)
         return error_set(reterr, r, "the training was cancelled");
     for (size_t i = 0; r == -EDOM && i < training->n_fits; i++)
         if (*training->fits[i].error.text)
-            return error_set(reterr, r, "--learning-rate %g: %s",
-                             training->plan.training.learning_rate, training->fits[i].error.text);
+            return blame_option(training, training->fits[i].error.text, reterr);
     if (r == -EDOM)
         return error_set(reterr, r,
                          "the training failed: no finite covariance of the residuals; use a lower "
@@ -249,7 +277,7 @@ static int judge_stretch(const struct training *training, const struct ensemble 
         return -ENOMEM;
 
     for (size_t i = 0; i < stretch.n; i++)
-        memcpy(rows + i * d, training->rows + training->folds.order[stretch.begin + i] * d,
+        memcpy(rows + i * d, training->sample.rows + training->folds.order[stretch.begin + i] * d,
                d * sizeof(float));
     ensemble_terms(ensemble, scratch, rows, stretch.n, n_networks, terms);
     return 0;
@@ -260,7 +288,7 @@ static struct ensemble ensemble_of_fit(const struct training *training, const st
 {
     return (struct ensemble){
         .scaler = training->ensemble.scaler,
-        .encoding = training->ensemble.encoding,
+        .encoding = fit->encoding ? fit->encoding : training->ensemble.encoding,
         .n_networks = 1,
         .networks = {fit->network},
         .residuals = {fit->residual},
@@ -298,7 +326,7 @@ static int set_medians(struct ensemble *ensemble, const struct ensemble_terms *t
 static int find_medians(struct training *training)
 {
     AUTO_FREE struct ensemble_terms *terms =
-        calloc(training->plan.n_networks * training->n_rows, sizeof(*terms));
+        calloc(training->plan.n_networks * training->sample.n_rows, sizeof(*terms));
     size_t n = 0;
     if (!terms)
         return -ENOMEM;
@@ -350,7 +378,7 @@ static int add_other_rows(const struct training *training, size_t n_wanted, doub
                           size_t *n_errors)
 {
     const struct ensemble ensemble = ensemble_of_fold_0(training);
-    const size_t d = training->n_features, n_others = training->n_given - training->n_rows;
+    const size_t d = training->n_features, n_others = training->n_given - training->sample.n_rows;
     AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(&ensemble) * sizeof(*scratch));
     if (!scratch)
         return -ENOMEM;
@@ -360,7 +388,7 @@ static int add_other_rows(const struct training *training, size_t n_wanted, doub
     const size_t n_added = n_missing < n_others ? n_missing : n_others;
     size_t seen = 0;
     for (size_t i = 0; i < training->n_given; i++) {
-        if (training->is_drawn[i])
+        if (training->sample.is_drawn[i])
             continue;
         const size_t before = seen++ * n_added / n_others;
         if (seen * n_added / n_others == before)
@@ -387,7 +415,7 @@ static int calibrate(struct training *training, struct calibration **ret_calibra
             return r;
         n += folds_inside(&training->folds, fold).n;
     }
-    if (training->is_drawn) {
+    if (training->sample.is_drawn) {
         const size_t n_wanted = calibration_rows_needed(training->options->recipe.false_alarm_rate);
         int r = add_other_rows(training, n_wanted, errors, &n);
         if (r < 0)
@@ -420,11 +448,12 @@ static void summarise(const struct training *training, const struct calibration 
     *summary = (struct training_summary){
         .recipe = training->options->recipe,
         .n_rows = training->n_given,
-        .n_drawn = training->n_rows,
+        .n_drawn = training->sample.n_rows,
         .n_train = first->n_trained,
         .n_validation = first->n_validation,
         .n_calibration = calibration_n_rows(calibration),
         .n_left_out = training->options->n_left_out,
+        .n_outliers = training->sample.n_outliers,
         .n_folds = training->n_folds,
         .n_networks = training->plan.n_networks,
     };
@@ -445,13 +474,14 @@ static int prepare(struct training *training, const char *const *names, struct r
 {
     const struct recipe *recipe = &training->options->recipe;
 
-    int r = draw_rows(training, random);
+    int r = sample_draw(training->given, training->n_given, training->n_features, TRAINER_MAX_ROWS,
+                        random, &training->sample);
     if (r < 0)
         return no_memory(r, reterr);
     r = fit_scaler(training, names, reterr);
     if (r == 0)
-        r = plan_make(recipe, training->rows, training->n_rows, training->n_features, names,
-                      &training->plan, reterr);
+        r = plan_make(recipe, training->sample.rows, training->sample.n_rows, training->n_features,
+                      names, &training->plan, reterr);
     if (r < 0)
         return r;
     list_fits(training);

@@ -45,33 +45,20 @@ static inline float smaller(float a, float b)
     return a < b ? a : b;
 }
 
-static inline float larger(float a, float b)
-{
-    return a > b ? a : b;
-}
-
 VECTOR_CLONES
-void norm_two_smallest(const float *x, size_t n, float ret_smallest[2])
+float norm_smallest(const float *x, size_t n)
 {
-    float first[LANES], second[LANES];
+    float lanes[LANES], smallest = INFINITY;
     size_t i = 0;
 
     for (size_t lane = 0; lane < LANES; lane++)
-        first[lane] = second[lane] = INFINITY;
+        lanes[lane] = INFINITY;
     for (; i + LANES <= n; i += LANES)
-        for (size_t lane = 0; lane < LANES; lane++) {
-            second[lane] = smaller(second[lane], larger(first[lane], x[i + lane]));
-            first[lane] = smaller(first[lane], x[i + lane]);
-        }
-    float one = INFINITY, two = INFINITY;
-    for (size_t lane = 0; lane < LANES; lane++) {
-        two = smaller(smaller(two, second[lane]), larger(one, first[lane]));
-        one = smaller(one, first[lane]);
-    }
-    for (; i < n; i++) {
-        two = smaller(two, larger(one, x[i]));
-        one = smaller(one, x[i]);
-    }
-    ret_smallest[0] = one;
-    ret_smallest[1] = n > 1 ? two : one;
+        for (size_t lane = 0; lane < LANES; lane++)
+            lanes[lane] = smaller(lanes[lane], x[i + lane]);
+    for (size_t lane = 0; lane < LANES; lane++)
+        smallest = smaller(smallest, lanes[lane]);
+    for (; i < n; i++)
+        smallest = smaller(smallest, x[i]);
+    return smallest;
 }

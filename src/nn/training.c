@@ -15,7 +15,6 @@
 #include <string.h>
 
 #define EXPLODED      100.0   /* times the loss of a network that always answers 0 */
-#define SAFER_RATE    0.1     /* of the learning rate that diverged, to try next */
 #define MIN_MEAN_CODE 0x1p-20 /* and as far below 1: where the divergence's gradient is cut off */
 
 #define FLOATS_A_LINE 16 /* of the cache */
@@ -318,11 +317,8 @@ static int run_epochs(struct training *training, size_t steps_per_epoch, const f
             .seconds = (double)(clock_monotonic_us() - begin_us) / (double)US_PER_S,
         };
         if (!(progress.loss < exploded) || (n_validation && !isfinite(progress.validation_loss)))
-            return error_set(reterr, -EDOM,
-                             "the training diverged in epoch %zu (loss %g); use a learning rate of "
-                             "%g instead of %g",
-                             epoch, fabs(progress.loss), /* NaN may have a sign */
-                             SAFER_RATE * options->learning_rate, options->learning_rate);
+            return error_set(reterr, -EDOM, "the training diverged in epoch %zu (loss %g)", epoch,
+                             fabs(progress.loss)); /* NaN may have a sign */
         note_epoch(training, &progress, result);
         if (on_epoch && !on_epoch(userdata, &progress))
             return error_set(reterr, -ECANCELED, "the training was cancelled");
@@ -338,7 +334,7 @@ int training_run(struct network *network, const float *rows, size_t n_rows, cons
                  struct training_result *ret_result, struct error *reterr)
 {
     assert(network && rows && n_rows > 0 && (validation || n_validation == 0) && ret_result);
-    assert(options->n_steps > 0 && options->batch_size > 0);
+    assert(options->batch_size > 0);
     CLEANUP(training_clear) struct training training = {0};
     const bool keeps_best = options->patience > 0 && n_validation > 0;
     struct training_result result = {0};
@@ -351,8 +347,14 @@ int training_run(struct network *network, const float *rows, size_t n_rows, cons
     if (!keeps_best && !options->full_passes &&
         steps_per_epoch * TRAINING_MAX_EPOCHS < options->n_steps)
         steps_per_epoch = divide_up(options->n_steps, TRAINING_MAX_EPOCHS);
-    r = run_epochs(&training, steps_per_epoch, validation, n_validation, on_epoch, userdata,
-                   &result, reterr);
+    if (options->n_steps > 0)
+        r = run_epochs(&training, steps_per_epoch, validation, n_validation, on_epoch, userdata,
+                       &result, reterr);
+    else
+        result = (struct training_result){
+            .loss = mean_loss(&training, rows, n_rows),
+            .validation_loss = mean_loss(&training, validation, n_validation),
+        };
     if (r < 0)
         return r;
     if (training.best)

@@ -22,7 +22,7 @@ struct training_options {
     size_t warmup_steps;  /* over which it rises in a line from 0 */
     bool cosine;          /* then falls to 0 at the last step along half a cosine (Loshchilov &
                            * Hutter 2017); else it stays */
-    size_t n_steps;       /* at most */
+    size_t n_steps;       /* at most; 0: the weights are only judged */
     bool full_passes;     /* an epoch is a pass over the rows, however many that makes */
     size_t batch_size;
     bool with_replacement; /* batches are drawn from all rows; else every row once a pass, in an

@@ -54,7 +54,7 @@ def test_choices_say_what_was_chosen_and_why(model):
         "code": ("2, 4", "preset best, 8 inputs"),
         "loss": ("mse", "not all values are 0 or 1"),
         "training": ("at most 100 epochs, batches of 64, adam", "asked for"),
-        "denoising": ("gaussian noise of 0.5", "preset best"),
+        "denoising": ("gaussian noise of 0.8", "preset best"),
         "prototypes": ("400", "preset best"),
         "clusters": ("4", "preset best"),
         "calibration": ("all rows, each by parts fitted without its quarter",

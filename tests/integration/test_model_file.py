@@ -72,26 +72,22 @@ class ModelFile:
         facts = self.document["residual"]["networks"][which]
         off = residual - self.tensor(f"{name}.mean")
         white = off @ self.tensor(f"{name}.whitening").T
-        squares = (white**2).sum(1)
-        if facts["directions"] < residual.shape[1]:
-            top = (self.tensor(f"{name}.variances") * white**2).sum(1)
-            squares += ((off**2).sum(1) - top) / facts["rest_variance"]
-        distances = [
-            numpy.sqrt((residual**2).sum(1)),
-            numpy.sqrt(((residual / self.tensor(f"{name}.std")) ** 2).sum(1)),
-            numpy.sqrt(squares),
-        ]
-        return sum(d / scale for d, scale in zip(distances, facts["scales"])) / 3
+        top = (self.tensor(f"{name}.variances") * white**2).sum(1)
+        rest = ((off**2).sum(1) - top) / facts["rest_variance"]
+        return numpy.sqrt((white**2).sum(1) + rest) / facts["scale"]
 
-    def prototype_distance(self, z):
+    def blend(self, z, x):
+        d = z.shape[1]
+        return (x[:, :d] + x[:, d:]) / 2 if self.document["encoding"]["rank_gauss"] else z
+
+    def prototype_distance(self, b):
         centroids = self.tensor("prototypes.centroids")
-        distances = numpy.sqrt(((z[:, None] - centroids) ** 2).sum(2))
-        return numpy.sort(distances, axis=1)[:, :2].mean(1)
+        return numpy.sqrt(((b[:, None] - centroids) ** 2).sum(2)).min(1)
 
-    def cluster_distance(self, z):
+    def cluster_distance(self, b):
         centers = self.tensor("clusters.centers")
-        whitening = self.tensor("clusters.whitening").reshape(len(centers), z.shape[1], -1)
-        each = [((z - c) @ w.T) for c, w in zip(centers, whitening)]
+        whitening = self.tensor("clusters.whitening").reshape(len(centers), b.shape[1], -1)
+        each = [((b - c) @ w.T) for c, w in zip(centers, whitening)]
         return numpy.sqrt(numpy.min([(e**2).sum(1) for e in each], axis=0))
 
     def errors(self, rows):
@@ -103,15 +99,14 @@ class ModelFile:
             return (residuals[0] ** 2).mean(1)
         parts = self.document["parts"]
         distances = [self.network_distance(j, r) for j, r in enumerate(residuals)]
-        total, weights = sum(distances) / n_networks / parts["networks"]["median"], 1
-        for name, distance in (
-            ("prototypes", self.prototype_distance),
-            ("clusters", self.cluster_distance),
-        ):
-            if parts[name]["count"] > 0:
-                total = total + 0.5 * distance(z) / parts[name]["median"]
-                weights += 0.5
-        return total / weights
+        b = self.blend(z, x)
+        terms = [(1, sum(distances) / n_networks, "networks")]
+        if parts["prototypes"]["count"] > 0:
+            terms.append((1, self.prototype_distance(b), "prototypes"))
+        if parts["clusters"]["count"] > 0:
+            terms.append((0.5, self.cluster_distance(b), "clusters"))
+        logs = [w * numpy.log(numpy.maximum(t / parts[name]["median"], 0.01)) for w, t, name in terms]
+        return numpy.exp(sum(logs) / sum(w for w, _, _ in terms))
 
     def threshold(self, rate):
         calibration = self.document["calibration"]

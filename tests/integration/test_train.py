@@ -188,10 +188,10 @@ def test_defaults_in_the_help_are_the_ones_in_force(normal, model):
     assert "in closed form (autoencoder)" in text and len(result["networks"]) == 2
     assert "may be flagged (0.001)" in text and result["false_alarm_rate"] == 0.001
     assert "the same file (1)" in text and found["training"]["seed"] == 1
-    assert "4,000\n" in text and "rows a step (64)" in text and "adamw (adam)" in text
-    assert chosen["training"] == "4000 steps of 64 rows, adam"
-    assert "(best, balanced: 0.5)" in text and "is set to 0 (gaussian)" in text
-    assert chosen["denoising"] == "gaussian noise of 0.5"
+    assert "3,000\n" in text and "rows a step (64)" in text and "adamw (adam)" in text
+    assert chosen["training"] == "3000 steps of 64 rows, adam"
+    assert "(best, balanced: 0.8;" in text and "is set to 0 (gaussian)" in text
+    assert chosen["denoising"] == "gaussian noise of 0.8"
     assert "0: none (400)" in text and chosen["prototypes"] == "225"  # no more than rows to fit to
     assert "0: none (4)" in text and chosen["clusters"] == "4"
 

@@ -14,7 +14,7 @@ from ctl import fail, make_rows, run, succeed, succeed_json, write_csv
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 FAST = ["--preset", "fast", "--epochs", 3]
-PRESETS = {  # quick trainings of each; --epochs takes the place of the 4,000 steps
+PRESETS = {  # quick trainings of each; --epochs takes the place of the 3,000 steps
     "best": ["--preset", "best", "--epochs", 5],
     "balanced": ["--preset", "balanced", "--epochs", 5],
     "fast": ["--preset", "fast", "--epochs", 20],
@@ -212,7 +212,7 @@ def test_overcomplete_is_refused_with_the_reason(normal, model):
         message = fail(1, "train", "--data", normal, "--output", model, "--latent", latent, *FAST)
         assert message.startswith(f"{normal}: --latent {latent}: ")
         assert "overcomplete: the network could copy its input; use at most 3" in message
-        assert "--sparsity, --weight-decay or --noise" in message
+        assert "--sparsity, --weight-decay, --l1 or --noise" in message
     assert not model.exists()
 
 
@@ -309,6 +309,15 @@ def test_pca_has_no_losses_to_draw_unless_it_trains_on(normal, model, tmp_path):
     assert len(train_json(normal, model, *options, "--epochs", 4)["history"]) >= 4
 
 
+def test_the_loss_of_a_closed_form_is_its_reconstruction_error(normal, model):
+    network = train_json(normal, model, "--algorithm", "pca", "--latent", 2)["networks"][0]
+    trained = train_json(normal, model, "--algorithm", "pca", "--latent", 2, "--epochs", 1,
+                         "--learning-rate", 1e-12, "--patience", 0)["networks"][0]
+    assert network["epochs"] == 0 and network["loss"] > 0
+    assert network["loss"] == pytest.approx(trained["loss"], rel=1e-3)
+    assert network["validation_loss"] == pytest.approx(trained["validation_loss"], rel=1e-3)
+
+
 def test_pca_of_one_feature_is_refused(tmp_path, model):
     data = write_csv(tmp_path / "one.csv", [[row[0]] for row in make_rows(50)], names=["a"])
     message = fail(1, "train", "--data", data, "--output", model, "--algorithm", "pca")
@@ -370,12 +379,28 @@ def test_divergence_ends_with_the_option_to_change(normal, model, preset, optimi
                    "--epochs", 3, "--optimizer", optimizer, "--learning-rate", rate)
 
     assert message.startswith(f"{normal}: --learning-rate {float(rate):g}: the training diverged")
-    assert f"use a learning rate of {float(rate) / 10:g} instead" in message
+    assert message.endswith("; use 0.002, the default")
     assert model.read_text(encoding="utf-8") == "old"
     model.unlink()
     fail(1, "train", "--data", normal, "--output", model, "--preset", preset, "--epochs", 3,
          "--optimizer", optimizer, "--learning-rate", rate)
     assert not list(model.parent.iterdir())
+
+
+@pytest.mark.parametrize("options", [["--weight-decay", "2000", "--optimizer", "sgd"],
+                                     ["--noise", "1e10", "--preset", "best"]])
+def test_divergence_blames_the_option_that_was_given(normal, model, options):
+    message = fail(1, "train", "--data", normal, "--output", model, *FAST, *options)
+    assert message.startswith(f"{normal}: {options[0]} {float(options[1]):g}: the training diverged")
+    assert message.endswith("; use less") and not model.exists()
+
+
+def test_a_warm_up_as_long_as_the_training_is_refused(normal, model):
+    message = fail(1, "train", "--data", normal, "--output", model, *FAST, "--warmup", 12)
+    assert message == (f"{normal}: --warmup 12: the training has only about 12 steps; use fewer, or "
+                       "more --epochs")
+    assert not model.exists()
+    assert train_json(normal, model, *FAST, "--warmup", 11)["rows"] == 300
 
 
 # ---- labels and few rows ----
@@ -510,6 +535,17 @@ def test_threads_do_not_change_the_file(normal, tmp_path, preset):
     assert one == four == again
 
 
+@pytest.mark.parametrize("blas_threads", ["1", "2", "7"])
+def test_threads_of_blas_do_not_change_the_file(normal, tmp_path, blas_threads):
+    """Layers so wide that OpenBLAS would share them out."""
+    wide = ["--preset", "fast", "--hidden", "600,500", "--epochs", 1]
+    environment = {name: value for name, value in os.environ.items() if "THREADS" not in name}
+    succeed("train", "--data", normal, "--output", tmp_path / "0", *wide, env=environment)
+    environment["OPENBLAS_NUM_THREADS"] = blas_threads
+    succeed("train", "--data", normal, "--output", tmp_path / "1", *wide, env=environment)
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_another_seed_is_another_file(normal, tmp_path, preset):
     models = []
@@ -583,6 +619,36 @@ def test_rows_of_every_shape_train_and_score(tmp_path, model, shape, preset):
     assert sum(verdict["anomaly"] for verdict in verdicts) <= 0.2 * len(rows)
     assert verdict["anomaly"]
     succeed("inspect", model)
+
+
+@pytest.mark.parametrize("outlier", [1e6, -1e12, 1e30])
+@pytest.mark.parametrize("preset", [["--preset", "best", "--epochs", 20],
+                                    ["--preset", "fast", "--epochs", 60],
+                                    ["--algorithm", "pca", "--latent", 2]])
+def test_one_absurd_value_does_not_blind_its_feature(tmp_path, model, preset, outlier):
+    rows = make_rows(300)
+    odd = [[row[0] + 12, *row[1:]] for row in make_rows(50, seed=2)]
+    rows[77][0] = outlier
+    result = train_json(write_csv(tmp_path / "n.csv", rows), model, *preset,
+                        "--false-alarm-rate", 0.02)
+    verdicts = [json.loads(line) for line in succeed(
+        "score", "--model", model, "--data", write_csv(tmp_path / "odd.csv", odd),
+        "--format", "ndjson").stdout.splitlines()]
+
+    assert result["outlier_values"] == 1
+    assert sum(verdict["anomaly"] for verdict in verdicts) == 50
+    assert "1 value taken as missing" in succeed("inspect", model).stdout
+    assert succeed_json("inspect", model, "--json")["training"]["outlier_values"] == 1
+
+
+@pytest.mark.parametrize("preset, d", [("best", 1000), ("fast", 4096)])  # best takes a minute
+def test_the_most_features_train_and_score(tmp_path, model, preset, d):
+    draw = random.Random(4)
+    causes = [[draw.gauss(0, 1) for _ in range(4)] for _ in range(40)]
+    rows = [[cause[j % 4] + 0.1 * j % 7 for j in range(d)] for cause in causes]
+    data = write_csv(tmp_path / "wide.csv", rows, names=[f"x{j}" for j in range(d)])
+    assert train_json(data, model, "--preset", preset, "--epochs", 1)["features"] == d
+    assert len(succeed("score", "--model", model, "--data", data).stdout.splitlines()) == 41
 
 
 # ---- the loss follows the values ----

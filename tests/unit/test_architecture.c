@@ -127,7 +127,7 @@ static void every_choice_has_its_reason(void **state)
     assert_choice(best, "code", "3, 5", "preset best, 12 inputs");
     assert_choice(best, "loss", "mse", "not all values are 0 or 1");
     assert_choice(best, "training", "at most 4 epochs, batches of 64, adam", "asked for");
-    assert_choice(best, "denoising", "gaussian noise of 0.5", "preset best");
+    assert_choice(best, "denoising", "gaussian noise of 0.8", "preset best");
     assert_choice(best, "clusters", "2", "asked for");
     assert_choice(best, "calibration", "all rows, each by parts fitted without its quarter",
                   "fewer than 4000 rows");

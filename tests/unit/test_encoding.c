@@ -227,6 +227,26 @@ static void survives_every_failed_allocation(void **state)
     }
 }
 
+static void a_blend_is_the_mean_of_both_views_or_the_value_itself(void **state)
+{
+    (void)state;
+    CLEANUP(encoding_freep) struct encoding *pair = NULL;
+    CLEANUP(encoding_freep) struct encoding *standard = NULL;
+    float out[2 * N_FEATURES], blended[N_FEATURES];
+
+    assert_int_equal(encoding_fit_pair(rows, N_ROWS, N_FEATURES, &pair), 0);
+    encoding_apply(pair, rows, out);
+    encoding_blend(pair, rows, out, blended);
+    for (size_t j = 0; j < N_FEATURES; j++)
+        assert_near((double)blended[j], ((double)out[j] + (double)out[N_FEATURES + j]) / 2, 1e-7);
+
+    assert_int_equal(encoding_new_standard(N_FEATURES, &standard), 0);
+    encoding_apply(standard, rows, out);
+    out[0] += 1;
+    encoding_blend(standard, rows, out, blended);
+    assert_memory_equal(blended, rows, sizeof(blended));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +256,7 @@ int main(void)
         cmocka_unit_test(ranks_follow_behind_the_scaled_values),
         cmocka_unit_test(a_constant_far_from_zero_is_a_constant),
         cmocka_unit_test(one_row_can_be_fitted),
+        cmocka_unit_test(a_blend_is_the_mean_of_both_views_or_the_value_itself),
         cmocka_unit_test(a_files_numbers_are_used),
         cmocka_unit_test(what_is_not_finite_is_refused_and_the_ranks_are_freed),
         cmocka_unit_test(survives_every_failed_allocation),

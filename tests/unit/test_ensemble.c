@@ -133,12 +133,14 @@ static void measure(const float *of, size_t n_rows, size_t n_networks, struct en
 static double distance_of(size_t which, const float *row, double *ret_prototypes,
                           double *ret_clusters)
 {
-    float z[N], residual[2 * N], scratch[2048];
+    float z[N], encoded[2 * N], residual[2 * N], scratch[2048];
     double distance;
 
     leave(ensemble.networks[which], row, z, residual);
     assert_true(residual_scratch_floats(ensemble.residuals[which], 1) <= 2048);
     residual_distances(ensemble.residuals[which], scratch, residual, 2 * N, 1, &distance);
+    encoding_apply(ensemble.encoding, z, encoded);
+    encoding_blend(ensemble.encoding, z, encoded, z);
     prototypes_distances(ensemble.prototypes, scratch, z, NULL, 1, ret_prototypes);
     clusters_distances(ensemble.clusters, scratch, z, NULL, 1, ret_clusters);
     return distance;
@@ -176,17 +178,27 @@ static void only_the_first_networks_count_if_so_wanted(void **state)
     }
 }
 
-static void error_weighs_the_terms_over_their_medians(void **state)
+static void error_is_the_weighted_geometric_mean_of_the_ratios(void **state)
 {
     (void)state;
     const struct ensemble_terms terms = {.networks = 6, .prototypes = 20, .clusters = 16};
 
-    assert_near(ensemble_error(&ensemble, &terms), (6.0 / 2 + 0.5 * 20 / 4 + 0.5 * 16 / 8) / 2,
-                1e-15);
+    assert_near(ensemble_error(&ensemble, &terms), pow(3.0 * 5.0 * sqrt(2.0), 1 / 2.5), 1e-15);
     prototypes_free(TAKE(ensemble.prototypes));
-    assert_near(ensemble_error(&ensemble, &terms), (6.0 / 2 + 0.5 * 16 / 8) / 1.5, 1e-15);
+    assert_near(ensemble_error(&ensemble, &terms), pow(3.0 * sqrt(2.0), 1 / 1.5), 1e-15);
     clusters_free(TAKE(ensemble.clusters));
-    assert_near(ensemble_error(&ensemble, &terms), 6.0 / 2, 1e-15);
+    assert_near(ensemble_error(&ensemble, &terms), 3.0, 1e-15);
+}
+
+/* Or a row with a prototype's values would be normal whatever the networks say. */
+static void no_term_alone_can_make_a_row_normal(void **state)
+{
+    (void)state;
+    const struct ensemble_terms nothing = {.networks = 200, .prototypes = 0, .clusters = 0};
+    const struct ensemble_terms little = {.networks = 200, .prototypes = 0.04, .clusters = 0.08};
+
+    assert_near(ensemble_error(&ensemble, &nothing), pow(100 * 0.01 * 0.1, 1 / 2.5), 1e-15);
+    assert_near(ensemble_error(&ensemble, &little), ensemble_error(&ensemble, &nothing), 1e-15);
 }
 
 static void the_median_row_is_at_one(void **state)
@@ -296,7 +308,7 @@ static void neighbours_missing_values_do_not_matter(void **state)
     assert_int_equal(after[20].n_missing, N - 1);
 }
 
-static void a_row_with_nothing_is_at_zero(void **state)
+static void a_row_with_nothing_is_as_normal_as_can_be(void **state)
 {
     (void)state;
     struct ensemble_terms terms[N_ROWS];
@@ -304,8 +316,8 @@ static void a_row_with_nothing_is_at_zero(void **state)
     take_values_away();
     measure(rows, N_ROWS, 2, terms);
     assert_int_equal(terms[33].n_missing, N);
-    assert_true(ensemble_error(&ensemble, &terms[33]) == 0);
-    assert_true(ensemble_error(&ensemble, &terms[20]) > 0);
+    assert_near(ensemble_error(&ensemble, &terms[33]), 0.01, 1e-12);
+    assert_true(ensemble_error(&ensemble, &terms[20]) > 0.01);
 }
 
 static void what_is_there_still_shows_beside_what_is_missing(void **state)
@@ -401,20 +413,20 @@ static void hostile_weights_give_finite_errors(void **state)
     assert_errors_are_finite();
 }
 
-static void make_statistics_hostile(float size)
+static void make_statistics_hostile(float size, double scale)
 {
-    float mean[2 * N], std[2 * N], whitening[2 * N * 2 * N];
-    const double scales[] = {DBL_MIN, DBL_MAX, 1e-300};
+    float mean[2 * N], variances[2 * N], whitening[2 * N * 2 * N];
     const struct residual_parts parts = {.n_values = 2 * N,
                                          .n_directions = 2 * N,
                                          .mean = mean,
-                                         .std = std,
                                          .whitening = whitening,
-                                         .scales = scales};
+                                         .variances = variances,
+                                         .rest_variance = 1 / (double)size,
+                                         .scale = scale};
 
     for (size_t i = 0; i < 2 * N; i++) {
         mean[i] = i % 2 ? size : -size;
-        std[i] = 1 / size;
+        variances[i] = i % 2 ? size : 1 / size;
     }
     for (size_t i = 0; i < 2 * N * 2 * N; i++)
         whitening[i] = i % 3 ? size : -size;
@@ -430,13 +442,17 @@ static void hostile_statistics_give_finite_errors(void **state)
 {
     (void)state;
     static const float sizes[] = {1e9F, 1e30F, 1e38F};
+    static const double scales[] = {DBL_MIN, 1, DBL_MAX};
 
     take_values_away();
     for (size_t s = 0; s < sizeof(sizes) / sizeof(*sizes); s++) {
-        make_statistics_hostile(sizes[s]);
-        assert_errors_are_finite();
-        ensemble.median_networks = ensemble.median_prototypes = DBL_MIN;
-        assert_errors_are_finite();
+        for (size_t i = 0; i < 3; i++) {
+            make_statistics_hostile(sizes[s], scales[i]);
+            ensemble.median_networks = ensemble.median_prototypes = 1;
+            assert_errors_are_finite();
+            ensemble.median_networks = ensemble.median_prototypes = DBL_MIN;
+            assert_errors_are_finite();
+        }
     }
 }
 
@@ -486,7 +502,7 @@ static void cost_counts_every_part(void **state)
     ensemble.n_networks = 1;
     const struct ensemble_cost one = ensemble_cost(&ensemble);
     ensemble.n_networks = 2;
-    expected = packed_multiply_adds(ensemble.residuals[1]->packed) + 3 * 2 * N;
+    expected = packed_multiply_adds(ensemble.residuals[1]->packed) + 2 * 2 * N;
     for (size_t l = 0; l < 4; l++)
         expected += packed_multiply_adds(ensemble.networks[1]->layers[l].packed);
     assert_int_equal(networks.multiply_adds - one.multiply_adds, expected);
@@ -520,14 +536,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ENSEMBLE_TEST(terms_are_the_distances_of_the_parts),
         ENSEMBLE_TEST(only_the_first_networks_count_if_so_wanted),
-        ENSEMBLE_TEST(error_weighs_the_terms_over_their_medians),
+        ENSEMBLE_TEST(error_is_the_weighted_geometric_mean_of_the_ratios),
+        ENSEMBLE_TEST(no_term_alone_can_make_a_row_normal),
         ENSEMBLE_TEST(the_median_row_is_at_one),
         ENSEMBLE_TEST(parts_that_are_not_there_measure_zero),
         ENSEMBLE_TEST(the_classic_error_is_the_mean_square),
         ENSEMBLE_TEST(the_classic_error_leaves_missing_values_out),
         ENSEMBLE_TEST(a_row_gives_the_same_bits_alone_and_in_any_batch),
         ENSEMBLE_TEST(neighbours_missing_values_do_not_matter),
-        ENSEMBLE_TEST(a_row_with_nothing_is_at_zero),
+        ENSEMBLE_TEST(a_row_with_nothing_is_as_normal_as_can_be),
         ENSEMBLE_TEST(what_is_there_still_shows_beside_what_is_missing),
         ENSEMBLE_TEST(the_networks_take_an_average_residual_for_what_is_missing),
         ENSEMBLE_TEST(parts_follow_the_value_and_a_little_of_the_residual),

@@ -156,8 +156,8 @@ static void the_fold_stays_unseen(void **state)
                                 before.clusters->n_clusters * N_FEATURES * N_FEATURES *
                                     sizeof(float));
             assert_memory_equal(before.residual->whitening, after.residual->whitening,
-                                N_FEATURES * N_FEATURES * sizeof(float));
-            assert_true(before.residual->scales[0] != after.residual->scales[0]); /* judged there */
+                                before.residual->n_directions * N_FEATURES * sizeof(float));
+            assert_true(before.residual->scale != after.residual->scale); /* judged there */
             assert_false(same_weights(&elsewhere, &elsewhere_after));
         }
     }
@@ -219,7 +219,6 @@ static void divergence_is_explained(void **state)
     make_plan();
     assert_int_equal(fit_run(&fit, &plan, &fit_rows, NULL, NULL), -EDOM);
     assert_non_null(strstr(fit.error.text, "diverged"));
-    assert_non_null(strstr(fit.error.text, "use a learning rate of 1e+29 instead of 1e+30"));
 }
 
 static void survives_every_failed_allocation(void **state)

@@ -27,7 +27,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WIDE 405 /* features from which on a residual keeps only some directions */
+#define WIDE 205 /* features, too many for two encodings */
 
 /* One detector of each kind, and its file. */
 enum kind {
@@ -401,10 +401,10 @@ static void every_part_has_its_tensors(void **state)
         }
         (void)snprintf(name, sizeof(name), "networks.%zu.residual.mean", i);
         (void)tensor(header, name, 12, 0);
-        (void)snprintf(name, sizeof(name), "networks.%zu.residual.std", i);
-        (void)tensor(header, name, 12, 0);
         (void)snprintf(name, sizeof(name), "networks.%zu.residual.whitening", i);
-        (void)tensor(header, name, 12, 12);
+        (void)tensor(header, name, 6, 12);
+        (void)snprintf(name, sizeof(name), "networks.%zu.residual.variances", i);
+        (void)tensor(header, name, 6, 0);
     }
     (void)tensor(header, "encoding.gain", 6, 0);
     (void)tensor(header, "encoding.shift", 6, 0);
@@ -416,8 +416,8 @@ static void every_part_has_its_tensors(void **state)
     assert_int_equal(json_object_size(header), 2 * (12 + 3) + 7 + 1);
 
     json_auto_t *wide = header_of(WIDE_ROWS);
-    (void)tensor(wide, "networks.0.residual.whitening", RESIDUAL_TOP_DIRECTIONS, WIDE);
-    (void)tensor(wide, "networks.0.residual.variances", RESIDUAL_TOP_DIRECTIONS, 0);
+    (void)tensor(wide, "networks.0.residual.whitening", RESIDUAL_DIRECTIONS, WIDE);
+    (void)tensor(wide, "networks.0.residual.variances", RESIDUAL_DIRECTIONS, 0);
 }
 
 static void a_tied_network_is_stored_as_an_ordinary_one(void **state)
@@ -760,8 +760,9 @@ static void hostile_files_are_refused_with_the_reason(void **state)
 EDIT(no_directions, SET(residual_of(document), "directions", json_integer(0)))
 EDIT(many_directions, SET(residual_of(document), "directions", json_integer(13)))
 EDIT(few_directions, SET(residual_of(document), "directions", json_integer(5)))
-EDIT(two_scales, json_array_remove(at(residual_of(document), "scales"), 0))
-EDIT(zero_scale, SET_ITEM(at(residual_of(document), "scales"), 2, json_real(0)))
+EDIT(no_scale, json_object_del(residual_of(document), "scale"))
+EDIT(zero_scale, SET(residual_of(document), "scale", json_real(0)))
+EDIT(zero_rest, SET(residual_of(document), "rest_variance", json_real(0)))
 EDIT(one_residual, json_array_remove(at(at(document, "residual"), "networks"), 1))
 EDIT(median_0, SET(at(at(document, "parts"), "networks"), "median", json_real(0)))
 EDIT(no_median, json_object_del(at(at(document, "parts"), "prototypes"), "median"))
@@ -783,22 +784,23 @@ static void hostile_parts_are_refused_with_the_reason(void **state)
 {
     (void)state;
     static const struct damage cases[] = {
-        {no_directions,   "residual: directions and three scales are needed"                       },
-        {many_directions, "residual: directions and three scales are needed"                       },
-        {few_directions,  "networks.1.residual.whitening does not have the shape"                  },
-        {two_scales,      "residual: directions and three scales are needed"                       },
-        {zero_scale,      "residual: a number is not finite, or a deviation, variance or scale not"},
-        {one_residual,    "residual.networks: one for each of architecture.networks"               },
-        {median_0,        "need a median above 0"                                                  },
-        {no_median,       "need a median above 0"                                                  },
-        {negative_count,  "a count (at most 4096 and 64)"                                          },
-        {huge_count,      "a count (at most 4096 and 64)"                                          },
-        {wrong_count,     "prototypes.centroids does not have the shape"                           },
-        {many_clusters,   "a count (at most 4096 and 64)"                                          },
-        {three_clusters,  "clusters.centers does not have the shape"                               },
-        {no_ranks,        "the input is not as wide as the encoded features"                       },
-        {no_parts,        "need a median above 0"                                                  },
-        {nine_networks,   "1 to 8 networks"                                                        },
+        {no_directions,   "residual: directions are needed, at most one a value"                },
+        {many_directions, "residual: directions are needed, at most one a value"                },
+        {few_directions,  "networks.1.residual.whitening does not have the shape"               },
+        {no_scale,        "residual: a number is not finite, or a variance or scale not above 0"},
+        {zero_scale,      "residual: a number is not finite, or a variance or scale not above 0"},
+        {zero_rest,       "residual: a number is not finite, or a variance or scale not above 0"},
+        {one_residual,    "residual.networks: one for each of architecture.networks"            },
+        {median_0,        "need a median above 0"                                               },
+        {no_median,       "need a median above 0"                                               },
+        {negative_count,  "a count (at most 4096 and 64)"                                       },
+        {huge_count,      "a count (at most 4096 and 64)"                                       },
+        {wrong_count,     "prototypes.centroids does not have the shape"                        },
+        {many_clusters,   "a count (at most 4096 and 64)"                                       },
+        {three_clusters,  "clusters.centers does not have the shape"                            },
+        {no_ranks,        "the input is not as wide as the encoded features"                    },
+        {no_parts,        "need a median above 0"                                               },
+        {nine_networks,   "1 to 8 networks"                                                     },
     };
     json_auto_t *header = header_of(ALL_PARTS);
 

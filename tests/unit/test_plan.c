@@ -103,7 +103,7 @@ static void best_is_two_networks_prototypes_and_clusters(void **state)
     assert_int_equal(plan.init, NETWORK_INIT_HE);
     assert_int_equal(plan.n_prototypes, 400);
     assert_int_equal(plan.n_clusters, 4);
-    assert_int_equal(plan.n_steps, 4000);
+    assert_int_equal(plan.n_steps, 3000);
     assert_int_equal(plan.n_epochs, 0);
     const struct training_options *training = &plan.training;
     assert_int_equal(training->optimizer.kind, OPTIMIZER_ADAM);
@@ -113,7 +113,7 @@ static void best_is_two_networks_prototypes_and_clusters(void **state)
     assert_int_equal(training->batch_size, 64);
     assert_true(training->with_replacement);
     assert_int_equal(training->noise, NOISE_GAUSSIAN);
-    assert_true(training->noise_amount == 0.5);
+    assert_true(training->noise_amount == 0.8);
     assert_true(training->sparsity == 0 && training->code_l1 == 0 && training->clip == 0);
     assert_int_equal(training->patience, 0);
 }

@@ -307,13 +307,13 @@ static void an_overcomplete_code_is_refused(void **state)
     check(6);
     refuse(5, "--latent 5: a code that is not narrower than the 5 features is overcomplete: the "
               "network could copy its input; use at most 4, or regularise it with --sparsity, "
-              "--weight-decay or --noise");
+              "--weight-decay, --l1 or --noise");
     set("latent", "1");
     check(1); /* there is no narrower one */
     set("latent", "2");
     refuse(1, "--latent 2: a code that is not narrower than the 1 feature is overcomplete: the "
               "network could copy its input; use at most 1, or regularise it with --sparsity, "
-              "--weight-decay or --noise");
+              "--weight-decay, --l1 or --noise");
 }
 
 static void an_overcomplete_code_is_fine_when_regularised(void **state)

@@ -1,0 +1,24 @@
+/* sample - the rows that training works with: all that were given, or as many drawn from them,
+ * without values that are no measurements (detector/outliers.h). */
+#pragma once
+
+#include "base/cleanup.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct random;
+
+struct sample {
+    const float *rows; /* [n_rows][n_features], those given or own */
+    size_t n_rows;
+    size_t n_outliers; /* values made NaN */
+    bool *is_drawn;    /* [n_given] which they are; NULL: all */
+    float *own;
+};
+
+/* At most most of given[n_given][n_features], in their order; given stays as it is and must outlive
+ * the sample. -ENOMEM. */
+MUST_CHECK int sample_draw(const float *given, size_t n_given, size_t n_features, size_t most,
+                           struct random *random, struct sample *ret_sample);
+void sample_clear(struct sample *sample);
