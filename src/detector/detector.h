@@ -28,6 +28,7 @@ void detector_print_kernels(char ret_kernels[DETECTOR_KERNELS_SIZE]);
 struct network_summary {
     size_t epochs, best_epoch;    /* run; whose weights were kept; from 1 */
     double loss, validation_loss; /* of that epoch, mean per encoded value; NaN: there is none */
+    bool is_warm;                 /* began with the weights of an earlier version */
 };
 
 /* What training was told and what it found; kept in the model file. No date and no duration: the

@@ -94,34 +94,96 @@ static int new_network(struct fit *fit, const struct plan *plan, const float *ro
     return network_new(&shape, &fit->network);
 }
 
+/* What a fit trains on, and how. */
+struct lesson {
+    const float *rows, *validation;
+    size_t n_rows, n_validation;
+    struct training_options options;
+    bool (*on_epoch)(void *userdata, const struct training_progress *);
+    void *userdata;
+};
+
+static int run_training(struct network *network, const struct lesson *lesson,
+                        struct training_result *ret_result, struct error *reterr)
+{
+    return training_run(network, lesson->rows, lesson->n_rows, lesson->validation,
+                        lesson->n_validation, &lesson->options, lesson->on_epoch, lesson->userdata,
+                        ret_result, reterr);
+}
+
+static bool has_same_layers(const struct network *a, const struct network *b)
+{
+    if (a->n_layers != b->n_layers || a->n_encoder_layers != b->n_encoder_layers)
+        return false;
+    for (size_t l = 0; l < a->n_layers; l++)
+        if (a->layers[l].n_in != b->layers[l].n_in || a->layers[l].n_out != b->layers[l].n_out ||
+            a->layers[l].activation != b->layers[l].activation ||
+            a->layers[l].is_tied != b->layers[l].is_tied)
+            return false;
+    return a->n_params == b->n_params;
+}
+
+/* Trains a second network from the weights of start, and keeps the better one. A start that
+ * diverges is no loss. */
+static int try_start(struct fit *fit, const struct plan *plan, const struct lesson *lesson)
+{
+    struct fit warm = {.shape = fit->shape};
+    struct error ignored;
+
+    int r = new_network(&warm, plan, lesson->rows, lesson->n_rows);
+    CLEANUP(network_freep) struct network *network = warm.network;
+    if (r < 0 || !has_same_layers(network, fit->start))
+        return r;
+    memcpy(network->params, fit->start->params, network->n_params * sizeof(float));
+    r = run_training(network, lesson, &warm.result, &ignored);
+    if (r < 0)
+        return r == -EDOM ? 0 : r;
+    if (!(warm.result.validation_loss < fit->result.validation_loss))
+        return 0;
+    fit->result = warm.result;
+    fit->is_warm = true;
+    struct network *colder = fit->network;
+    fit->network = network;
+    network = colder;
+    return 0;
+}
+
 static int train(struct fit *fit, const struct plan *plan, const struct fit_rows *rows,
                  bool (*on_epoch)(void *userdata, const struct training_progress *), void *userdata)
 {
     struct stretch trained, validation;
     split(fit, plan, rows->folds, &trained, &validation);
-    const float *train_rows = rows->encoded + trained.begin * rows->n_values;
+    struct lesson lesson = {
+        .rows = rows->encoded + trained.begin * rows->n_values,
+        .n_rows = trained.n,
+        .validation = rows->encoded + validation.begin * rows->n_values,
+        .n_validation = validation.n,
+        .options = plan->training,
+        .on_epoch = on_epoch,
+        .userdata = userdata,
+    };
+    struct training_options *options = &lesson.options;
+    struct random random;
     fit->n_trained = trained.n;
     fit->n_validation = plan->training.patience > 0 ? validation.n : 0;
 
-    int r = new_network(fit, plan, train_rows, trained.n);
+    int r = new_network(fit, plan, lesson.rows, trained.n);
     if (r < 0)
         return r;
-    struct random random;
     random_seed(&random, fit->seed);
     if (plan->is_pca)
-        r = pca_init_network(fit->network, train_rows, trained.n);
+        r = pca_init_network(fit->network, lesson.rows, trained.n);
     else
         network_init(fit->network, plan->init, &random);
-    struct training_options options = plan->training;
-    options.batch_size = smaller(options.batch_size, trained.n);
-    const size_t steps_a_pass = (trained.n + options.batch_size - 1) / options.batch_size;
-    options.seed = random_u64(&random);
-    options.full_passes = plan->n_steps == 0; /* epochs were asked for */
-    options.n_steps = plan->n_steps ? plan->n_steps : plan->n_epochs * steps_a_pass;
+    options->batch_size = smaller(options->batch_size, trained.n);
+    const size_t steps_a_pass = (trained.n + options->batch_size - 1) / options->batch_size;
+    options->seed = random_u64(&random);
+    options->full_passes = plan->n_steps == 0; /* epochs were asked for */
+    options->n_steps = plan->n_steps ? plan->n_steps : plan->n_epochs * steps_a_pass;
     if (r == 0)
-        r = training_run(fit->network, train_rows, trained.n,
-                         rows->encoded + validation.begin * rows->n_values, validation.n, &options,
-                         on_epoch, userdata, &fit->result, &fit->error);
+        r = run_training(fit->network, &lesson, &fit->result, &fit->error);
+    if (r == 0 && fit->start && options->n_steps > 0)
+        r = try_start(fit, plan, &lesson);
     return r < 0 ? r : network_pack(fit->network);
 }
 

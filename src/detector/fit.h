@@ -32,12 +32,16 @@ struct fit {
     bool with_parts; /* prototypes and clusters too */
     uint64_t seed;
     struct encoding *encoding; /* of its own; NULL: the one that all share */
+    /* Weights to begin with as well (borrowed); NULL or other layers: none. What then has the lower
+     * validation loss is kept. */
+    const struct network *start;
     /* what came out; NULL for what is not in the plan */
     struct network *network;
     struct residual *residual;
     struct prototypes *prototypes;
     struct clusters *clusters;
     struct training_result result;
+    bool is_warm;                   /* the network that began with start's weights was better */
     size_t n_trained, n_validation; /* rows; n_validation 0: none decided when to stop */
     struct error error;
 };

@@ -122,6 +122,7 @@ static void read_network_summary(const json_t *object, const char *loss,
         .best_epoch = tell(object, "best_epoch"),
         .loss = model_real(object, loss),
         .validation_loss = model_real(object, "validation_loss"),
+        .is_warm = json_is_true(json_object_get(object, "warm_start")),
     };
 }
 

@@ -250,9 +250,10 @@ static json_t *summary_to_json(const struct training_summary *summary)
         const struct network_summary *network = &summary->networks[i];
         (void)json_array_append_new(
             networks,
-            json_pack("{s:I, s:I, s:o, s:o}", "epochs", (json_int_t)network->epochs, "best_epoch",
-                      (json_int_t)network->best_epoch, "loss", real_or_null(network->loss),
-                      "validation_loss", real_or_null(network->validation_loss)));
+            json_pack("{s:I, s:I, s:o, s:o, s:b}", "epochs", (json_int_t)network->epochs,
+                      "best_epoch", (json_int_t)network->best_epoch, "loss",
+                      real_or_null(network->loss), "validation_loss",
+                      real_or_null(network->validation_loss), "warm_start", (int)network->is_warm));
     }
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",        //
                      "rows", (json_int_t)summary->n_rows,                    //

@@ -155,9 +155,14 @@ static void list_fits(struct training *training)
     const uint64_t seed = training->options->recipe.seed;
 
     training->n_folds = training->sample.n_rows < TRAINER_SMALL ? N_FOLDS : 1;
+    if (training->options->calibration)
+        training->n_folds = 1;
     for (size_t i = 0; i < n_networks; i++)
         training->fits[training->n_fits++] =
             (struct fit){.fold = i, .shape = i, .with_parts = i == 0, .seed = seed * 64 + 2 * i};
+    const struct detector *start = training->options->start;
+    for (size_t i = 0; start && i < n_networks && i < detector_ensemble(start)->n_networks; i++)
+        training->fits[i].start = detector_ensemble(start)->networks[i];
     for (size_t fold = 1; fold < training->n_folds; fold++)
         training->fits[training->n_fits++] =
             (struct fit){.fold = fold, .with_parts = true, .seed = seed * 64 + 32 + 2 * fold};
@@ -400,7 +405,25 @@ static int add_other_rows(const struct training *training, size_t n_wanted, doub
     return 0;
 }
 
-static int calibrate(struct training *training, struct calibration **ret_calibration)
+/* By all that serves, on rows that none of it has seen. */
+static int calibrate_on_given(const struct training *training, struct calibration **ret_calibration)
+{
+    const struct ensemble *ensemble = &training->ensemble;
+    const size_t n = training->options->n_calibration;
+    AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(ensemble) * sizeof(*scratch));
+    AUTO_FREE struct ensemble_terms *terms = calloc(n, sizeof(*terms));
+    AUTO_FREE double *errors = calloc(n, sizeof(*errors));
+    if (!scratch || !terms || !errors)
+        return -ENOMEM;
+
+    ensemble_terms(ensemble, scratch, training->options->calibration, n, ensemble->n_networks,
+                   terms);
+    for (size_t i = 0; i < n; i++)
+        errors[i] = ensemble_error(ensemble, &terms[i]);
+    return calibration_fit(errors, n, ret_calibration);
+}
+
+static int calibrate_on_folds(struct training *training, struct calibration **ret_calibration)
 {
     AUTO_FREE double *errors = malloc(training->n_given * sizeof(*errors));
     size_t n = 0;
@@ -464,6 +487,7 @@ static void summarise(const struct training *training, const struct calibration 
             .best_epoch = result->best_epoch,
             .loss = result->loss,
             .validation_loss = result->validation_loss,
+            .is_warm = training->fits[i].is_warm,
         };
     }
     detector_print_kernels(summary->kernel);
@@ -494,6 +518,7 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
                    void *userdata, struct detector **ret_detector, struct error *reterr)
 {
     assert((rows || n_rows == 0) && names && options && ret_detector);
+    assert(!options->calibration || options->n_calibration > 0);
     CLEANUP(schema_freep) struct schema *schema = NULL;
     CLEANUP(calibration_freep) struct calibration *calibration = NULL;
     CLEANUP(training_clear)
@@ -523,11 +548,15 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
         r = run_fits(&training, reterr);
     if (r == 0)
         r = find_medians(&training);
-    if (r == 0)
-        r = calibrate(&training, &calibration);
+    if (r == 0 && !options->calibration)
+        r = calibrate_on_folds(&training, &calibration);
+    if (r == 0) {
+        collect_parts(&training);
+        if (options->calibration)
+            r = calibrate_on_given(&training, &calibration);
+    }
     if (r < 0)
         return r == -ENOMEM ? no_memory(r, reterr) : r;
-    collect_parts(&training);
     summarise(&training, calibration, &summary);
     r = detector_new(TAKE(schema), &training.ensemble, TAKE(calibration), &summary, ret_detector);
     return r < 0 ? no_memory(r, reterr) : 0;

@@ -30,6 +30,13 @@ struct trainer_options {
     struct recipe recipe;
     size_t n_threads;  /* at least 1 */
     size_t n_left_out; /* for the summary only */
+    /* [n_calibration][n_features] rows that no network sees and that alone decide the threshold;
+     * NULL: those of the folds. Borrowed, as is start: whose weights are tried as a beginning
+     * beside a fresh one; the better on held-out rows is kept. NULL, or with other layers: fresh
+     * only. */
+    const float *calibration;
+    size_t n_calibration;
+    const struct detector *start;
 };
 
 struct trainer_progress {

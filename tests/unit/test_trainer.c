@@ -205,6 +205,56 @@ static void unseen_rows_are_encoded_as_if_they_came_tomorrow(void **state)
     assert_in_range(n_far, 5, 7);
 }
 
+static void rows_given_for_it_alone_calibrate(void **state)
+{
+    (void)state;
+    static float others[50 * TINY_FEATURES];
+
+    tiny_rows(2, others, 50);
+    options.calibration = others;
+    options.n_calibration = 50;
+    for (int preset = PRESET_BEST; preset <= PRESET_FAST; preset++) {
+        options.recipe.preset = preset;
+        CLEANUP(detector_freep) struct detector *detector = trained(ENOUGH);
+        CLEANUP(detector_workspace_freep) struct workspace *workspace = NULL;
+        struct verdict verdicts[50];
+        size_t n;
+        const double *errors = calibration_errors(detector_calibration(detector), &n);
+        assert_int_equal(n, 50);
+        assert_int_equal(detector_summary(detector)->n_folds, 1);
+        assert_int_equal(detector_summary(detector)->n_calibration, 50);
+        assert_int_equal(detector_workspace_new(&workspace), 0);
+        assert_int_equal(detector_score(detector, workspace, others, 50, 1, verdicts), 0);
+        for (size_t i = 0; i < 50; i++) {
+            size_t found = 0; /* every verdict's error is one of them: all that serves judged */
+            for (size_t j = 0; j < n; j++)
+                found += errors[j] == verdicts[i].reconstruction_error;
+            assert_true(found > 0);
+        }
+    }
+}
+
+/* Weights that have already learnt beat an epoch from nothing, and are not taken if they do not. */
+static void the_better_of_a_warm_and_a_fresh_start_is_kept(void **state)
+{
+    (void)state;
+    options.recipe.epochs = 200;
+    options.recipe.patience = 0;
+    CLEANUP(detector_freep) struct detector *good = trained(TINY_ROWS);
+    options.recipe.epochs = 1;
+    CLEANUP(detector_freep) struct detector *fresh = trained(TINY_ROWS);
+    options.start = good;
+    CLEANUP(detector_freep) struct detector *warm = trained(TINY_ROWS);
+    const struct network_summary *by_good = &detector_summary(warm)->networks[0];
+    const struct network_summary *by_none = &detector_summary(fresh)->networks[0];
+
+    assert_true(by_good->is_warm && !by_none->is_warm);
+    assert_true(by_good->validation_loss < by_none->validation_loss);
+    options.recipe.latent = 1; /* other layers: the start does not fit */
+    CLEANUP(detector_freep) struct detector *other = trained(TINY_ROWS);
+    assert_false(detector_summary(other)->networks[0].is_warm);
+}
+
 /* Rows of n_features normal numbers. */
 static float *normal_rows(size_t n_rows, size_t n_features)
 {
@@ -722,6 +772,8 @@ int main(void)
         cmocka_unit_test_setup(a_small_sample_calibrates_on_all_its_rows, set_up),
         cmocka_unit_test_setup(a_second_network_changes_no_error_of_the_other_folds, set_up),
         cmocka_unit_test_setup(unseen_rows_are_encoded_as_if_they_came_tomorrow, set_up),
+        cmocka_unit_test_setup(rows_given_for_it_alone_calibrate, set_up),
+        cmocka_unit_test_setup(the_better_of_a_warm_and_a_fresh_start_is_kept, set_up),
         cmocka_unit_test_setup(a_large_sample_calibrates_on_the_quarter_that_is_unseen, set_up),
         cmocka_unit_test_setup(a_fifth_of_the_seen_rows_decides_when_to_stop, set_up),
         cmocka_unit_test_setup(of_too_many_rows_some_are_drawn_and_the_others_calibrate, set_up),
