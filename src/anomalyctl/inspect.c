@@ -167,10 +167,13 @@ static void print_calibration(const struct detector *detector, struct text *text
     text_printf(text, "  %16g  %10.4g  in force, %s\n", in_force,
                 calibration_threshold(calibration, in_force),
                 calibration_basis_name(calibration_basis(calibration, in_force)));
-    for (size_t i = 0; i < N_RATES; i++)
+    for (size_t i = 0; i < N_RATES; i++) {
+        if (rates[i] == in_force)
+            continue;
         text_printf(text, "  %16g  %10.4g  %s\n", rates[i],
                     calibration_threshold(calibration, rates[i]),
                     calibration_basis_name(calibration_basis(calibration, rates[i])));
+    }
 }
 
 static void print_histogram(const struct detector *detector, struct text *text)
@@ -345,7 +348,7 @@ static void append_training(const struct detector *detector, struct text *text)
                     network->best_epoch);
         append_number(text, ",\"loss\"", network->loss);
         append_number(text, ",\"validation_loss\"", network->validation_loss);
-        text_puts(text, "}");
+        text_printf(text, ",\"warm_start\":%s}", network->is_warm ? "true" : "false");
     }
     text_puts(text, "]}}\n");
 }

@@ -118,8 +118,11 @@ void train_print(const struct trained *trained, struct text *text)
     architecture_print(detector, text);
     text_printf(text, ", %zu parameters\n", architecture_n_parameters(detector));
     if (architecture_n_prototypes(detector) > 0 || architecture_n_clusters(detector) > 0)
-        text_printf(text, "compared with %zu prototypes, %zu clusters\n",
-                    architecture_n_prototypes(detector), architecture_n_clusters(detector));
+        text_printf(text, "compared with %zu prototype%s, %zu cluster%s\n",
+                    architecture_n_prototypes(detector),
+                    architecture_n_prototypes(detector) == 1 ? "" : "s",
+                    architecture_n_clusters(detector),
+                    architecture_n_clusters(detector) == 1 ? "" : "s");
     text_printf(text, "cost of a row %zu multiply-adds, %zu kB\n", cost.multiply_adds,
                 (cost.bytes + 500) / 1000);
     for (size_t i = 0; i < summary->n_networks; i++) {

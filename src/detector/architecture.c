@@ -180,6 +180,14 @@ static void choose_loss(struct list *list)
                                                       : "not all values are 0 or 1");
 }
 
+static bool has_training_options(const struct recipe *recipe)
+{
+    return recipe->batch_size != RECIPE_AUTO || recipe->optimizer >= 0 || recipe->schedule >= 0 ||
+           recipe->warmup != RECIPE_AUTO || recipe->patience != RECIPE_AUTO ||
+           !isnan(recipe->learning_rate) || !isnan(recipe->weight_decay) || !isnan(recipe->l1) ||
+           !isnan(recipe->clip) || recipe->is_tied;
+}
+
 static void choose_training(struct list *list)
 {
     const struct recipe *recipe = list->recipe;
@@ -201,7 +209,10 @@ static void choose_training(struct list *list)
               recipe->epochs == RECIPE_AUTO ? PLAN_EPOCHS : recipe->epochs, batch,
               optimizer_name(recipe->optimizer < 0 ? OPTIMIZER_ADAM
                                                    : (enum optimizer_kind)recipe->optimizer));
-    REASON(choice, "%s", by_preset(list, recipe->epochs != RECIPE_AUTO));
+    REASON(choice, "%s%s", by_preset(list, recipe->epochs != RECIPE_AUTO),
+           recipe->epochs == RECIPE_AUTO && has_training_options(recipe)
+               ? ", changed by options below"
+               : "");
 }
 
 static void choose_noise(struct list *list)
@@ -218,14 +229,18 @@ static void choose_noise(struct list *list)
     REASON(choice, "%s", by_preset(list, !isnan(recipe->noise)));
 }
 
-static void choose_part(struct list *list, const char *what, size_t n, size_t asked)
+static void choose_part(struct list *list, const char *what, size_t n, size_t asked, size_t preset)
 {
     const bool pair = detector_n_features(list->detector) <= PLAN_MOST_FEATURES;
     struct architecture_choice *choice = add(list, what);
 
     VALUE(choice, "%zu", n);
+    const size_t wanted = asked == RECIPE_AUTO ? preset : asked;
     if (asked == RECIPE_AUTO && !pair && !is_classic(list))
         REASON(choice, "more than %d features", PLAN_MOST_FEATURES);
+    else if (n > 0 && n < wanted)
+        REASON(choice, "%s, %zu, but the rows are too few or too alike",
+               by_preset(list, asked != RECIPE_AUTO), wanted);
     else
         REASON(choice, "%s", by_preset(list, asked != RECIPE_AUTO));
 }
@@ -264,8 +279,9 @@ size_t architecture_choices(const struct detector *detector,
     choose_training(&list);
     choose_noise(&list);
     choose_part(&list, "prototypes", architecture_n_prototypes(detector),
-                summary->recipe.prototypes);
-    choose_part(&list, "clusters", architecture_n_clusters(detector), summary->recipe.clusters);
+                summary->recipe.prototypes, PLAN_PROTOTYPES);
+    choose_part(&list, "clusters", architecture_n_clusters(detector), summary->recipe.clusters,
+                PLAN_CLUSTERS);
     choose_calibration(&list);
     return list.n;
 }

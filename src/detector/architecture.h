@@ -35,7 +35,7 @@ struct architecture_cost architecture_cost(const struct detector *detector);
 struct architecture_choice {
     const char *what; /* "loss" */
     char value[96];   /* "mse" */
-    char reason[128]; /* "some values are neither 0 nor 1" */
+    char reason[128]; /* "not all values are 0 or 1" */
 };
 #define ARCHITECTURE_MAX_CHOICES 12
 

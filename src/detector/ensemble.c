@@ -23,7 +23,7 @@
 #define RESIDUAL_LIMIT 1e15F
 #define ERROR_LIMIT    1e30
 
-#define LEAST_RATIO 0.01 /* of a distance to its median */
+#define LEAST_RATIO 0.1 /* of a distance to its median */
 
 void ensemble_clear(struct ensemble *ensemble)
 {

@@ -8,7 +8,7 @@
  * With residual statistics: the geometric mean of N / n, P / p and C / c with the weights 1, 1 and
  * 0.5, where N is the mean of the networks' distances, P and C those of prototypes and clusters
  * where they are there, and n, p, c their medians over rows that the parts have not seen, so that 1
- * is about the median normal row. Without (a classic autoencoder): the mean square of the encoded
+ * is about the median normal row (less where rows repeat). Without (a classic autoencoder): the mean square of the encoded
  * row minus its reconstruction.
  *
  * Immutable once made; safe to share between threads, each with its own scratch memory. */

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #define FAR        5.0    /* deviations: by Chebyshev at most one value in 25 */
-#define ONE_IN     100    /* of a column's values may be one */
 #define RATIO      1000.0 /* of the deviations with and without */
 #define FLOOR      0.01   /* of the mean: the deviation of what does not vary, as in the scaler */
 #define MOST_TURNS 32     /* 1e30 hides 1e20, which hides 1e10 */
@@ -41,9 +40,8 @@ static struct moments moments_within(const float *values, size_t n, struct range
 }
 
 /* How many of a column's values are outliers, and the range of the others. */
-static size_t find_in_column(const float *values, size_t n, struct range *ret_range)
+static size_t find_in_column(const float *values, size_t n, size_t most, struct range *ret_range)
 {
-    const size_t most = n > ONE_IN ? n / ONE_IN : 1;
     struct range range = {-INFINITY, INFINITY};
     struct moments now = moments_within(values, n, range);
     double accepted = now.std;
@@ -64,7 +62,7 @@ static size_t find_in_column(const float *values, size_t n, struct range *ret_ra
     return n_outliers;
 }
 
-long outliers_find(const float *rows, size_t n_rows, size_t n_features, float *ret_low,
+long outliers_find(const float *rows, size_t n_rows, size_t n_features, size_t most, float *ret_low,
                    float *ret_high)
 {
     assert(rows && n_features > 0 && ret_low && ret_high);
@@ -79,7 +77,7 @@ long outliers_find(const float *rows, size_t n_rows, size_t n_features, float *r
         for (size_t i = 0; i < n_rows; i++)
             if (!isnan(rows[i * n_features + j]))
                 values[n++] = rows[i * n_features + j];
-        n_outliers += (long)find_in_column(values, n, &range);
+        n_outliers += (long)find_in_column(values, n, most, &range);
         ret_low[j] = (float)range.low;
         ret_high[j] = (float)range.high;
     }

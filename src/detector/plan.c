@@ -9,9 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_PROTOTYPES 400
-#define DEFAULT_CLUSTERS   4
-#define SPARSITY_TARGET    0.05 /* share of the rows that a sigmoid code should be active for */
+#define SPARSITY_TARGET 0.05 /* share of the rows that a sigmoid code should be active for */
 
 static size_t choose(size_t asked, size_t otherwise)
 {
@@ -155,8 +153,8 @@ static void set_activations(struct plan_network *network, const struct recipe *r
 }
 
 /* Best and balanced: wide enough to bend, a code of a share of the inputs. */
-static void plan_denoising(const struct recipe *recipe, size_t n_values, bool all_parts,
-                           bool sigmoid_output, struct plan *plan)
+static void plan_denoising(const struct recipe *recipe, size_t n_features, size_t n_values,
+                           bool all_parts, bool sigmoid_output, struct plan *plan)
 {
     static const double latent_shares[] = {0.25, 0.40};
     static const size_t wide[] = {64, 32};
@@ -171,7 +169,7 @@ static void plan_denoising(const struct recipe *recipe, size_t n_values, bool al
     const size_t n_networks = recipe->preset == PRESET_BEST && all_parts ? 2 : 1;
     for (size_t i = 0; i < n_networks; i++) {
         const size_t share = (size_t)ceil(latent_shares[i] * (double)n_values);
-        const size_t chosen = larger(1, smaller(all_parts ? share : 32, n_values - 1));
+        const size_t chosen = larger(1, smaller(all_parts ? share : 32, n_features - 1));
         set_layers(&plan->networks[i], n_values, hidden, choose(recipe->n_hidden, 2),
                    choose(recipe->latent, chosen));
         set_activations(&plan->networks[i], recipe, activation, ACTIVATION_LINEAR, sigmoid_output);
@@ -299,9 +297,9 @@ int plan_make(const struct recipe *recipe, const float *rows, size_t n_rows, siz
     else if (classic)
         plan_classic(recipe, n_values, sigmoid_output, &plan);
     else
-        plan_denoising(recipe, n_values, all_parts, sigmoid_output, &plan);
-    plan.n_prototypes = choose(recipe->prototypes, all_parts ? DEFAULT_PROTOTYPES : 0);
-    plan.n_clusters = choose(recipe->clusters, all_parts ? DEFAULT_CLUSTERS : 0);
+        plan_denoising(recipe, n_features, n_values, all_parts, sigmoid_output, &plan);
+    plan.n_prototypes = choose(recipe->prototypes, all_parts ? PLAN_PROTOTYPES : 0);
+    plan.n_clusters = choose(recipe->clusters, all_parts ? PLAN_CLUSTERS : 0);
     plan.is_whitened = !classic || plan.n_prototypes > 0 || plan.n_clusters > 0;
     plan_training(recipe, classic, &plan);
     r = fit_warmup(recipe, n_rows, &plan, reterr);

@@ -23,6 +23,8 @@
 #define PLAN_BATCH_SIZE    64
 #define PLAN_LEARNING_RATE 0.002
 #define PLAN_NOISE         0.5 /* best and balanced */
+#define PLAN_PROTOTYPES    400
+#define PLAN_CLUSTERS      4
 #define PLAN_NOISE_PAIR    0.8 /* the same where a row is encoded twice, and the noise Gaussian */
 
 enum plan_encoding {

@@ -13,8 +13,8 @@
 #include <string.h>
 
 #define LEAST_VARIANCE 1e-3 /* of standardised values: what never varied must not divide by 0 */
-#define LEAST_SCALE    1e-9
-#define SHRINKAGE      0.3 /* of the covariance towards a sphere */
+#define LEAST_SCALE    0.05 /* where rows are copied to the last bit, rounding must not decide */
+#define SHRINKAGE      0.3  /* of the covariance towards a sphere */
 
 static struct residual *allocate(size_t n_values, size_t n_directions)
 {
@@ -111,7 +111,7 @@ static int fit_scale(struct residual *residual, const float *held, size_t n_held
     residual->scale = 1.0;
     for (size_t i = 0; i < n_held; i++)
         residual_distances(residual, scratch, held + i * n, n, 1, &distances[i]);
-    residual->scale = sort_median(distances, n_held) + LEAST_SCALE;
+    residual->scale = fmax(sort_median(distances, n_held), LEAST_SCALE);
     return 0;
 }
 

@@ -36,15 +36,17 @@ static int draw(struct sample *sample, const float *given, size_t n_given, size_
     return 0;
 }
 
-static int remove_outliers(struct sample *sample, size_t n_features)
+static int remove_outliers(struct sample *sample, size_t n_features, double share)
 {
     const size_t n_values = sample->n_rows * n_features;
+    const size_t by_share = (size_t)(share * (double)sample->n_rows);
+    const size_t most = by_share > 0 ? by_share : 1;
     AUTO_FREE float *range = malloc(2 * n_features * sizeof(*range));
     if (!range)
         return -ENOMEM;
 
     const long found =
-        outliers_find(sample->rows, sample->n_rows, n_features, range, range + n_features);
+        outliers_find(sample->rows, sample->n_rows, n_features, most, range, range + n_features);
     if (found <= 0)
         return (int)found;
     if (!sample->own) {
@@ -60,14 +62,14 @@ static int remove_outliers(struct sample *sample, size_t n_features)
 }
 
 int sample_draw(const float *given, size_t n_given, size_t n_features, size_t most,
-                struct random *random, struct sample *ret_sample)
+                double outlier_share, struct random *random, struct sample *ret_sample)
 {
     assert(given && n_given > 0 && n_features > 0 && most > 0 && ret_sample);
     CLEANUP(sample_clear) struct sample sample = {.rows = given, .n_rows = n_given};
 
     int r = n_given > most ? draw(&sample, given, n_given, n_features, most, random) : 0;
     if (r == 0)
-        r = remove_outliers(&sample, n_features);
+        r = remove_outliers(&sample, n_features, outlier_share);
     if (r < 0)
         return r;
     *ret_sample = sample;

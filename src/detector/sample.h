@@ -17,8 +17,9 @@ struct sample {
     float *own;
 };
 
-/* At most most of given[n_given][n_features], in their order; given stays as it is and must outlive
- * the sample. -ENOMEM. */
+/* At most outlier_share of a column, or one value, is taken for outliers. At most most of
+ * given[n_given][n_features], in their order; given stays as it is and must outlive the sample.
+ * -ENOMEM. */
 MUST_CHECK int sample_draw(const float *given, size_t n_given, size_t n_features, size_t most,
-                           struct random *random, struct sample *ret_sample);
+                           double outlier_share, struct random *random, struct sample *ret_sample);
 void sample_clear(struct sample *sample);

@@ -2,7 +2,6 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
-#include "base/sort.h"
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
@@ -12,38 +11,16 @@
 #include "detector/plan.h"
 #include "detector/sample.h"
 #include "detector/scaler.h"
+#include "detector/trainer_state.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_FITS     (ENSEMBLE_MAX_NETWORKS + N_FOLDS - 1)
-#define LEAST_MEDIAN 1e-9 /* rows that are all alike have no distance */
-#define SAFER_RATE   0.1  /* of the learning rate that diverged, to try next */
-
-/* Everything that a training holds on to. */
-struct training {
-    const float *given; /* [n_given][n_features] */
-    size_t n_given, n_features;
-    const struct trainer_options *options;
-    struct sample sample; /* of them */
-    struct plan plan;
-    struct folds folds;
-    struct fit_rows fit_rows;
-    float *blended, *encoded; /* along the ring */
-    struct fit fits[MAX_FITS];
-    size_t n_fits, n_folds; /* n_folds: that calibrate, 1 or all */
-    struct ensemble ensemble;
-    /* progress */
-    bool (*on_epoch)(void *userdata, const struct trainer_progress *);
-    void *userdata;
-    pthread_mutex_t lock;
-    double done[MAX_FITS]; /* share of each fit */
-    bool is_cancelled;
-};
+#define OUTLIER_SHARE 0.5 /* of the false-alarm rate, that outliers may use up */
+#define SAFER_RATE    0.1 /* of the learning rate that diverged, to try next */
 
 static void training_clear(struct training *training)
 {
@@ -269,184 +246,6 @@ static int run_fits(struct training *training, struct error *reterr)
     return r;
 }
 
-/* ---- one number a row ---- */
-
-/* terms[stretch.n] of the rows in a stretch of the ring, by the first n_networks. */
-static int judge_stretch(const struct training *training, const struct ensemble *ensemble,
-                         struct stretch stretch, size_t n_networks, struct ensemble_terms *terms)
-{
-    const size_t d = training->n_features;
-    AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(ensemble) * sizeof(*scratch));
-    AUTO_FREE float *rows = malloc(stretch.n * d * sizeof(*rows));
-    if (!scratch || !rows)
-        return -ENOMEM;
-
-    for (size_t i = 0; i < stretch.n; i++)
-        memcpy(rows + i * d, training->sample.rows + training->folds.order[stretch.begin + i] * d,
-               d * sizeof(float));
-    ensemble_terms(ensemble, scratch, rows, stretch.n, n_networks, terms);
-    return 0;
-}
-
-/* The parts that one fit made, judged on the rows that they have not seen. Borrows all. */
-static struct ensemble ensemble_of_fit(const struct training *training, const struct fit *fit)
-{
-    return (struct ensemble){
-        .scaler = training->ensemble.scaler,
-        .encoding = fit->encoding ? fit->encoding : training->ensemble.encoding,
-        .n_networks = 1,
-        .networks = {fit->network},
-        .residuals = {fit->residual},
-        .prototypes = fit->prototypes,
-        .clusters = fit->clusters,
-    };
-}
-
-static double median_of(const struct ensemble_terms *terms, size_t n, size_t offset,
-                        double *scratch)
-{
-    for (size_t i = 0; i < n; i++)
-        memcpy(&scratch[i], (const char *)&terms[i] + offset, sizeof(double));
-    return fmax(sort_median(scratch, n), LEAST_MEDIAN);
-}
-
-/* The networks' median of terms[n_networks], the others' of the first n_parts of them. */
-static int set_medians(struct ensemble *ensemble, const struct ensemble_terms *terms,
-                       size_t n_networks, size_t n_parts)
-{
-    AUTO_FREE double *scratch = calloc(n_networks, sizeof(*scratch));
-    if (!scratch)
-        return -ENOMEM;
-
-    ensemble->median_networks =
-        median_of(terms, n_networks, offsetof(struct ensemble_terms, networks), scratch);
-    ensemble->median_prototypes =
-        median_of(terms, n_parts, offsetof(struct ensemble_terms, prototypes), scratch);
-    ensemble->median_clusters =
-        median_of(terms, n_parts, offsetof(struct ensemble_terms, clusters), scratch);
-    return 0;
-}
-
-/* Each kept network is judged on its own unseen fold; fold 0 is that of the other parts. */
-static int find_medians(struct training *training)
-{
-    AUTO_FREE struct ensemble_terms *terms =
-        calloc(training->plan.n_networks * training->sample.n_rows, sizeof(*terms));
-    size_t n = 0;
-    if (!terms)
-        return -ENOMEM;
-
-    for (size_t i = 0; i < training->plan.n_networks; i++) {
-        const struct fit *fit = &training->fits[i];
-        const struct ensemble ensemble = ensemble_of_fit(training, fit);
-        const struct stretch stretch = folds_inside(&training->folds, fit->fold);
-        int r = judge_stretch(training, &ensemble, stretch, 1, terms + n);
-        if (r < 0)
-            return r;
-        n += stretch.n;
-    }
-    return set_medians(&training->ensemble, terms, n, folds_inside(&training->folds, 0).n);
-}
-
-/* Fold 0's parts are those that serve, and so are their medians. */
-static struct ensemble ensemble_of_fold_0(const struct training *training)
-{
-    struct ensemble ensemble = ensemble_of_fit(training, &training->fits[0]);
-
-    ensemble.median_networks = training->ensemble.median_networks;
-    ensemble.median_prototypes = training->ensemble.median_prototypes;
-    ensemble.median_clusters = training->ensemble.median_clusters;
-    return ensemble;
-}
-
-/* errors[] of the rows that a fold's parts have not seen. */
-static int fold_errors(const struct training *training, const struct fit *fit, double *errors)
-{
-    const struct stretch stretch = folds_inside(&training->folds, fit->fold);
-    struct ensemble ensemble = ensemble_of_fold_0(training);
-    AUTO_FREE struct ensemble_terms *terms = calloc(stretch.n, sizeof(*terms));
-    if (!terms)
-        return -ENOMEM;
-
-    if (fit != &training->fits[0])
-        ensemble = ensemble_of_fit(training, fit);
-    int r = judge_stretch(training, &ensemble, stretch, 1, terms);
-    if (r == 0 && fit != &training->fits[0])
-        r = set_medians(&ensemble, terms, stretch.n, stretch.n);
-    for (size_t i = 0; r == 0 && i < stretch.n; i++)
-        errors[i] = ensemble_error(&ensemble, &terms[i]);
-    return r;
-}
-
-/* Appends errors of rows that were not drawn, evenly over all, until there are n_wanted. */
-static int add_other_rows(const struct training *training, size_t n_wanted, double *errors,
-                          size_t *n_errors)
-{
-    const struct ensemble ensemble = ensemble_of_fold_0(training);
-    const size_t d = training->n_features, n_others = training->n_given - training->sample.n_rows;
-    AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(&ensemble) * sizeof(*scratch));
-    if (!scratch)
-        return -ENOMEM;
-    assert(n_others > 0);
-
-    const size_t n_missing = n_wanted > *n_errors ? n_wanted - *n_errors : 0;
-    const size_t n_added = n_missing < n_others ? n_missing : n_others;
-    size_t seen = 0;
-    for (size_t i = 0; i < training->n_given; i++) {
-        if (training->sample.is_drawn[i])
-            continue;
-        const size_t before = seen++ * n_added / n_others;
-        if (seen * n_added / n_others == before)
-            continue;
-        struct ensemble_terms terms;
-        ensemble_terms(&ensemble, scratch, training->given + i * d, 1, 1, &terms);
-        errors[(*n_errors)++] = ensemble_error(&ensemble, &terms);
-    }
-    return 0;
-}
-
-/* By all that serves, on rows that none of it has seen. */
-static int calibrate_on_given(const struct training *training, struct calibration **ret_calibration)
-{
-    const struct ensemble *ensemble = &training->ensemble;
-    const size_t n = training->options->n_calibration;
-    AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(ensemble) * sizeof(*scratch));
-    AUTO_FREE struct ensemble_terms *terms = calloc(n, sizeof(*terms));
-    AUTO_FREE double *errors = calloc(n, sizeof(*errors));
-    if (!scratch || !terms || !errors)
-        return -ENOMEM;
-
-    ensemble_terms(ensemble, scratch, training->options->calibration, n, ensemble->n_networks,
-                   terms);
-    for (size_t i = 0; i < n; i++)
-        errors[i] = ensemble_error(ensemble, &terms[i]);
-    return calibration_fit(errors, n, ret_calibration);
-}
-
-static int calibrate_on_folds(struct training *training, struct calibration **ret_calibration)
-{
-    AUTO_FREE double *errors = malloc(training->n_given * sizeof(*errors));
-    size_t n = 0;
-    if (!errors)
-        return -ENOMEM;
-
-    for (size_t fold = 0; fold < training->n_folds; fold++) {
-        /* Behind the kept networks' fits are those of the folds from 1 on. */
-        const size_t which = fold == 0 ? 0 : training->plan.n_networks + fold - 1;
-        int r = fold_errors(training, &training->fits[which], errors + n);
-        if (r < 0)
-            return r;
-        n += folds_inside(&training->folds, fold).n;
-    }
-    if (training->sample.is_drawn) {
-        const size_t n_wanted = calibration_rows_needed(training->options->recipe.false_alarm_rate);
-        int r = add_other_rows(training, n_wanted, errors, &n);
-        if (r < 0)
-            return r;
-    }
-    return calibration_fit(errors, n, ret_calibration);
-}
-
 /* ---- all of it ---- */
 
 /* The kept fits' parts become the detector's. */
@@ -499,7 +298,7 @@ static int prepare(struct training *training, const char *const *names, struct r
     const struct recipe *recipe = &training->options->recipe;
 
     int r = sample_draw(training->given, training->n_given, training->n_features, TRAINER_MAX_ROWS,
-                        random, &training->sample);
+                        OUTLIER_SHARE * recipe->false_alarm_rate, random, &training->sample);
     if (r < 0)
         return no_memory(r, reterr);
     r = fit_scaler(training, names, reterr);
@@ -547,13 +346,13 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
     if (r == 0)
         r = run_fits(&training, reterr);
     if (r == 0)
-        r = find_medians(&training);
+        r = trainer_find_medians(&training);
     if (r == 0 && !options->calibration)
-        r = calibrate_on_folds(&training, &calibration);
+        r = trainer_calibrate_on_folds(&training, &calibration);
     if (r == 0) {
         collect_parts(&training);
         if (options->calibration)
-            r = calibrate_on_given(&training, &calibration);
+            r = trainer_calibrate_on_given(&training, &calibration);
     }
     if (r < 0)
         return r == -ENOMEM ? no_memory(r, reterr) : r;

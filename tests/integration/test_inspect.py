@@ -51,7 +51,7 @@ def test_choices_say_what_was_chosen_and_why(model):
 
     assert choices == {
         "encoding": ("kurtosis-scaled and rank-gauss", "preset best, at most 200 features"),
-        "code": ("2, 4", "preset best, 8 inputs"),
+        "code": ("2, 3", "preset best, 8 inputs"),
         "loss": ("mse", "not all values are 0 or 1"),
         "training": ("at most 100 epochs, batches of 64, adam", "asked for"),
         "denoising": ("gaussian noise of 0.8", "preset best"),

@@ -163,7 +163,7 @@ static void what_a_network_copies_perfectly_divides_by_no_zero(void **state)
     measure(residual, nothing, 2, 1, distances);
     assert_true(distances[0] == 0);
     measure(residual, something, 2, 1, distances);
-    assert_true(isfinite(distances[0]) && distances[0] > 1e6);
+    assert_true(isfinite(distances[0]) && distances[0] > 10);
 }
 
 static void wide_rows_that_never_vary_divide_by_no_zero(void **state)
@@ -178,7 +178,7 @@ static void wide_rows_that_never_vary_divide_by_no_zero(void **state)
     assert_int_equal(residual_fit(trained, N_TRAINED, held, N_HELD, WIDE, &residual), 0);
     measure(residual, fresh, WIDE, N_NEW, distances);
     for (size_t i = 0; i < N_NEW; i++)
-        assert_true(isfinite(distances[i]) && distances[i] > 1e6);
+        assert_true(isfinite(distances[i]) && distances[i] > 10);
 }
 
 static void one_row_of_each_kind_can_be_fitted(void **state)

@@ -29,7 +29,7 @@ static int draw(size_t most, uint64_t seed, struct sample *ret_sample)
     struct random random;
 
     random_seed(&random, seed);
-    return sample_draw(rows, N_ROWS, N_FEATURES, most, &random, ret_sample);
+    return sample_draw(rows, N_ROWS, N_FEATURES, most, 0.01, &random, ret_sample);
 }
 
 static void all_rows_are_used_where_they_are(void **state)

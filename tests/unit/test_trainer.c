@@ -278,6 +278,75 @@ static struct detector *trained_on(const float *given, size_t n_rows, size_t n_f
     return detector;
 }
 
+/* Of a die: what serves judges a row of such a kind as calibration did, or the
+ * whole kind would be flagged. */
+static void kinds_of_rows_that_repeat_are_not_flagged(void **state)
+{
+    (void)state;
+    enum {
+        N_TRAIN = 4100,
+        N_FRESH = 2000
+    };
+    static float given[N_TRAIN + N_FRESH];
+    static struct verdict verdicts[N_FRESH];
+
+    for (uint64_t seed = 1; seed <= 6; seed++)
+        for (int small = 0; small <= 1; small++) {
+            const size_t n = small ? 600 : N_TRAIN;
+            CLEANUP(detector_workspace_freep) struct workspace *workspace = NULL;
+            struct random random;
+            size_t n_flagged = 0;
+            random_seed(&random, seed);
+            for (size_t i = 0; i < N_TRAIN + N_FRESH; i++)
+                given[i] = (float)(1 + random_below(&random, 6));
+            recipe_init(&options.recipe);
+            options.recipe.epochs = 2;
+            options.recipe.seed = seed;
+            CLEANUP(detector_freep) struct detector *detector = trained_on(given, n, 1);
+            const double threshold = calibration_threshold(detector_calibration(detector), 0.001);
+            assert_int_equal(detector_workspace_new(&workspace), 0);
+            assert_int_equal(
+                detector_score(detector, workspace, given + N_TRAIN, N_FRESH, threshold, verdicts),
+                0);
+            for (size_t i = 0; i < N_FRESH; i++)
+                n_flagged += verdicts[i].anomaly;
+            assert_int_equal(n_flagged, 0);
+        }
+}
+
+/* A counter that idles away from 0 and bursts in one row of two hundred. */
+static void bursts_that_are_more_than_the_rate_stay_normal(void **state)
+{
+    (void)state;
+    enum {
+        N = 4400
+    };
+    static float given[N * 2];
+    static struct verdict verdicts[N];
+    CLEANUP(detector_workspace_freep) struct workspace *workspace = NULL;
+    struct random random;
+    size_t n_flagged = 0;
+
+    random_seed(&random, 5);
+    for (size_t i = 0; i < N; i++) {
+        given[2 * i] = (float)random_normal(&random);
+        given[2 * i + 1] = random_below(&random, 200) ? (float)(1000 + 200 * random_normal(&random))
+                                                      : (float)(4e7 + 1e7 * random_normal(&random));
+    }
+    recipe_init(&options.recipe);
+    options.recipe.epochs = 2;
+    CLEANUP(detector_freep) struct detector *detector = trained_on(given, N, 2);
+    assert_int_equal(detector_summary(detector)->n_outliers, 0);
+    assert_int_equal(detector_workspace_new(&workspace), 0);
+    assert_int_equal(detector_score(detector, workspace, given, N,
+                                    calibration_threshold(detector_calibration(detector), 0.001),
+                                    verdicts),
+                     0);
+    for (size_t i = 0; i < N; i++)
+        n_flagged += verdicts[i].anomaly;
+    assert_in_range(n_flagged, 0, 9);
+}
+
 static void a_large_sample_calibrates_on_the_quarter_that_is_unseen(void **state)
 {
     (void)state;
@@ -772,6 +841,8 @@ int main(void)
         cmocka_unit_test_setup(a_small_sample_calibrates_on_all_its_rows, set_up),
         cmocka_unit_test_setup(a_second_network_changes_no_error_of_the_other_folds, set_up),
         cmocka_unit_test_setup(unseen_rows_are_encoded_as_if_they_came_tomorrow, set_up),
+        cmocka_unit_test_setup(kinds_of_rows_that_repeat_are_not_flagged, set_up),
+        cmocka_unit_test_setup(bursts_that_are_more_than_the_rate_stay_normal, set_up),
         cmocka_unit_test_setup(rows_given_for_it_alone_calibrate, set_up),
         cmocka_unit_test_setup(the_better_of_a_warm_and_a_fresh_start_is_kept, set_up),
         cmocka_unit_test_setup(a_large_sample_calibrates_on_the_quarter_that_is_unseen, set_up),

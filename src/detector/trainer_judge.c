@@ -1,0 +1,238 @@
+/* One number a row: which parts judge which rows, the medians of their distances, the calibration.
+ */
+#include "base/sort.h"
+#include "detector/calibration.h"
+#include "detector/encoding.h"
+#include "detector/trainer_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A feature's share of a median distance: of rows that mostly repeat, the distance to a prototype
+ * is 0 but for rounding, which must not decide. */
+#define LEAST_MEDIAN 0.02
+
+/* terms[stretch.n] of the rows in a stretch of the ring, by the first n_networks. */
+static int judge_stretch(const struct training *training, const struct ensemble *ensemble,
+                         struct stretch stretch, size_t n_networks, struct ensemble_terms *terms)
+{
+    const size_t d = training->n_features;
+    AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(ensemble) * sizeof(*scratch));
+    AUTO_FREE float *rows = malloc(stretch.n * d * sizeof(*rows));
+    if (!scratch || !rows)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < stretch.n; i++)
+        memcpy(rows + i * d, training->sample.rows + training->folds.order[stretch.begin + i] * d,
+               d * sizeof(float));
+    ensemble_terms(ensemble, scratch, rows, stretch.n, n_networks, terms);
+    return 0;
+}
+
+/* The parts that one fit made, judged on the rows that they have not seen. Borrows all. */
+static struct ensemble ensemble_of_fit(const struct training *training, const struct fit *fit)
+{
+    return (struct ensemble){
+        .scaler = training->ensemble.scaler,
+        .encoding = fit->encoding ? fit->encoding : training->ensemble.encoding,
+        .n_networks = 1,
+        .networks = {fit->network},
+        .residuals = {fit->residual},
+        .prototypes = fit->prototypes,
+        .clusters = fit->clusters,
+    };
+}
+
+static double median_of(const struct ensemble_terms *terms, size_t n, size_t offset, double least,
+                        double *scratch)
+{
+    for (size_t i = 0; i < n; i++)
+        memcpy(&scratch[i], (const char *)&terms[i] + offset, sizeof(double));
+    return fmax(sort_median(scratch, n), least);
+}
+
+/* The networks' median of terms[n_networks], the others' of the first n_parts of them. */
+static int set_medians(struct ensemble *ensemble, const struct ensemble_terms *terms,
+                       size_t n_networks, size_t n_parts)
+{
+    AUTO_FREE double *scratch = calloc(n_networks, sizeof(*scratch));
+    if (!scratch)
+        return -ENOMEM;
+
+    const double least = LEAST_MEDIAN * sqrt((double)ensemble->encoding->n_features);
+    ensemble->median_networks = median_of(
+        terms, n_networks, offsetof(struct ensemble_terms, networks), LEAST_MEDIAN, scratch);
+    ensemble->median_prototypes =
+        median_of(terms, n_parts, offsetof(struct ensemble_terms, prototypes), least, scratch);
+    ensemble->median_clusters =
+        median_of(terms, n_parts, offsetof(struct ensemble_terms, clusters), least, scratch);
+    return 0;
+}
+
+/* Each kept network is judged on its own unseen fold; fold 0 is that of the other parts. */
+int trainer_find_medians(struct training *training)
+{
+    AUTO_FREE struct ensemble_terms *terms =
+        calloc(training->plan.n_networks * training->sample.n_rows, sizeof(*terms));
+    size_t n = 0;
+    if (!terms)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < training->plan.n_networks; i++) {
+        const struct fit *fit = &training->fits[i];
+        const struct ensemble ensemble = ensemble_of_fit(training, fit);
+        const struct stretch stretch = folds_inside(&training->folds, fit->fold);
+        int r = judge_stretch(training, &ensemble, stretch, 1, terms + n);
+        if (r < 0)
+            return r;
+        n += stretch.n;
+    }
+    return set_medians(&training->ensemble, terms, n, folds_inside(&training->folds, 0).n);
+}
+
+/* Fold 0's parts are those that serve, and so are their medians. */
+static struct ensemble ensemble_of_fold_0(const struct training *training)
+{
+    struct ensemble ensemble = ensemble_of_fit(training, &training->fits[0]);
+
+    ensemble.median_networks = training->ensemble.median_networks;
+    ensemble.median_prototypes = training->ensemble.median_prototypes;
+    ensemble.median_clusters = training->ensemble.median_clusters;
+    return ensemble;
+}
+
+/* errors[] of the rows that a fold's parts have not seen. */
+static int fold_errors(const struct training *training, const struct fit *fit, double *errors)
+{
+    const struct stretch stretch = folds_inside(&training->folds, fit->fold);
+    struct ensemble ensemble = ensemble_of_fold_0(training);
+    AUTO_FREE struct ensemble_terms *terms = calloc(stretch.n, sizeof(*terms));
+    if (!terms)
+        return -ENOMEM;
+
+    if (fit != &training->fits[0])
+        ensemble = ensemble_of_fit(training, fit);
+    int r = judge_stretch(training, &ensemble, stretch, 1, terms);
+    if (r == 0 && fit != &training->fits[0])
+        r = set_medians(&ensemble, terms, stretch.n, stretch.n);
+    for (size_t i = 0; r == 0 && i < stretch.n; i++)
+        errors[i] = ensemble_error(&ensemble, &terms[i]);
+    return r;
+}
+
+/* All that will serve, not yet in one place. Borrows all. */
+static struct ensemble ensemble_of_all(const struct training *training)
+{
+    struct ensemble ensemble = ensemble_of_fold_0(training);
+
+    ensemble.n_networks = training->plan.n_networks;
+    for (size_t i = 0; i < ensemble.n_networks; i++) {
+        ensemble.networks[i] = training->fits[i].network;
+        ensemble.residuals[i] = training->fits[i].residual;
+    }
+    return ensemble;
+}
+
+/* errors[] of a fold's rows by all that will serve, some of which has seen them. */
+static int served_errors(const struct training *training, size_t fold, double *errors)
+{
+    const struct stretch stretch = folds_inside(&training->folds, fold);
+    const struct ensemble ensemble = ensemble_of_all(training);
+    AUTO_FREE struct ensemble_terms *terms = calloc(stretch.n, sizeof(*terms));
+    if (!terms)
+        return -ENOMEM;
+
+    int r = judge_stretch(training, &ensemble, stretch, ensemble.n_networks, terms);
+    for (size_t i = 0; r == 0 && i < stretch.n; i++)
+        errors[i] = ensemble_error(&ensemble, &terms[i]);
+    return r;
+}
+
+/* Where values repeat, an unseen row is often one that was seen, and what serves judges it a little
+ * differently from the parts of a fold: a threshold right at such a row's error would flag all of
+ * its kind. So no quantile may be below that of what serves. Sorts both. */
+static void raise_to(double *errors, double *served, size_t n)
+{
+    sort_doubles(errors, n);
+    sort_doubles(served, n);
+    for (size_t i = 0; i < n; i++)
+        errors[i] = fmax(errors[i], served[i]);
+}
+
+/* Appends errors of rows that were not drawn, evenly over all, until there are n_wanted. */
+static int add_other_rows(const struct training *training, size_t n_wanted, double *errors,
+                          size_t *n_errors)
+{
+    const struct ensemble ensemble = ensemble_of_all(training);
+    const size_t d = training->n_features, n_others = training->n_given - training->sample.n_rows;
+    AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(&ensemble) * sizeof(*scratch));
+    if (!scratch)
+        return -ENOMEM;
+    assert(n_others > 0);
+
+    const size_t n_missing = n_wanted > *n_errors ? n_wanted - *n_errors : 0;
+    const size_t n_added = n_missing < n_others ? n_missing : n_others;
+    size_t seen = 0;
+    for (size_t i = 0; i < training->n_given; i++) {
+        if (training->sample.is_drawn[i])
+            continue;
+        const size_t before = seen++ * n_added / n_others;
+        if (seen * n_added / n_others == before)
+            continue;
+        struct ensemble_terms terms;
+        ensemble_terms(&ensemble, scratch, training->given + i * d, 1, ensemble.n_networks, &terms);
+        errors[(*n_errors)++] = ensemble_error(&ensemble, &terms);
+    }
+    return 0;
+}
+
+int trainer_calibrate_on_folds(const struct training *training,
+                               struct calibration **ret_calibration)
+{
+    AUTO_FREE double *errors = malloc(training->n_given * sizeof(*errors));
+    AUTO_FREE double *served = malloc(training->sample.n_rows * sizeof(*served));
+    size_t n = 0;
+    if (!errors || !served)
+        return -ENOMEM;
+
+    for (size_t fold = 0; fold < training->n_folds; fold++) {
+        /* Behind the kept networks' fits are those of the folds from 1 on. */
+        const size_t which = fold == 0 ? 0 : training->plan.n_networks + fold - 1;
+        int r = fold_errors(training, &training->fits[which], errors + n);
+        if (r == 0)
+            r = served_errors(training, fold, served + n);
+        if (r < 0)
+            return r;
+        n += folds_inside(&training->folds, fold).n;
+    }
+    raise_to(errors, served, n);
+    if (training->sample.is_drawn) {
+        const size_t n_wanted = calibration_rows_needed(training->options->recipe.false_alarm_rate);
+        int r = add_other_rows(training, n_wanted, errors, &n);
+        if (r < 0)
+            return r;
+    }
+    return calibration_fit(errors, n, ret_calibration);
+}
+
+/* By all that serves, on rows that none of it has seen. */
+int trainer_calibrate_on_given(const struct training *training,
+                               struct calibration **ret_calibration)
+{
+    const struct ensemble *ensemble = &training->ensemble;
+    const size_t n = training->options->n_calibration;
+    AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(ensemble) * sizeof(*scratch));
+    AUTO_FREE struct ensemble_terms *terms = calloc(n, sizeof(*terms));
+    AUTO_FREE double *errors = calloc(n, sizeof(*errors));
+    if (!scratch || !terms || !errors)
+        return -ENOMEM;
+
+    ensemble_terms(ensemble, scratch, training->options->calibration, n, ensemble->n_networks,
+                   terms);
+    for (size_t i = 0; i < n; i++)
+        errors[i] = ensemble_error(ensemble, &terms[i]);
+    return calibration_fit(errors, n, ret_calibration);
+}
