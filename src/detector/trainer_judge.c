@@ -46,29 +46,41 @@ static struct ensemble ensemble_of_fit(const struct training *training, const st
     };
 }
 
-static double median_of(const struct ensemble_terms *terms, size_t n, size_t offset, double least,
-                        double *scratch)
+/* The three distances of a row: of the networks, prototypes, clusters. */
+static const size_t offsets[] = {offsetof(struct ensemble_terms, networks),
+                                 offsetof(struct ensemble_terms, prototypes),
+                                 offsetof(struct ensemble_terms, clusters)};
+#define N_TERMS (sizeof(offsets) / sizeof(*offsets))
+
+static double term_of(const struct ensemble_terms *terms, size_t offset)
 {
-    for (size_t i = 0; i < n; i++)
-        memcpy(&scratch[i], (const char *)&terms[i] + offset, sizeof(double));
-    return fmax(sort_median(scratch, n), least);
+    double term;
+
+    memcpy(&term, (const char *)terms + offset, sizeof(term));
+    return term;
+}
+
+static double least_median(const struct ensemble *ensemble, size_t kind)
+{
+    return kind == 0 ? LEAST_MEDIAN : LEAST_MEDIAN * sqrt((double)ensemble->encoding->n_features);
 }
 
 /* The networks' median of terms[n_networks], the others' of the first n_parts of them. */
 static int set_medians(struct ensemble *ensemble, const struct ensemble_terms *terms,
                        size_t n_networks, size_t n_parts)
 {
+    double *const medians[N_TERMS] = {&ensemble->median_networks, &ensemble->median_prototypes,
+                                      &ensemble->median_clusters};
     AUTO_FREE double *scratch = calloc(n_networks, sizeof(*scratch));
     if (!scratch)
         return -ENOMEM;
 
-    const double least = LEAST_MEDIAN * sqrt((double)ensemble->encoding->n_features);
-    ensemble->median_networks = median_of(
-        terms, n_networks, offsetof(struct ensemble_terms, networks), LEAST_MEDIAN, scratch);
-    ensemble->median_prototypes =
-        median_of(terms, n_parts, offsetof(struct ensemble_terms, prototypes), least, scratch);
-    ensemble->median_clusters =
-        median_of(terms, n_parts, offsetof(struct ensemble_terms, clusters), least, scratch);
+    for (size_t kind = 0; kind < N_TERMS; kind++) {
+        const size_t n = kind == 0 ? n_networks : n_parts;
+        for (size_t i = 0; i < n; i++)
+            scratch[i] = term_of(&terms[i], offsets[kind]);
+        *medians[kind] = fmax(sort_median(scratch, n), least_median(ensemble, kind));
+    }
     return 0;
 }
 
@@ -104,23 +116,59 @@ static struct ensemble ensemble_of_fold_0(const struct training *training)
     return ensemble;
 }
 
+/* The median of sorted[n] without one of its values; n > 1. */
+static double median_without(const double *sorted, size_t n, double value)
+{
+    const double *middle = sorted + n / 2;
+
+    if (n % 2 == 0)
+        return value < *middle ? *middle : middle[-1];
+    if (value < *middle)
+        return 0.5 * middle[0] + 0.5 * middle[1];
+    if (value > *middle)
+        return 0.5 * middle[-1] + 0.5 * middle[0];
+    return 0.5 * middle[-1] + 0.5 * middle[1];
+}
+
+/* errors[n] of a fold's terms, each over medians that do not know it: of five rows the median of
+ * all five would be too kind to each. */
+static int judge_terms(struct ensemble *ensemble, const struct ensemble_terms *terms, size_t n,
+                       double *errors)
+{
+    double *const medians[N_TERMS] = {&ensemble->median_networks, &ensemble->median_prototypes,
+                                      &ensemble->median_clusters};
+    double least[N_TERMS];
+    AUTO_FREE double *sorted = calloc(N_TERMS * n, sizeof(*sorted));
+    if (!sorted)
+        return -ENOMEM;
+
+    for (size_t kind = 0; kind < N_TERMS; kind++) {
+        least[kind] = least_median(ensemble, kind);
+        for (size_t i = 0; i < n; i++)
+            sorted[kind * n + i] = term_of(&terms[i], offsets[kind]);
+        sort_doubles(sorted + kind * n, n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t kind = 0; kind < N_TERMS; kind++)
+            *medians[kind] =
+                fmax(median_without(sorted + kind * n, n, term_of(&terms[i], offsets[kind])),
+                     least[kind]);
+        errors[i] = ensemble_error(ensemble, &terms[i]);
+    }
+    return 0;
+}
+
 /* errors[] of the rows that a fold's parts have not seen. */
 static int fold_errors(const struct training *training, const struct fit *fit, double *errors)
 {
     const struct stretch stretch = folds_inside(&training->folds, fit->fold);
-    struct ensemble ensemble = ensemble_of_fold_0(training);
+    struct ensemble ensemble = ensemble_of_fit(training, fit);
     AUTO_FREE struct ensemble_terms *terms = calloc(stretch.n, sizeof(*terms));
     if (!terms)
         return -ENOMEM;
 
-    if (fit != &training->fits[0])
-        ensemble = ensemble_of_fit(training, fit);
     int r = judge_stretch(training, &ensemble, stretch, 1, terms);
-    if (r == 0 && fit != &training->fits[0])
-        r = set_medians(&ensemble, terms, stretch.n, stretch.n);
-    for (size_t i = 0; r == 0 && i < stretch.n; i++)
-        errors[i] = ensemble_error(&ensemble, &terms[i]);
-    return r;
+    return r < 0 ? r : judge_terms(&ensemble, terms, stretch.n, errors);
 }
 
 /* All that will serve, not yet in one place. Borrows all. */
