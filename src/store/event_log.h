@@ -1,0 +1,69 @@
+/* event_log - what happened, for people: incidents, regime changes, promotions, refusals …, the
+ * anomalous verdicts that feedback can name, the feedback, and who did what (audit). Bounded: the
+ * oldest go. Thread-safe. Each change is one transaction, durable when it returns 0; other negative
+ * errno than said here as from database_write(), -ENOMEM. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct database;
+
+#define EVENT_LOG_MOST_EVENTS   10000  /* a model, other than verdicts */
+#define EVENT_LOG_MOST_VERDICTS 100000 /* a model */
+#define EVENT_LOG_MOST_AUDIT    100000
+
+struct logged_event {
+    uint64_t id;      /* over all models */
+    uint64_t time_us; /* since 1970 */
+    char kind[24];    /* "incident", "regime_change", "stale_input", "excess", "drift", "promoted",
+                       * "refused", "rolled_back", "verdict" */
+    char *series;     /* NULL: none or independent */
+    uint64_t first_row, last_row; /* numbers as scored or stored; 0: none */
+    char *detail;                 /* a JSON object for the API; NULL: none */
+    char *advice;                 /* what a person should do; NULL: nothing */
+    bool is_open;                 /* an incident that goes on */
+    /* The last feedback, by event_log_label() only: event_log_put() does not look at it. */
+    char label[8];     /* "", "normal" or "anomaly" */
+    char *label_who;   /* NULL: nobody yet */
+    uint64_t label_us; /* since 1970 */
+};
+void logged_event_clear(struct logged_event *event);
+
+/* Ids are given out in memory, without the disk: above this one in this process. To be asked once
+ * after database_open(): a start skips a million, since the process before may have given out ids
+ * that it could not store. 0 in a new database. */
+MUST_CHECK int event_log_last_id(struct database *database, uint64_t *ret_id);
+
+/* Stores or replaces events by their ids, all or none. A verdict stays one, and nothing else
+ * becomes one. -ENOENT: there is no such model; -EEXIST: the id is another model's. */
+MUST_CHECK int event_log_put(struct database *database, int64_t model,
+                             const struct logged_event *events, size_t n_events);
+/* -ENOENT: there is none of that model, or it has aged out. */
+MUST_CHECK int event_log_get(struct database *database, int64_t model, uint64_t id,
+                             struct logged_event *ret_event);
+/* Newest first, with id below `before` (0: from the newest), at most most; kind NULL: all but
+ * verdicts. Clear each, then free(). */
+MUST_CHECK int event_log_list(struct database *database, int64_t model, const char *kind,
+                              uint64_t before, size_t most, struct logged_event **ret_events,
+                              size_t *ret_n_events);
+
+/* Feedback on an event, remembered beside it as long as the event. -ENOENT. */
+MUST_CHECK int event_log_label(struct database *database, int64_t model, uint64_t id,
+                               const char *label, const char *who, uint64_t now_us);
+
+/* Every administrative act. model may be "", detail NULL. */
+MUST_CHECK int event_log_audit(struct database *database, const char *model, const char *who,
+                               const char *act, const char *detail, uint64_t now_us);
+struct audited_act {
+    uint64_t time_us;
+    char *model, *who, *act, *detail;
+};
+void audited_act_clear(struct audited_act *act);
+/* Newest first, at most most. Clear each, then free(). */
+MUST_CHECK int event_log_acts(struct database *database, size_t most, struct audited_act **ret_acts,
+                              size_t *ret_n_acts);
