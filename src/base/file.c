@@ -139,6 +139,15 @@ static int sync_folder_of(const char *path)
     return 0;
 }
 
+int file_write_fd(int fd, const char *name, const struct iovec *parts, size_t n_parts,
+                  struct error *reterr)
+{
+    assert(fd >= 0 && name && (parts || n_parts == 0));
+    int r = write_all(fd, parts, n_parts);
+
+    return r < 0 ? error_set_errno(reterr, r, name, "write") : 0;
+}
+
 /* mkstemp() makes 0600; a file that others read should stay so. */
 static int give_mode(int fd, const char *path)
 {

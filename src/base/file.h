@@ -27,6 +27,11 @@ MUST_CHECK int file_read(const char *path, size_t max_size, char **ret_data, siz
 MUST_CHECK int file_write(const char *path, const struct iovec *parts, size_t n_parts,
                           struct error *reterr);
 
+/* Writes to a descriptor, from where it stands, and syncs it. name is for messages. Negative errno;
+ * reterr says which. */
+MUST_CHECK int file_write_fd(int fd, const char *name, const struct iovec *parts, size_t n_parts,
+                             struct error *reterr);
+
 /* Whether file_write() could replace path now: for long work to ask before it begins. Tries it with
  * an empty file in the same folder, which it takes away again; path is not touched. */
 MUST_CHECK int file_check_writable(const char *path, struct error *reterr);

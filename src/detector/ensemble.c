@@ -217,6 +217,15 @@ double ensemble_error(const struct ensemble *ensemble, const struct ensemble_ter
     return fmin(exp(sum / weights), ERROR_LIMIT);
 }
 
+bool ensemble_has_finite_weights(const struct ensemble *ensemble)
+{
+    for (size_t k = 0; k < ensemble->n_networks; k++)
+        for (size_t i = 0; i < ensemble->networks[k]->n_params; i++)
+            if (!isfinite(ensemble->networks[k]->params[i]))
+                return false;
+    return true;
+}
+
 void ensemble_parts(const struct ensemble *ensemble, float *scratch, const float *row,
                     double *ret_parts)
 {

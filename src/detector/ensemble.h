@@ -8,14 +8,15 @@
  * With residual statistics: the geometric mean of N / n, P / p and C / c with the weights 1, 1 and
  * 0.5, where N is the mean of the networks' distances, P and C those of prototypes and clusters
  * where they are there, and n, p, c their medians over rows that the parts have not seen, so that 1
- * is about the median normal row (less where rows repeat). Without (a classic autoencoder): the mean square of the encoded
- * row minus its reconstruction.
+ * is about the median normal row (less where rows repeat). Without (a classic autoencoder): the
+ * mean square of the encoded row minus its reconstruction.
  *
  * Immutable once made; safe to share between threads, each with its own scratch memory. */
 #pragma once
 
 #include "base/cleanup.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct clusters;
@@ -61,6 +62,9 @@ void ensemble_terms(const struct ensemble *ensemble, float *scratch, const float
 
 /* The reconstruction error: finite, not negative. */
 double ensemble_error(const struct ensemble *ensemble, const struct ensemble_terms *terms);
+
+/* Whether all weights of the networks are finite. The error does not tell: it is finite always. */
+bool ensemble_has_finite_weights(const struct ensemble *ensemble);
 
 /* ret_parts[n_features]: how much each feature makes a row unusual, max(|z| - 3, 0) + 0.1 |z| +
  * 0.1 |r| with z its standardised value and r the root of its squared residuals, mean over the

@@ -46,6 +46,32 @@ int evaluation_curve(const double *scores, const bool *is_anomaly, size_t n_rows
     return 0;
 }
 
+double evaluation_partial_auc(const struct evaluation_point *points, size_t n_points,
+                              double most_false_alarms)
+{
+    assert(points || n_points == 0);
+    assert(most_false_alarms > 0.0 && most_false_alarms <= 1.0);
+    if (n_points == 0)
+        return NAN;
+
+    const double positives = (double)points[n_points - 1].n_hits;
+    const double negatives = (double)points[n_points - 1].n_false_alarms;
+    const double most = most_false_alarms * negatives;
+    double area = 0, hits = 0, alarms = 0;
+
+    for (size_t i = 0; i < n_points && alarms < most; i++) {
+        const double step_hits = (double)points[i].n_hits - hits;
+        const double step_alarms = (double)points[i].n_false_alarms - alarms;
+        const double width = fmin(step_alarms, most - alarms);
+
+        if (width > 0.0) /* under the straight line, as far as it counts */
+            area += width * (hits + step_hits * width / step_alarms / 2);
+        hits += step_hits;
+        alarms += step_alarms;
+    }
+    return area / (positives * most);
+}
+
 /* What cannot be computed is 0/0, which is NaN. */
 static void measure_ranking(const struct evaluation_point *points, size_t n_points,
                             struct evaluation *evaluation)

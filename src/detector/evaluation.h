@@ -31,3 +31,9 @@ struct evaluation_point {
  * from malloc(). 0 or -ENOMEM. */
 MUST_CHECK int evaluation_curve(const double *scores, const bool *is_anomaly, size_t n_rows,
                                 struct evaluation_point **ret_points, size_t *ret_n_points);
+
+/* Area under the ROC curve of these points up to this share of false alarms, in (0, 1], over that
+ * share: 1 is perfect, chance gives half the share; with 1 it is roc_auc. NaN unless both kinds are
+ * there. */
+double evaluation_partial_auc(const struct evaluation_point *points, size_t n_points,
+                              double most_false_alarms);

@@ -9,20 +9,47 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The bytes of a model file. */
+struct image {
+    char *header;
+    float *tensors;
+    struct iovec parts[2];
+};
+
+static void image_clear(struct image *image)
+{
+    free(image->header);
+    free(image->tensors);
+}
+
+static int image_make(const struct detector *detector, const char *name, struct image *image,
+                      struct error *reterr)
+{
+    size_t header_size = 0, n_floats = 0;
+    int r = model_write(detector, &image->header, &header_size, &image->tensors, &n_floats);
+
+    if (r < 0)
+        return error_set_errno(reterr, r, name, "write");
+    image->parts[0] = (struct iovec){image->header, header_size};
+    image->parts[1] = (struct iovec){image->tensors, n_floats * sizeof(*image->tensors)};
+    return 0;
+}
+
 int model_file_save(const struct detector *detector, const char *path, struct error *reterr)
 {
-    AUTO_FREE char *header = NULL;
-    AUTO_FREE float *tensors = NULL;
-    size_t header_size = 0, n_floats = 0;
+    CLEANUP(image_clear) struct image image = {0};
+    int r = image_make(detector, path, &image, reterr);
 
-    int r = model_write(detector, &header, &header_size, &tensors, &n_floats);
-    if (r < 0)
-        return error_set_errno(reterr, r, path, "write");
-    const struct iovec parts[] = {
-        {header,  header_size                },
-        {tensors, n_floats * sizeof(*tensors)}
-    };
-    return file_write(path, parts, 2, reterr);
+    return r < 0 ? r : file_write(path, image.parts, 2, reterr);
+}
+
+int model_file_write(const struct detector *detector, int fd, struct error *reterr)
+{
+    static const char name[] = "the model file";
+    CLEANUP(image_clear) struct image image = {0};
+    int r = image_make(detector, name, &image, reterr);
+
+    return r < 0 ? r : file_write_fd(fd, name, image.parts, 2, reterr);
 }
 
 int model_file_parse(const char *name, const char *data, size_t size,

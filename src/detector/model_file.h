@@ -18,6 +18,9 @@ struct detector;
 MUST_CHECK int model_file_save(const struct detector *detector, const char *path,
                                struct error *reterr);
 
+/* The same bytes to a descriptor, from where it stands, synced. */
+MUST_CHECK int model_file_write(const struct detector *detector, int fd, struct error *reterr);
+
 /* -EINVAL with the reason: not a model file, damaged, or of a newer version; -ENOMEM; else as from
  * file_read(). */
 MUST_CHECK int model_file_load(const char *path, struct detector **ret_detector,

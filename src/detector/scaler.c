@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +29,11 @@ static struct scaler *allocate(size_t n_features)
     return scaler;
 }
 
+static double constant_deviation(double size)
+{
+    return size > 0.0 ? 0.01 * size : 0.01;
+}
+
 /* Two passes in double: one float pass loses all digits when mean >> deviation. Sorts values[n];
  * behind them is room for as many. */
 static void fit_column(struct scaler *scaler, size_t column, float *values, size_t n)
@@ -48,7 +52,7 @@ static void fit_column(struct scaler *scaler, size_t column, float *values, size
     const double size = fabs(mean);
     double std = sqrt(squares / (double)n);
     if (values[0] == values[n - 1])
-        std = size > 0.0 ? 0.01 * size : 0.01;
+        std = constant_deviation(size);
 
     scaler->mean[column] = (float)mean;
     scaler->std[column] = (float)fmax(std, fmax(1e-6 * size, 1e-30));
@@ -142,4 +146,15 @@ const float *scaler_std(const struct scaler *scaler)
 const float *scaler_median(const struct scaler *scaler)
 {
     return scaler->median;
+}
+
+bool scaler_is_constant(const struct scaler *scaler, size_t feature)
+{
+    assert(feature < scaler->n_features);
+    const double mean = (double)scaler->mean[feature], std = (double)scaler->std[feature];
+    const double constant = fmax(constant_deviation(fabs(mean)), 1e-30);
+
+    /* Both were rounded to float. */
+    return scaler->mean[feature] == scaler->median[feature] &&
+           fabs(std - constant) <= 1e-6 * constant;
 }

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Scaled values stay within ±SCALER_LIMIT deviations: beyond a hundred the degree tells nothing
@@ -38,3 +39,7 @@ size_t scaler_n_features(const struct scaler *scaler);
 const float *scaler_mean(const struct scaler *scaler);   /* [n_features] */
 const float *scaler_std(const struct scaler *scaler);    /* [n_features] */
 const float *scaler_median(const struct scaler *scaler); /* [n_features] */
+
+/* Whether the column never moved, to judge by the deviation that scaler_fit() gives such a one (a
+ * moving feature has just that one only by a rare coincidence). */
+bool scaler_is_constant(const struct scaler *scaler, size_t feature);

@@ -169,6 +169,54 @@ static void area_under_the_curve_is_the_auc(void **state)
     assert_near(x, 1);
     assert_near(y, 1);
     assert_near(area, found.roc_auc);
+    assert_near(evaluation_partial_auc(points, n_points, 1), found.roc_auc);
+}
+
+/* Falling scores 5- 4+ 3- 2+ 1- 0-: the curve goes through (1/4, 0), (1/4, 1/2), (1/2, 1/2),
+ * (1/2, 1), (1, 1). */
+static void partial_area_matches_the_hand_computed_values(void **state)
+{
+    (void)state;
+    const double scores[] = {0, 1, 2, 3, 4, 5};
+    const bool is_anomaly[] = {false, false, true, false, true, false};
+    AUTO_FREE struct evaluation_point *points = NULL;
+    size_t n_points;
+
+    assert_int_equal(evaluation_curve(scores, is_anomaly, 6, &points, &n_points), 0);
+    assert_near(evaluation_partial_auc(points, n_points, 0.1), 0);
+    assert_near(evaluation_partial_auc(points, n_points, 0.25), 0);
+    assert_near(evaluation_partial_auc(points, n_points, 0.4), 0.15 * 0.5 / 0.4);
+    assert_near(evaluation_partial_auc(points, n_points, 0.5), 0.25);
+    assert_near(evaluation_partial_auc(points, n_points, 1), 5.0 / 8);
+}
+
+/* One step for all: the straight line from (0, 0) to (1, 1). */
+static void partial_area_of_equal_scores_is_that_of_chance(void **state)
+{
+    (void)state;
+    const double scores[] = {7, 7, 7, 7};
+    const bool is_anomaly[] = {true, false, false, false};
+    AUTO_FREE struct evaluation_point *points = NULL;
+    size_t n_points;
+
+    assert_int_equal(evaluation_curve(scores, is_anomaly, 4, &points, &n_points), 0);
+    assert_near(evaluation_partial_auc(points, n_points, 0.05), 0.025);
+    assert_near(evaluation_partial_auc(points, n_points, 1), 0.5);
+}
+
+static void partial_area_of_one_class_is_nan(void **state)
+{
+    (void)state;
+    const double scores[] = {1, 2};
+    const bool none[] = {false, false}, all[] = {true, true};
+
+    for (size_t i = 0; i < 2; i++) {
+        AUTO_FREE struct evaluation_point *points = NULL;
+        size_t n_points;
+        assert_int_equal(evaluation_curve(scores, i ? all : none, 2, &points, &n_points), 0);
+        assert_true(isnan(evaluation_partial_auc(points, n_points, 0.05)));
+    }
+    assert_true(isnan(evaluation_partial_auc(NULL, 0, 0.05)));
 }
 
 static void curve_of_no_rows_is_empty(void **state)
@@ -211,6 +259,9 @@ int main(void)
         cmocka_unit_test(no_rows_give_nan_and_no_crash),
         cmocka_unit_test(curve_has_one_point_for_each_different_score),
         cmocka_unit_test(area_under_the_curve_is_the_auc),
+        cmocka_unit_test(partial_area_matches_the_hand_computed_values),
+        cmocka_unit_test(partial_area_of_equal_scores_is_that_of_chance),
+        cmocka_unit_test(partial_area_of_one_class_is_nan),
         cmocka_unit_test(curve_of_no_rows_is_empty),
         cmocka_unit_test(failed_allocations_leave_the_result_untouched),
     };

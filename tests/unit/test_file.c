@@ -300,6 +300,33 @@ static void standard_input_may_be_a_pipe(void **state)
     assert_string_equal(err.text, "standard input: is larger than 59999 bytes");
 }
 
+static void a_descriptor_is_written_from_where_it_stands(void **state)
+{
+    (void)state;
+    CLEANUP(close_fd) int fd = open("x", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    const struct iovec parts[] = {
+        {(char[]){"bc"}, 2},
+        {NULL,           0},
+        {(char[]){"d"},  1}
+    };
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "a", 1), 1);
+    assert_int_equal(file_write_fd(fd, "x", parts, 3, NULL), 0);
+    assert_holds("x", "abcd");
+}
+
+static void a_descriptor_that_takes_nothing_is_named(void **state)
+{
+    (void)state;
+    CLEANUP(close_fd) int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    const struct iovec part = {(char[]){"b"}, 1};
+    struct error error;
+
+    assert_int_equal(file_write_fd(fd, "the x", &part, 1, &error), -ENOSPC);
+    assert_string_equal(error.text, "the x: cannot write: No space left on device");
+}
+
 static void survives_every_failed_allocation(void **state)
 {
     (void)state;
@@ -384,6 +411,8 @@ int main(void)
         IN_FOLDER(a_file_may_be_as_large_as_the_limit),
         IN_FOLDER(opening_gives_a_descriptor_of_its_own),
         IN_FOLDER(standard_input_may_be_a_pipe),
+        IN_FOLDER(a_descriptor_is_written_from_where_it_stands),
+        IN_FOLDER(a_descriptor_that_takes_nothing_is_named),
         IN_FOLDER(survives_every_failed_allocation),
         IN_FOLDER(asking_survives_every_failed_allocation),
         cmocka_unit_test(closing_nothing_is_harmless),

@@ -20,6 +20,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <float.h>
 #include <jansson.h>
 #include <math.h>
@@ -1243,6 +1244,22 @@ static void loading_survives_every_failed_allocation(void **state)
     }
 }
 
+static void writing_to_a_descriptor_gives_the_same_bytes(void **state)
+{
+    (void)state;
+    AUTO_FREE char *bytes = NULL;
+    size_t size = 0;
+    CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    CLEANUP(close_fd) int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+    assert_int_equal(model_file_write(samples[ALL_PARTS].detector, fd, &error), 0);
+    assert_int_equal(file_read(path, 1 << 24, &bytes, &size, &error), 0);
+    assert_int_equal(size, samples[ALL_PARTS].size);
+    assert_memory_equal(bytes, samples[ALL_PARTS].file, size);
+    assert_int_equal(model_file_write(samples[ALL_PARTS].detector, full, &error), -ENOSPC);
+    assert_string_equal(error.text, "the model file: cannot write: No space left on device");
+}
+
 /* jansson's allocations fail, too: nothing may be missing in a file that is written. */
 static void saving_survives_every_failed_allocation(void **state)
 {
@@ -1272,6 +1289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_loaded_detector_judges_bit_equal),
         TEST(saving_again_gives_the_same_bytes),
+        TEST(writing_to_a_descriptor_gives_the_same_bytes),
         TEST(all_of_the_detector_comes_back),
         TEST(options_are_repeated_as_they_were_given),
         TEST(every_option_can_be_kept),

@@ -131,6 +131,27 @@ static void numbers_of_a_hostile_file_are_refused(void **state)
     assert_null(scaler);
 }
 
+static void a_column_that_never_moved_is_told_from_one_that_did(void **state)
+{
+    (void)state;
+    float rows[99][5];
+    CLEANUP(scaler_freep) struct scaler *scaler = NULL;
+
+    for (size_t i = 0; i < 99; i++) {
+        rows[i][0] = 0;
+        rows[i][1] = -1.1e7F; /* the mean of its like is not exact */
+        rows[i][2] = i == 7 ? NAN : 0.3F;
+        rows[i][3] = (float)i;
+        rows[i][4] = i == 7; /* only once */
+    }
+    assert_int_equal(scaler_fit(rows[0], 99, 5, &scaler, NULL), 0);
+    assert_true(scaler_is_constant(scaler, 0));
+    assert_true(scaler_is_constant(scaler, 1));
+    assert_true(scaler_is_constant(scaler, 2));
+    assert_false(scaler_is_constant(scaler, 3));
+    assert_false(scaler_is_constant(scaler, 4));
+}
+
 static void survives_every_failed_allocation(void **state)
 {
     (void)state;
@@ -158,6 +179,7 @@ int main(void)
         cmocka_unit_test(missing_values_do_not_count_and_become_the_median),
         cmocka_unit_test(a_column_without_any_value_is_named),
         cmocka_unit_test(numbers_of_a_hostile_file_are_refused),
+        cmocka_unit_test(a_column_that_never_moved_is_told_from_one_that_did),
         cmocka_unit_test(survives_every_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
