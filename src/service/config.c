@@ -4,7 +4,7 @@
 
 #include "base/file.h"
 #include "data/schema.h"
-#include "service/config_option.h"
+#include "service/config_draft.h"
 #include "service/ini.h"
 #include "service/live.h"
 
@@ -18,36 +18,13 @@
 
 #define MAX_FILE_SIZE ((size_t)1 << 20)
 
-struct place {
-    const char *file; /* NULL: nowhere */
-    size_t line;
-};
-
-struct draft_model {
-    struct config_model model;
-    struct place head;
-    struct place seen[N_CONFIG_OPTIONS];
-};
-
-struct draft {
-    struct config *config;
-    struct place seen[N_CONFIG_OPTIONS];
-    struct draft_model *models; /* [n_models] in the order of the files */
-    size_t n_models;
-    struct text *errors;
-
-    /* Where we are reading. */
-    const char *file;
-    const char *folder;
-    bool in_section; /* false: an unknown one, its keys are passed over */
-    enum config_scope scope;
-    size_t model; /* the index, in SCOPE_MODEL */
-};
-
 static void model_clear(struct config_model *model)
 {
     free(model->name);
     free(model->file);
+    for (size_t i = 0; i < model->n_features; i++)
+        free(model->features[i]);
+    free(model->features);
 }
 
 static void draft_clear(struct draft *draft)
@@ -58,9 +35,7 @@ static void draft_clear(struct draft *draft)
     config_free(draft->config);
 }
 
-static void complain(struct draft *draft, size_t line, const char *format, ...) PRINTF_LIKE(3, 4);
-
-static void complain(struct draft *draft, size_t line, const char *format, ...)
+void config_complain(struct draft *draft, struct place place, const char *format, ...)
 {
     struct error error = {0};
     va_list arguments;
@@ -68,7 +43,12 @@ static void complain(struct draft *draft, size_t line, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(error.text, sizeof(error.text), format, arguments);
     va_end(arguments);
-    text_printf(draft->errors, "%s:%zu: %s\n", draft->file, line, error.text);
+    text_printf(draft->errors, "%s:%zu: %s\n", place.file, place.line, error.text);
+}
+
+static struct place here(const struct draft *draft, size_t line)
+{
+    return (struct place){draft->file, line};
 }
 
 /* ", did you mean NAME?" in ret_hint, or "" when no name is near. */
@@ -94,13 +74,15 @@ static bool is_model_name(const char *name)
     return isalnum((unsigned char)*name) && length <= LIVE_NAME_MAX && name[length] == '\0';
 }
 
-static int apply_defaults(enum config_scope scope, void *target)
+/* Those of a model, or of all the other sections. */
+static int apply_defaults(const struct draft *draft, bool of_model, void *target)
 {
-    for (size_t i = 0; i < N_CONFIG_OPTIONS; i++) {
-        const struct config_option *option = &config_options[i];
-        if (option->scope != scope || !option->initial)
+    for (size_t i = 0; i < draft->n_options; i++) {
+        const struct config_option *option = &draft->options[i];
+        const struct config_value value = {option, option->initial, ""};
+        if ((option->scope == SCOPE_MODEL) != of_model || !option->initial)
             continue;
-        int r = option->read(option, option->initial, "", (char *)target + option->offset, NULL);
+        int r = option->read(&value, (char *)target + option->offset, NULL);
         assert(r != -EINVAL); /* our own table */
         if (r < 0)
             return r;
@@ -108,7 +90,7 @@ static int apply_defaults(enum config_scope scope, void *target)
     return 0;
 }
 
-static int add_model(struct draft *draft, const char *name, size_t line)
+static int add_model(struct draft *draft, const char *name, struct place head)
 {
     const size_t size = (draft->n_models + 1) * sizeof(*draft->models);
     struct draft_model *models = realloc(draft->models, size);
@@ -117,14 +99,12 @@ static int add_model(struct draft *draft, const char *name, size_t line)
     draft->models = models;
 
     struct draft_model *added = &models[draft->n_models];
-    *added = (struct draft_model){
-        .model = {.name = strdup(name)},
-          .head = { draft->file,                line}
-    };
+    *added = (struct draft_model){.model.name = strdup(name), .head = head};
     if (!added->model.name)
         return -ENOMEM;
     draft->n_models++;
-    return apply_defaults(SCOPE_MODEL, &added->model);
+    recipe_init(&added->model.recipe);
+    return apply_defaults(draft, true, &added->model);
 }
 
 static int enter_model(struct draft *draft, const char *name, size_t line)
@@ -132,14 +112,14 @@ static int enter_model(struct draft *draft, const char *name, size_t line)
     char shown[TEXT_SHOWN_SIZE];
 
     if (*name == '\0') {
-        complain(draft, line, "a model needs a name: [model NAME]");
+        config_complain(draft, here(draft, line), "a model needs a name: [model NAME]");
         return 0;
     }
-    if (!is_model_name(name)) {
-        complain(draft, line,
-                 "%s cannot name a model: use 1 to %d letters, digits, _ and -, the first a "
-                 "letter or digit",
-                 text_show(shown, name, strlen(name)), LIVE_NAME_MAX);
+    if (strcmp(name, "*") != 0 && !is_model_name(name)) {
+        config_complain(draft, here(draft, line),
+                        "%s cannot name a model: use 1 to %d letters, digits, _ and -, the first a "
+                        "letter or digit",
+                        text_show(shown, name, strlen(name)), LIVE_NAME_MAX);
         return 0;
     }
     draft->in_section = true;
@@ -147,7 +127,7 @@ static int enter_model(struct draft *draft, const char *name, size_t line)
     for (draft->model = 0; draft->model < draft->n_models; draft->model++)
         if (strcmp(draft->models[draft->model].model.name, name) == 0)
             return 0;
-    return add_model(draft, name, line);
+    return add_model(draft, name, here(draft, line));
 }
 
 static int enter_section(struct draft *draft, const char *section, size_t line)
@@ -166,14 +146,14 @@ static int enter_section(struct draft *draft, const char *section, size_t line)
         if (scope == SCOPE_MODEL)
             return enter_model(draft, name, line);
         if (*name)
-            complain(draft, line, "the section [%s] takes no name", kind);
+            config_complain(draft, here(draft, line), "the section [%s] takes no name", kind);
         draft->in_section = *name == '\0';
         draft->scope = scope;
         return 0;
     }
     (void)did_you_mean(kind, names, N_CONFIG_SCOPES, hint);
-    complain(draft, line, "[%s] is no section%s", kind,
-             *hint ? hint : ": there are [server], [storage] and [model NAME]");
+    config_complain(draft, here(draft, line), "[%s] is no section%s", kind,
+                    *hint ? hint : ": there are [server], [storage], [models] and [model NAME]");
     return 0;
 }
 
@@ -182,28 +162,31 @@ static int enter_section(struct draft *draft, const char *section, size_t line)
 static void complain_about_key(struct draft *draft, const struct ini_entry *entry)
 {
     char shown[TEXT_SHOWN_SIZE], hint[64];
-    const char *names[N_CONFIG_OPTIONS], *scope = config_scope_name(draft->scope);
+    const char *names[CONFIG_MAX_OPTIONS], *scope = config_scope_name(draft->scope);
     size_t n = 0;
 
-    for (size_t i = 0; i < N_CONFIG_OPTIONS; i++) {
-        if (strcmp(config_options[i].key, entry->key) == 0) {
-            complain(draft, entry->line, "the key %s belongs into section [%s], not [%s]",
-                     entry->key, config_scope_name(config_options[i].scope), scope);
+    for (size_t i = 0; i < draft->n_options; i++) {
+        const struct config_option *option = &draft->options[i];
+        if (strcmp(option->key, entry->key) == 0) {
+            config_complain(draft, here(draft, entry->line),
+                            "the key %s belongs into section [%s], not [%s]", entry->key,
+                            config_scope_name(option->scope), scope);
             return;
         }
-        if (config_options[i].scope == draft->scope)
-            names[n++] = config_options[i].key;
+        if (option->scope == draft->scope)
+            names[n++] = option->key;
     }
     (void)text_show(shown, entry->key, strlen(entry->key));
     if (*did_you_mean(entry->key, names, n, hint)) {
-        complain(draft, entry->line, "%s is no key of section [%s]%s", shown, scope, hint);
+        config_complain(draft, here(draft, entry->line), "%s is no key of section [%s]%s", shown,
+                        scope, hint);
         return;
     }
     CLEANUP(text_clear) struct text valid = {0};
     for (size_t i = 0; i < n; i++)
         text_printf(&valid, "%s%s", i ? ", " : "", names[i]);
-    complain(draft, entry->line, "%s is no key of section [%s]: there are %s", shown, scope,
-             text_failed(&valid) ? "others" : valid.data);
+    config_complain(draft, here(draft, entry->line), "%s is no key of section [%s]: there are %s",
+                    shown, scope, text_failed(&valid) ? "others" : valid.data);
 }
 
 static int read_value(struct draft *draft, const struct config_option *option,
@@ -215,16 +198,16 @@ static int read_value(struct draft *draft, const struct config_option *option,
                                                : (void *)draft->config;
 
     if (*entry->value == '\0') {
-        complain(draft, entry->line, "%s has no value: write one, or leave the line out",
-                 entry->key);
+        config_complain(draft, here(draft, entry->line),
+                        "%s has no value: write one, or leave the line out", entry->key);
         return 0;
     }
-    int r =
-        option->read(option, entry->value, draft->folder, (char *)target + option->offset, &error);
+    const struct config_value value = {option, entry->value, draft->folder};
+    int r = option->read(&value, (char *)target + option->offset, &error);
     if (r == -EINVAL)
-        complain(draft, entry->line, "%s: %s %s%s", entry->key,
-                 text_show(shown, entry->value, strlen(entry->value)), error.text,
-                 strstr(entry->value, " #") ? " (a comment needs a line of its own)" : "");
+        config_complain(draft, here(draft, entry->line), "%s: %s %s%s", entry->key,
+                        text_show(shown, entry->value, strlen(entry->value)), error.text,
+                        strstr(entry->value, " #") ? " (a comment needs a line of its own)" : "");
     return r == -EINVAL ? 0 : r;
 }
 
@@ -232,22 +215,28 @@ static int read_key(struct draft *draft, const struct ini_entry *entry)
 {
     size_t i = 0;
 
-    while (i < N_CONFIG_OPTIONS && (config_options[i].scope != draft->scope ||
-                                    strcmp(config_options[i].key, entry->key) != 0))
+    while (i < draft->n_options && (draft->options[i].scope != draft->scope ||
+                                    strcmp(draft->options[i].key, entry->key) != 0))
         i++;
-    if (i == N_CONFIG_OPTIONS) {
+    if (i == draft->n_options) {
         complain_about_key(draft, entry);
+        return 0;
+    }
+    if (draft->scope == SCOPE_MODEL && draft->model == 0 && strcmp(entry->key, "file") == 0) {
+        config_complain(draft, here(draft, entry->line),
+                        "file stands in [model NAME] only: the models that [model *] is for learn "
+                        "from nothing");
         return 0;
     }
     struct place *seen =
         draft->scope == SCOPE_MODEL ? &draft->models[draft->model].seen[i] : &draft->seen[i];
     if (seen->file == draft->file) {
-        complain(draft, entry->line, "%s stands there twice, first in line %zu", entry->key,
-                 seen->line);
+        config_complain(draft, here(draft, entry->line), "%s stands there twice, first in line %zu",
+                        entry->key, seen->line);
         return 0;
     }
-    *seen = (struct place){draft->file, entry->line};
-    return read_value(draft, &config_options[i], entry);
+    *seen = here(draft, entry->line);
+    return read_value(draft, &draft->options[i], entry);
 }
 
 /* ---- files ---- */
@@ -355,37 +344,32 @@ static int compare_models(const void *a, const void *b)
     return strcmp(((const struct config_model *)a)->name, ((const struct config_model *)b)->name);
 }
 
-static bool has_key(const struct draft_model *model, const char *key)
-{
-    for (size_t i = 0; i < N_CONFIG_OPTIONS; i++)
-        if (model->seen[i].file && strcmp(config_options[i].key, key) == 0)
-            return true;
-    return false;
-}
-
-/* Checks what no single line shows, and moves the models over to the config. */
-static int finish(struct draft *draft)
+/* Moves the models over to the config. */
+static int take_models(struct draft *draft)
 {
     struct config *config = draft->config;
+    const size_t n = draft->n_models - 1;
 
-    for (size_t i = 0; i < draft->n_models; i++) {
-        const struct draft_model *model = &draft->models[i];
-        /* A file that was refused has its own error. */
-        if (!model->model.file && !has_key(model, "file"))
-            text_printf(draft->errors, "%s:%zu: the model %s has no file: add file = PATH\n",
-                        model->head.file, model->head.line, model->model.name);
-    }
-    if (draft->n_models == 0)
-        return 0;
-    config->models = calloc(draft->n_models, sizeof(*config->models));
+    config->models = calloc(n + 1, sizeof(*config->models)); /* never of no size */
     if (!config->models)
         return -ENOMEM;
-    for (size_t i = 0; i < draft->n_models; i++)
-        config->models[i] = draft->models[i].model;
-    config->n_models = draft->n_models;
+    config->model_template = draft->models[0].model;
+    for (size_t i = 0; i < n; i++)
+        config->models[i] = draft->models[1 + i].model;
+    config->n_models = n;
     draft->n_models = 0;
-    qsort(config->models, config->n_models, sizeof(*config->models), compare_models);
+    qsort(config->models, n, sizeof(*config->models), compare_models);
     return 0;
+}
+
+static int draft_init(struct draft *draft)
+{
+    draft->n_options = config_option_list(draft->options);
+    draft->config = calloc(1, sizeof(*draft->config));
+    if (!draft->config)
+        return -ENOMEM;
+    int r = apply_defaults(draft, false, draft->config);
+    return r < 0 ? r : add_model(draft, "*", (struct place){0});
 }
 
 int config_load(const char *path, struct config **ret_config, struct text *ret_errors)
@@ -402,11 +386,7 @@ int config_load(const char *path, struct config **ret_config, struct text *ret_e
                   "-: the configuration is read again at a reload, so it must be a file\n");
         return -EINVAL;
     }
-    draft.config = calloc(1, sizeof(*draft.config));
-    if (!draft.config)
-        return -ENOMEM;
-
-    int r = apply_defaults(SCOPE_SERVER, draft.config);
+    int r = draft_init(&draft);
     if (r == 0)
         r = list_conf_d(path, &conf_d, ret_errors);
     if (r == 0)
@@ -414,7 +394,9 @@ int config_load(const char *path, struct config **ret_config, struct text *ret_e
     for (size_t i = 0; i < conf_d.n_paths && r == 0; i++)
         r = read_file(&draft, conf_d.paths[i]);
     if (r == 0)
-        r = finish(&draft);
+        r = config_check(&draft);
+    if (r == 0)
+        r = take_models(&draft);
     if (r < 0 || text_failed(ret_errors))
         return -ENOMEM;
     if (ret_errors->length > n_before)
@@ -431,26 +413,52 @@ void config_free(struct config *config)
         free(config->listen[i]);
     free(config->listen);
     free(config->storage_directory);
+    model_clear(&config->model_template);
     for (size_t i = 0; i < config->n_models; i++)
         model_clear(&config->models[i]);
     free(config->models);
     free(config);
 }
 
-void config_describe(struct text *text)
+/* ---- training options ---- */
+
+static size_t size_of(enum recipe_kind kind)
 {
-    for (size_t i = 0; i < N_CONFIG_OPTIONS; i++) {
-        const struct config_option *option = &config_options[i];
-        if (i == 0 || option->scope != config_options[i - 1].scope)
-            text_printf(text, "%s[%s%s]\n", i ? "\n" : "", config_scope_name(option->scope),
-                        option->scope == SCOPE_MODEL ? " NAME" : "");
-        text_printf(text, "  %s = %s%s\n", option->key,
-                    option->initial ? option->initial : option->example,
-                    option->initial ? "" : "    (an example; unset by default)");
-        for (const char *line = option->help; line;) {
-            const char *end = strchrnul(line, '\n');
-            text_printf(text, "      %.*s\n", (int)(end - line), line);
-            line = *end ? end + 1 : NULL;
-        }
+    switch (kind) {
+    case RECIPE_CHOICE:
+        return sizeof(int);
+    case RECIPE_COUNT:
+    case RECIPE_COUNT_OR_0:
+    case RECIPE_WIDTHS:
+    case RECIPE_ACTIVATIONS:
+        return sizeof(size_t);
+    case RECIPE_POSITIVE:
+    case RECIPE_AMOUNT:
+    case RECIPE_RATE:
+        return sizeof(double);
+    case RECIPE_SEED:
+        return sizeof(uint64_t);
+    case RECIPE_FLAG:
+        return sizeof(bool);
     }
+    return 0;
+}
+
+void config_model_train(const struct config_model *model, struct recipe *recipe)
+{
+    const struct recipe *from = &model->recipe;
+
+    for (size_t i = 0; i < recipe_n_fields; i++) {
+        const struct recipe_field *field = &recipe_fields[i];
+        if (!model->has_option[i])
+            continue;
+        memcpy((char *)recipe + field->offset, (const char *)from + field->offset,
+               size_of(field->kind));
+        if (field->kind == RECIPE_WIDTHS)
+            memcpy(recipe->hidden, from->hidden, sizeof(recipe->hidden));
+        if (field->kind == RECIPE_ACTIVATIONS)
+            memcpy(recipe->activations, from->activations, sizeof(recipe->activations));
+    }
+    if (model->false_alarm_rate > 0)
+        recipe->false_alarm_rate = model->false_alarm_rate;
 }

@@ -1,357 +1,195 @@
 #include "service/config_option.h"
 
 #include "base/clock.h"
-#include "base/number.h"
 #include "base/text.h"
+#include "detector/recipe.h"
 #include "service/config.h"
+#include "service/config_read.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <sched.h>
-#include <stdio.h>
+#include <assert.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#define KIB ((uint64_t)1 << 10)
-#define GIB ((uint64_t)1 << 30)
+#define KIB  ((uint64_t)1 << 10)
+#define MIB  ((uint64_t)1 << 20)
+#define GIB  ((uint64_t)1 << 30)
+#define DAY  (86400 * US_PER_S)
+#define MANY 1000000000
 
-static const char address_forms[] =
-    "write 127.0.0.1:8817, [::1]:8817 or unix:/run/anomalyd/http.sock";
+/* A row: where its field is, what it is called, its value, who reads it, what it may be, help. */
+#define KEY(where, name, value, reader, limits, text)                                 \
+    {                                                                                 \
+        where, .key = name, value, .read = config_read_##reader, limits, .help = text \
+    }
+#define SERVER(field)        .scope = SCOPE_SERVER, .offset = offsetof(struct config, field)
+#define STORAGE(field)       .scope = SCOPE_STORAGE, .offset = offsetof(struct config, field)
+#define MODELS(field)        .scope = SCOPE_MODELS, .offset = offsetof(struct config, field)
+#define MODEL(field)         .scope = SCOPE_MODEL, .offset = offsetof(struct config_model, field)
+#define DEFAULT(value)       .initial = value
+#define EXAMPLE(value)       .example = value
+#define ANY                  .min = 0
+#define RANGE(a, b)          .min = a, .max = b
+#define RANGE_OR(word, a, b) RANGE(a, b), .zero = word
 
 const char *config_scope_name(enum config_scope scope)
 {
-    static const char *const names[] = {"server", "storage", "model"};
+    static const char *const names[] = {"server", "storage", "models", "model"};
 
     return names[scope];
 }
 
-static unsigned usable_cores(void)
-{
-    cpu_set_t set;
+/* Rows of one scope stand together, those of SCOPE_MODEL last: training options follow them. */
+static const struct config_option options[] = {
+    KEY(SERVER(listen), "listen", DEFAULT("127.0.0.1:8817"), addresses, ANY,
+        "Where to listen: IPv4 127.0.0.1:8817, IPv6 [::1]:8817, or a Unix socket\n"
+        "unix:/run/anomalyd/http.sock. Several are separated by commas and may go on\n"
+        "in indented lines. A change needs a restart."),
+    KEY(SERVER(threads), "threads", DEFAULT("auto"), threads, RANGE_OR("auto", 1, 256),
+        "Threads that answer requests; auto is one for each core we may use.\n"
+        "A change needs a restart."),
+    KEY(SERVER(max_body), "max_body", DEFAULT("64M"), size, RANGE(KIB, 4 * GIB),
+        "The largest request body in bytes; K, M and G are powers of 1024."),
+    KEY(SERVER(max_connections), "max_connections", DEFAULT("1024"), count, RANGE(1, 1000000),
+        "Open connections at a time, over all threads. A change needs a restart."),
+    KEY(SERVER(request_timeout_us), "request_timeout", DEFAULT("10s"), duration,
+        RANGE(10 * US_PER_MS, 3600 * US_PER_S),
+        "How long a request may take to arrive: 500ms, 10s, 2m."),
 
-    /* Fails on a machine with more than 1,024 cores, where one worker a core is no help anyway. */
-    if (sched_getaffinity(0, sizeof(set), &set) < 0)
-        return 64;
-    return (unsigned)CPU_COUNT(&set);
-}
+    KEY(STORAGE(storage_directory), "directory", EXAMPLE("/var/lib/anomalyd"), folder, ANY,
+        "Where learned rows and models are kept: a folder that the daemon may write\n"
+        "to. Unless given, $STATE_DIRECTORY, which systemd sets for the service;\n"
+        "without either nothing is learned. A change needs a restart."),
+    KEY(STORAGE(survives_power_loss), "durability", DEFAULT("power"), durability, ANY,
+        "What an acknowledged row of /observe survives: power, a power failure too;\n"
+        "process, only the end of the daemon, which is faster. A change needs a\n"
+        "restart."),
+    KEY(STORAGE(storage_max_size), "max_size", DEFAULT("1G"), space, RANGE(MIB, 1024 * GIB),
+        "The largest size of the store in bytes; when it is reached no more rows are\n"
+        "buffered, scoring goes on."),
+    KEY(STORAGE(storage_min_free), "min_free", DEFAULT("256M"), space,
+        RANGE_OR("none", KIB, 1024 * GIB),
+        "With less free space than this in the file system no more rows are buffered,\n"
+        "scoring goes on; none: whatever is free."),
 
-/* ---- numbers ---- */
+    KEY(MODELS(auto_create), "auto_create", DEFAULT("no"), flag, ANY,
+        "Whether a row for an unknown name creates that model, as [model *] says."),
+    KEY(MODELS(max_models), "max_models", DEFAULT("100"), rows, RANGE(1, 100000),
+        "With so many models, those of this file included, none is created."),
 
-static int read_count(const struct config_option *option, const char *value, const char *folder,
-                      void *field, struct error *reterr)
-{
-    uint64_t count = 0;
-
-    (void)folder;
-    if (number_parse_u64(value, strlen(value), &count) < 0 || count < option->min ||
-        count > option->max)
-        return error_set(reterr, -EINVAL, "is not a whole number from %llu to %llu",
-                         (unsigned long long)option->min, (unsigned long long)option->max);
-    *(unsigned *)field = (unsigned)count;
-    return 0;
-}
-
-static int read_threads(const struct config_option *option, const char *value, const char *folder,
-                        void *field, struct error *reterr)
-{
-    if (strcmp(value, "auto") == 0) {
-        *(unsigned *)field = usable_cores();
-        return 0;
-    }
-    if (read_count(option, value, folder, field, NULL) < 0)
-        return error_set(reterr, -EINVAL, "is neither auto nor a whole number from %llu to %llu",
-                         (unsigned long long)option->min, (unsigned long long)option->max);
-    return 0;
-}
-
-static int read_size(const struct config_option *option, const char *value, const char *folder,
-                     void *field, struct error *reterr)
-{
-    uint64_t size = 0;
-
-    (void)folder;
-    if (number_parse_size(value, strlen(value), &size) < 0 || size < option->min ||
-        size > option->max)
-        return error_set(reterr, -EINVAL, "is not a size from 1K to %lluG: write 65536, 64K or 64M",
-                         (unsigned long long)(option->max / GIB));
-    *(size_t *)field = (size_t)size;
-    return 0;
-}
-
-static int read_duration(const struct config_option *option, const char *value, const char *folder,
-                         void *field, struct error *reterr)
-{
-    uint64_t us = 0;
-
-    (void)folder;
-    if (number_parse_duration_us(value, strlen(value), &us) < 0 || us < option->min ||
-        us > option->max)
-        return error_set(reterr, -EINVAL,
-                         "is not a duration from %llums to %llus: write 500ms, 10s or 2m",
-                         (unsigned long long)(option->min / US_PER_MS),
-                         (unsigned long long)(option->max / US_PER_S));
-    *(uint64_t *)field = us;
-    return 0;
-}
-
-static int read_rate(const struct config_option *option, const char *value, const char *folder,
-                     void *field, struct error *reterr)
-{
-    double rate = 0;
-
-    (void)option;
-    (void)folder;
-    if (number_parse_double(value, strlen(value), &rate) < 0 || !(rate > 0 && rate < 1))
-        return error_set(reterr, -EINVAL,
-                         "is not a rate above 0 and below 1: 0.001 is one false alarm in 1,000 "
-                         "normal rows");
-    *(double *)field = rate;
-    return 0;
-}
-
-/* ---- words ---- */
-
-static int read_missing(const struct config_option *option, const char *value, const char *folder,
-                        void *field, struct error *reterr)
-{
-    (void)option;
-    (void)folder;
-    const bool reject = strcmp(value, "reject") == 0;
-
-    if (!reject && strcmp(value, "impute") != 0)
-        return error_set(reterr, -EINVAL, "is neither impute nor reject");
-    *(bool *)field = reject;
-    return 0;
-}
-
-static int read_learn(const struct config_option *option, const char *value, const char *folder,
-                      void *field, struct error *reterr)
-{
-    (void)option;
-    (void)folder;
-    (void)field;
-    if (strcmp(value, "auto") == 0 || strcmp(value, "observe") == 0)
-        return error_set(reterr, -EINVAL,
-                         "is not possible: this version does not learn, write off "
-                         "or leave the line out");
-    if (strcmp(value, "off") != 0)
-        return error_set(reterr, -EINVAL, "is not off, the only choice in this version");
-    return 0;
-}
-
-/* ---- addresses ---- */
-
-static bool is_port(const char *text)
-{
-    uint64_t port = 0;
-
-    return number_parse_u64(text, strlen(text), &port) == 0 && port >= 1 && port <= 65535;
-}
-
-/* Why address[length] cannot be listened on; NULL: it can. */
-static const char *check_address(const char *address)
-{
-    static const size_t prefix = sizeof("unix:") - 1;
-    char host[INET6_ADDRSTRLEN + 2];
-    unsigned char binary[sizeof(struct in6_addr)];
-
-    if (strncmp(address, "unix:", prefix) == 0) {
-        if (address[prefix] != '/')
-            return "the path of a socket begins with /";
-        if (strlen(address + prefix) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-            return "the path of a socket has at most 107 bytes";
-        return NULL;
-    }
-    const char *colon = strrchr(address, ':');
-    if (!colon || (size_t)(colon - address) >= sizeof(host))
-        return address_forms;
-    if (!is_port(colon + 1))
-        return "a port from 1 to 65535 stands behind the last colon";
-
-    size_t length = (size_t)(colon - address);
-    memcpy(host, address, length);
-    host[length] = '\0';
-    if (host[0] != '[')
-        return inet_pton(AF_INET, host, binary) == 1 ? NULL : address_forms;
-    if (host[length - 1] != ']')
-        return address_forms;
-    host[length - 1] = '\0';
-    return inet_pton(AF_INET6, host + 1, binary) == 1 ? NULL : address_forms;
-}
-
-static void free_list(char **list, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        free(list[i]);
-    free(list);
-}
-
-static int add_address(const char *address, char **list, size_t *n, struct error *reterr)
-{
-    char shown[TEXT_SHOWN_SIZE];
-    const char *reason = check_address(address);
-
-    if (reason)
-        return error_set(reterr, -EINVAL, "holds the address %s: %s",
-                         text_show(shown, address, strlen(address)), reason);
-    for (size_t i = 0; i < *n; i++)
-        if (strcmp(list[i], address) == 0)
-            return error_set(reterr, -EINVAL, "holds %s twice",
-                             text_show(shown, address, strlen(address)));
-    if (*n == CONFIG_MAX_LISTEN)
-        return error_set(reterr, -EINVAL, "holds more than %d addresses: take some out",
-                         CONFIG_MAX_LISTEN);
-    list[*n] = strdup(address);
-    if (!list[*n])
-        return -ENOMEM;
-    ++*n;
-    return 0;
-}
-
-/* Field: config.listen, with config.n_listen behind it. */
-static int read_addresses(const struct config_option *option, const char *value, const char *folder,
-                          void *field, struct error *reterr)
-{
-    (void)folder;
-    struct config *config = (struct config *)((char *)field - option->offset);
-    AUTO_FREE char *copy = strdup(value);
-    char **list = calloc(strlen(value) / 2 + 1, sizeof(*list)); /* an address and a comma each */
-    size_t n = 0;
-    int r = copy && list ? 0 : -ENOMEM;
-    char *rest = NULL;
-
-    /* One in each line will do as well as commas; a comma at the end does no harm. */
-    for (char *word = r < 0 ? NULL : strtok_r(copy, ", \t\n", &rest); word && r == 0;
-         word = strtok_r(NULL, ", \t\n", &rest))
-        r = add_address(word, list, &n, reterr);
-    if (r == 0 && n == 0)
-        r = error_set(reterr, -EINVAL, "holds no address: %s", address_forms);
-    if (r < 0) {
-        free_list(list, n);
-        return r;
-    }
-    free_list(config->listen, config->n_listen);
-    config->listen = list;
-    config->n_listen = n;
-    return 0;
-}
-
-/* ---- files ---- */
-
-static int replace_path(const char *value, const char *folder, void *field)
-{
-    char *path = NULL;
-
-    if (*value == '/' || strcmp(folder, ".") == 0)
-        path = strdup(value);
-    else if (asprintf(&path, "%s/%s", folder, value) < 0)
-        path = NULL;
-    if (!path)
-        return -ENOMEM;
-    free(*(char **)field);
-    *(char **)field = path;
-    return 0;
-}
-
-/* Whether it can be loaded is seen when the model is. */
-static int read_path(const struct config_option *option, const char *value, const char *folder,
-                     void *field, struct error *reterr)
-{
-    (void)option;
-    if (strchr(value, '\n'))
-        return error_set(reterr, -EINVAL, "goes on in an indented line, but it is one file");
-    return replace_path(value, folder, field);
-}
-
-static int read_folder(const struct config_option *option, const char *value, const char *folder,
-                       void *field, struct error *reterr)
-{
-    (void)option;
-    struct stat status;
-
-    if (*value != '/')
-        return error_set(reterr, -EINVAL, "is not an absolute path: write one that begins with /");
-    if (stat(value, &status) < 0 || !S_ISDIR(status.st_mode))
-        return error_set(reterr, -EINVAL,
-                         "is not a folder that exists: create it, or leave the "
-                         "line out");
-    if (access(value, W_OK | X_OK) < 0)
-        return error_set(reterr, -EINVAL,
-                         "cannot be written to by user %u: change its owner or "
-                         "mode",
-                         (unsigned)geteuid());
-    return replace_path(value, folder, field);
-}
-
-const struct config_option config_options[N_CONFIG_OPTIONS] = {
-    {.scope = SCOPE_SERVER,
-     .key = "listen",
-     .initial = "127.0.0.1:8817",
-     .help = "Where to listen: IPv4 127.0.0.1:8817, IPv6 [::1]:8817, or a Unix socket\n"
-             "unix:/run/anomalyd/http.sock. Several are separated by commas and may go on\n"
-             "in indented lines. A change needs a restart.",                      .read = read_addresses,
-     .offset = offsetof(struct config, listen)},
-    {.scope = SCOPE_SERVER,
-     .key = "threads",
-     .initial = "auto",
-     .help = "Threads that answer requests; auto is one for each core we may use.\n"
-             "A change needs a restart.",                                                            .read = read_threads,
-     .offset = offsetof(struct config, threads),
-     .min = 1,
-     .max = 256},
-    {.scope = SCOPE_SERVER,
-     .key = "max_body",
-     .initial = "64M",
-     .help = "The largest request body in bytes; K, M and G are powers of 1024.",
-     .read = read_size,
-     .offset = offsetof(struct config, max_body),
-     .min = KIB,
-     .max = 4 * GIB},
-    {.scope = SCOPE_SERVER,
-     .key = "max_connections",
-     .initial = "1024",
-     .help = "Open connections at a time, over all threads. A change needs a restart.",
-     .read = read_count,
-     .offset = offsetof(struct config, max_connections),
-     .min = 1,
-     .max = 1000000},
-    {.scope = SCOPE_SERVER,
-     .key = "request_timeout",
-     .initial = "10s",
-     .help = "How long a request may take to arrive: 500ms, 10s, 2m.",
-     .read = read_duration,
-     .offset = offsetof(struct config, request_timeout_us),
-     .min = 10 * US_PER_MS,
-     .max = 3600 * US_PER_S},
-    {.scope = SCOPE_STORAGE,
-     .key = "directory",
-     .example = "/var/lib/anomalyd",
-     .help = "Kept for the learning store of a later version; must be a folder that the\n"
-             "daemon may write to. Unset unless given.",                                            .read = read_folder,
-     .offset = offsetof(struct config, storage_directory)},
-    {.scope = SCOPE_MODEL,
-     .key = "file",
-     .example = "example.safetensors",
-     .help = "The model file, made by `anomalyctl train`; absolute, or relative to the\n"
-             "folder of this file. Must be given.",                                                    .read = read_path,
-     .offset = offsetof(struct config_model, file)},
-    {.scope = SCOPE_MODEL,
-     .key = "false_alarm_rate",
-     .example = "0.001",
-     .help = "How often a normal row may be called an anomaly; sets the threshold. Unless\n"
-             "given, what the model was trained for.",                                                       .read = read_rate,
-     .offset = offsetof(struct config_model, false_alarm_rate)},
-    {.scope = SCOPE_MODEL,
-     .key = "missing",
-     .initial = "impute",
-     .help = "Rows with missing values: impute takes the training median and leaves the\n"
-             "feature out of the error; reject refuses the request.",                          .read = read_missing,
-     .offset = offsetof(struct config_model, reject_missing)},
-    {.scope = SCOPE_MODEL,
-     .key = "learn",
-     .initial = "off",
-     .help = "Whether the model learns from what it is sent; only off in this version.",
-     .read = read_learn                                                                                  },
+    KEY(MODEL(file), "file", EXAMPLE("example.safetensors"), path, ANY,
+        "The model file, made by `anomalyctl train`; absolute, or relative to the\n"
+        "folder of this file. Without one the model learns from nothing. Not in\n"
+        "[model *]."),
+    KEY(MODEL(features), "features", EXAMPLE("cpu, memory, disk read"), features, ANY,
+        "The names of the features, separated by commas; may go on in indented lines.\n"
+        "Unless given, those of the model file or of the first row."),
+    KEY(MODEL(false_alarm_rate), "false_alarm_rate", EXAMPLE("0.001"), rate, ANY,
+        "How often a normal row may be called an anomaly; sets the threshold. Unless\n"
+        "given, what the model was trained for."),
+    KEY(MODEL(reject_missing), "missing", DEFAULT("impute"), missing, ANY,
+        "Rows with missing values: impute takes the training median and leaves the\n"
+        "feature out of the error; reject refuses the request."),
+    KEY(MODEL(learn), "learn", EXAMPLE("auto"), learn, ANY,
+        "auto: from rows that are scored or observed, and training by itself; observe:\n"
+        "only from rows of /observe; off: not at all. Unless given, auto where there\n"
+        "is a storage directory, else off."),
+    KEY(MODEL(min_rows), "min_rows", DEFAULT("auto"), rows, RANGE_OR("auto", 1, MANY),
+        "Rows in the buffer before the first version is trained; auto: the larger of\n"
+        "1,000 and 20 a feature."),
+    KEY(MODEL(buffer_rows), "buffer_rows", DEFAULT("50000"), rows, RANGE(40, MANY),
+        "Rows that are kept to learn from: half to train on, half to calibrate and\n"
+        "judge with."),
+    KEY(MODEL(sample_rate), "sample_rate", DEFAULT("1/s"), sampling, ANY,
+        "Scored rows a second of each series that are learned from at most, evenly\n"
+        "drawn: 1/s, 0.5/s; all: every one."),
+    KEY(MODEL(retrain_rows), "retrain_rows", DEFAULT("5000"), rows, RANGE_OR("never", 1, MANY),
+        "Train again when so many rows were stored since the last time, or never."),
+    KEY(MODEL(retrain_every_us), "retrain_every", DEFAULT("never"), duration,
+        RANGE_OR("never", US_PER_S, 3650 * DAY),
+        "Train again when so much time has passed since the last time: 2h, 1d."),
+    KEY(MODEL(retrain_min_interval_us), "retrain_min_interval", DEFAULT("10m"), duration,
+        RANGE_OR("none", US_PER_MS, 3650 * DAY),
+        "The least time between trainings that begin by themselves, or none."),
+    KEY(MODEL(retrain_on_drift), "retrain_on_drift", DEFAULT("no"), flag, ANY,
+        "Train again when the drift meter says that normal has moved."),
+    KEY(MODEL(retrain_max_memory), "retrain_max_memory", DEFAULT("4G"), space,
+        RANGE_OR("none", 64 * MIB, 1024 * GIB),
+        "Bytes of address space that a training may take, or none: no limit."),
+    KEY(MODEL(retrain_max_time_us), "retrain_max_time", DEFAULT("1h"), duration,
+        RANGE_OR("none", US_PER_S, 3650 * DAY),
+        "CPU time that a training may take, or none: no limit."),
+    KEY(MODEL(keep_versions), "keep_versions", DEFAULT("10"), rows, RANGE(2, 10000),
+        "Versions whose files are kept; the oldest go first."),
+    KEY(MODEL(follow_after), "follow_after", DEFAULT("never"), rows, RANGE_OR("never", 1, MANY),
+        "After so many rows an incident that nobody has answered counts as the new\n"
+        "normal; never: it is kept out of training until somebody answers."),
+    KEY(MODEL(is_strict), "strict", DEFAULT("no"), flag, ANY,
+        "Do not train on a batch in which rare rows are too frequent, as when somebody\n"
+        "moves the model slowly; slow changes of normal are refused sooner too."),
 };
+#define N_OPTIONS (sizeof(options) / sizeof(*options))
+
+/* learning-rate is learning_rate here. */
+static struct config_option training_option(const struct recipe_field *field)
+{
+    struct config_option option = {
+        .scope = SCOPE_MODEL,
+        .example = field->argument ? field->argument : "yes|no",
+        .help = field->help,
+        .read = config_read_training,
+        .training = field,
+    };
+
+    assert(strlen(field->name) < sizeof(option.key));
+    for (size_t i = 0; field->name[i]; i++)
+        option.key[i] = field->name[i];
+    for (char *dash = option.key; (dash = strchr(dash, '-'));)
+        *dash = '_';
+    return option;
+}
+
+size_t config_option_list(struct config_option ret_options[CONFIG_MAX_OPTIONS])
+{
+    size_t n = N_OPTIONS;
+
+    assert(recipe_n_fields <= CONFIG_MAX_TRAINING && n + recipe_n_fields <= CONFIG_MAX_OPTIONS);
+    memcpy(ret_options, options, sizeof(options));
+    for (size_t i = 0; i < recipe_n_fields; i++)
+        if (recipe_fields[i].offset != offsetof(struct recipe, false_alarm_rate))
+            ret_options[n++] = training_option(&recipe_fields[i]);
+    return n;
+}
+
+/* ---- help ---- */
+
+static void describe_option(const struct config_option *option, struct text *text)
+{
+    text_printf(text, "  %s = %s%s\n", option->key,
+                option->initial ? option->initial : option->example,
+                option->initial || option->training ? "" : "    (an example; unset by default)");
+    for (const char *line = option->help; line;) {
+        const char *end = strchrnul(line, '\n');
+        text_printf(text, "      %.*s\n", (int)(end - line), line);
+        line = *end ? end + 1 : NULL;
+    }
+}
+
+void config_describe(struct text *text)
+{
+    struct config_option list[CONFIG_MAX_OPTIONS];
+    const size_t n = config_option_list(list);
+
+    for (size_t i = 0; i < n; i++) {
+        const bool is_first = i == 0 || list[i].scope != list[i - 1].scope;
+        if (is_first)
+            text_printf(text, "%s[%s%s]\n", i ? "\n" : "", config_scope_name(list[i].scope),
+                        list[i].scope == SCOPE_MODEL ? " NAME" : "");
+        if (is_first && list[i].scope == SCOPE_MODEL)
+            text_puts(text,
+                      "  The same keys stand in [model *], for models that a row creates.\n\n");
+        if (list[i].training && !list[i - 1].training)
+            text_puts(text, "\n  How to train, as for `anomalyctl train`. Unless given, what the\n"
+                            "  live model file says, or the default of `anomalyctl train` for\n"
+                            "  the first version.\n");
+        describe_option(&list[i], text);
+    }
+}

@@ -6,10 +6,10 @@
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
-#include "service/config.h"
 #include "service/stats.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -22,14 +22,26 @@ struct model_table {
 };
 
 struct live {
-    pthread_mutex_t lock; /* of table and of every live_model.references */
+    pthread_mutex_t change; /* who changes the table; taken before lock */
+    pthread_mutex_t lock;   /* of table and of every live_model.references */
     struct model_table table;
     struct stats *stats;
 };
 
+bool live_is_name(const char *name, size_t length)
+{
+    if (length == 0 || length > LIVE_NAME_MAX || !isalnum((unsigned char)*name))
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (!isalnum((unsigned char)name[i]) && name[i] != '_' && name[i] != '-')
+            return false;
+    return true;
+}
+
 const char *live_state_name(enum live_state state)
 {
-    static const char *const names[] = {[LIVE_SERVING] = "serving", [LIVE_FAILED] = "failed"};
+    static const char *const names[] = {
+        [LIVE_LEARNING] = "learning", [LIVE_SERVING] = "serving", [LIVE_FAILED] = "failed"};
 
     return names[state];
 }
@@ -52,7 +64,8 @@ int live_new(struct stats *stats, struct live **ret_live)
     if (!live)
         return -ENOMEM;
     live->stats = stats;
-    (void)pthread_mutex_init(&live->lock, NULL); /* cannot fail with default attributes */
+    (void)pthread_mutex_init(&live->change, NULL); /* cannot fail with default attributes */
+    (void)pthread_mutex_init(&live->lock, NULL);
     *ret_live = live;
     return 0;
 }
@@ -71,6 +84,7 @@ void live_free(struct live *live)
         return;
     table_release(live, &live->table);
     (void)pthread_mutex_destroy(&live->lock);
+    (void)pthread_mutex_destroy(&live->change);
     free(live);
 }
 
@@ -199,7 +213,7 @@ static int set_threshold(struct live_model *model)
 }
 
 /* Fills the model from its file; on failure model->error says why. */
-static int load(struct live_model *model, const struct live_model *old)
+static int load(struct live_model *model, unsigned version, const struct live_model *old)
 {
     AUTO_FREE char *data = NULL;
     size_t size = 0;
@@ -214,33 +228,33 @@ static int load(struct live_model *model, const struct live_model *old)
         return r;
 
     const bool is_same_file = old && strcmp(old->checksum, model->checksum) == 0;
-    model->version = !old ? 1 : is_same_file ? old->version : old->version + 1;
+    model->version = version ? version : !old ? 1 : is_same_file ? old->version : old->version + 1;
     model->state = LIVE_SERVING;
     return 0;
 }
 
 /* A model that cannot be loaded is LIVE_FAILED: never an error here but for -ENOMEM. */
-static int make_model(struct live *live, const struct config_model *config,
+static int make_model(struct live *live, const struct live_source *source,
                       struct live_model **ret_model)
 {
-    assert(strlen(config->name) <= LIVE_NAME_MAX); /* config.c checked it */
+    assert(strlen(source->name) <= LIVE_NAME_MAX); /* config.c checked it */
 
     CLEANUP(model_freep) struct live_model *model = calloc(1, sizeof(*model));
     if (!model)
         return -ENOMEM;
-    memcpy(model->name, config->name, strlen(config->name) + 1);
-    model->state = LIVE_FAILED;
+    memcpy(model->name, source->name, strlen(source->name) + 1);
+    model->state = source->file ? LIVE_FAILED : LIVE_LEARNING;
     model->references = 1;
-    model->false_alarm_rate = config->false_alarm_rate;
-    model->reject_missing = config->reject_missing;
-    model->file = strdup(config->file);
-    model->stats = stats_model(live->stats, config->name);
-    if (!model->file || !model->stats)
+    model->false_alarm_rate = source->false_alarm_rate;
+    model->reject_missing = source->reject_missing;
+    model->file = source->file ? strdup(source->file) : NULL;
+    model->stats = stats_model(live->stats, source->name);
+    if ((source->file && !model->file) || !model->stats)
         return -ENOMEM;
 
-    /* This thread alone changes the table, so it may look without the lock. */
+    /* Whoever holds `change` may look without the lock. */
     const struct live_model *old = find(&live->table, model->name, strlen(model->name));
-    if (load(model, old) < 0) {
+    if (source->file && load(model, source->version, old) < 0) {
         detector_free(model->detector);
         model->detector = NULL;
         model->version = old ? old->version : 0;
@@ -249,18 +263,18 @@ static int make_model(struct live *live, const struct config_model *config,
     return 0;
 }
 
-static int make_table(struct live *live, const struct config_model *models, size_t n_models,
+static int make_table(struct live *live, const struct live_source *sources, size_t n_sources,
                       bool strict, struct model_table *table, struct error *reterr)
 {
-    if (n_models == 0)
+    if (n_sources == 0)
         return 0;
-    table->models = calloc(n_models, sizeof(struct live_model *));
+    table->models = calloc(n_sources, sizeof(struct live_model *));
     if (!table->models)
         return -ENOMEM;
-    for (size_t i = 0; i < n_models; i++) {
+    for (size_t i = 0; i < n_sources; i++) {
         struct live_model *model = NULL;
-        assert(i == 0 || strcmp(models[i - 1].name, models[i].name) < 0);
-        int r = make_model(live, &models[i], &model);
+        assert(i == 0 || strcmp(sources[i - 1].name, sources[i].name) < 0);
+        int r = make_model(live, &sources[i], &model);
         if (r < 0)
             return r;
         table->models[table->n_models++] = model;
@@ -270,24 +284,82 @@ static int make_table(struct live *live, const struct config_model *models, size
     return 0;
 }
 
-int live_load(struct live *live, const struct config_model *models, size_t n_models, bool strict,
-              struct error *reterr)
+/* Under `change`: the table is another one from here on. */
+static void commit_table(struct live *live, struct model_table table)
 {
-    assert(live && (models || n_models == 0));
-
-    struct model_table table = {0};
-    int r = make_table(live, models, n_models, strict, &table, reterr);
-    if (r < 0) {
-        table_release(live, &table);
-        return r == -ENOMEM ? error_set(reterr, r, "out of memory") : r;
-    }
-
     (void)pthread_mutex_lock(&live->lock);
-    const struct model_table old = live->table;
+    struct model_table old = live->table;
     live->table = table;
     (void)pthread_mutex_unlock(&live->lock);
+    table_release(live, &old);
+}
 
-    table = old;
-    table_release(live, &table);
+int live_load(struct live *live, const struct live_source *sources, size_t n_sources, bool strict,
+              struct error *reterr)
+{
+    assert(live && (sources || n_sources == 0));
+    struct model_table table = {0};
+
+    (void)pthread_mutex_lock(&live->change);
+    int r = make_table(live, sources, n_sources, strict, &table, reterr);
+    if (r < 0)
+        table_release(live, &table);
+    else
+        commit_table(live, table);
+    (void)pthread_mutex_unlock(&live->change);
+    return r == -ENOMEM ? error_set(reterr, r, "out of memory") : r;
+}
+
+/* The present table with a reference to each model, the new one in its place. Takes model over. */
+static int table_with(struct live *live, struct live_model *model, struct model_table *ret_table)
+{
+    const struct model_table *now = &live->table;
+    struct model_table next = {.models = calloc(now->n_models + 1, sizeof(struct live_model *))};
+    bool is_in = false;
+    if (!next.models)
+        return -ENOMEM;
+
+    (void)pthread_mutex_lock(&live->lock);
+    for (size_t i = 0; i < now->n_models; i++) {
+        const int order = strcmp(now->models[i]->name, model->name);
+        if (order >= 0 && !is_in) {
+            next.models[next.n_models++] = model;
+            is_in = true;
+        }
+        if (order != 0) {
+            now->models[i]->references++;
+            next.models[next.n_models++] = now->models[i];
+        }
+    }
+    if (!is_in)
+        next.models[next.n_models++] = model;
+    (void)pthread_mutex_unlock(&live->lock);
+    *ret_table = next;
     return 0;
+}
+
+static int put(struct live *live, const struct live_source *source, struct error *reterr)
+{
+    CLEANUP(model_freep) struct live_model *model = NULL;
+    struct model_table table = {0};
+
+    int r = make_model(live, source, &model);
+    if (r == 0 && model->state == LIVE_FAILED)
+        return error_set(reterr, -EINVAL, "%s", model->error.text);
+    if (r == 0)
+        r = table_with(live, model, &table);
+    if (r < 0)
+        return error_set(reterr, r, "out of memory");
+    model = NULL;
+    commit_table(live, table);
+    return 0;
+}
+
+int live_put(struct live *live, const struct live_source *source, struct error *reterr)
+{
+    assert(live && source);
+    (void)pthread_mutex_lock(&live->change);
+    int r = put(live, source, reterr);
+    (void)pthread_mutex_unlock(&live->change);
+    return r;
 }

@@ -13,26 +13,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct config_model;
 struct detector;
 struct model_stats;
 
 #define LIVE_NAME_MAX 64 /* [A-Za-z0-9][A-Za-z0-9_-]{0,63} */
 
 enum live_state {
+    LIVE_LEARNING, /* there is no version yet */
     LIVE_SERVING,
     LIVE_FAILED
 };
 
-const char *live_state_name(enum live_state state); /* "serving", "failed" */
+/* Whether a model may have this name. */
+bool live_is_name(const char *name, size_t length);
+
+const char *live_state_name(enum live_state state); /* "learning", "serving", "failed" */
 
 struct live_model {
     char name[LIVE_NAME_MAX + 1];
     enum live_state state;
-    unsigned version;          /* 1, and one more with each reload that brings another file */
-    struct detector *detector; /* NULL when LIVE_FAILED */
-    double threshold;          /* in force; of the reconstruction error, above 0 */
-    double false_alarm_rate;   /* in force */
+    unsigned version;                       /* 0: none yet */
+    struct detector *detector;              /* NULL unless LIVE_SERVING */
+    double threshold;                       /* in force; of the reconstruction error, above 0 */
+    double false_alarm_rate;                /* in force */
     enum calibration_basis threshold_basis; /* whether that rate is promised or estimated */
     bool reject_missing;
     char *file;
@@ -50,11 +53,23 @@ MUST_CHECK int live_new(struct stats *stats, struct live **ret_live);
 void live_free(struct live *live);
 DEFINE_CLEANUP(struct live *, live_free)
 
-/* Loads models[n_models] and puts them in place of all there were. With `strict` (a reload) the
- * first model that cannot be loaded fails the call with its reason and nothing changes; without
- * (the start) it becomes LIVE_FAILED and the others serve. -EINVAL …; -ENOMEM. One thread. */
-MUST_CHECK int live_load(struct live *live, const struct config_model *models, size_t n_models,
+/* Where a model comes from. */
+struct live_source {
+    const char *name;
+    const char *file;        /* NULL: there is no version yet */
+    unsigned version;        /* 0: 1, and one more with each load that brings another file */
+    double false_alarm_rate; /* 0: what the file was trained for */
+    bool reject_missing;
+};
+
+/* Loads sources[n_sources], sorted by name, and puts them in place of all there were. With `strict`
+ * (a reload) the first model that cannot be loaded fails the call with its reason and nothing
+ * changes; without (the start) it becomes LIVE_FAILED and the others serve. -EINVAL …; -ENOMEM. */
+MUST_CHECK int live_load(struct live *live, const struct live_source *sources, size_t n_sources,
                          bool strict, struct error *reterr);
+
+/* The same for one model beside the others, which is always strict. Any thread. */
+MUST_CHECK int live_put(struct live *live, const struct live_source *source, struct error *reterr);
 
 /* NULL: no such model. Any thread; give it back with live_release(). */
 struct live_model *live_acquire(struct live *live, const char *name, size_t length);

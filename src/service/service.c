@@ -4,6 +4,7 @@
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "service/config.h"
+#include "service/learner.h"
 #include "service/live.h"
 #include "service/stats.h"
 
@@ -18,6 +19,7 @@ struct service {
     struct config *config;
     struct live *live;
     struct stats *stats;
+    struct learner *learner; /* NULL: no store */
     _Atomic size_t max_body;
     _Atomic uint64_t request_timeout_us;
     atomic_bool is_draining;
@@ -86,6 +88,10 @@ static void log_model(const struct live_model *model)
     CLEANUP(text_clear) struct text line = {0}, doubt = {0};
 
     (void)snprintf(version, sizeof(version), "%u", model->version);
+    if (model->state == LIVE_LEARNING) {
+        log_fields(LOG_INFO, fields, "model %s: learning, there is no version yet", model->name);
+        return;
+    }
     if (model->state == LIVE_FAILED) {
         log_fields(LOG_ERR, fields, "model %s failed: %s", model->name, model->error.text);
         return;
@@ -110,6 +116,56 @@ static void log_models(struct live *live)
         log_model(list.models[i]);
 }
 
+/* One warning for each line. */
+static void log_notes(const struct text *notes)
+{
+    for (const char *line = notes->data; line && *line;) {
+        const char *end = strchrnul(line, '\n');
+        log_warning("%.*s", (int)(end - line), line);
+        line = *end ? end + 1 : end;
+    }
+}
+
+static int load_models(struct live *live, struct learner *learner, const struct config *config,
+                       bool strict, struct error *reterr)
+{
+    CLEANUP(text_clear) struct text notes = {0};
+    AUTO_FREE struct live_source *sources = calloc(config->n_models + 1, sizeof(*sources));
+    size_t n_sources = config->n_models;
+    if (!sources)
+        return error_set(reterr, -ENOMEM, "out of memory");
+
+    for (size_t i = 0; i < config->n_models; i++)
+        sources[i] = (struct live_source){
+            .name = config->models[i].name,
+            .file = config->models[i].file,
+            .false_alarm_rate = config->models[i].false_alarm_rate,
+            .reject_missing = config->models[i].reject_missing,
+        };
+    int r = learner ? learner_prepare(learner, config, &sources, &n_sources, &notes) : 0;
+    log_notes(&notes);
+    if (r == 0)
+        r = live_load(live, sources, n_sources, strict, reterr);
+    if (r == 0 && learner)
+        r = learner_commit(learner, config);
+    return r;
+}
+
+/* Without a store the service scores all the same. */
+static void open_learner(struct service *service)
+{
+    CLEANUP(text_clear) struct text notes = {0};
+    struct error error;
+
+    if (!service->config->storage_directory)
+        return;
+    int r = learner_new(service->config, service->live, service->stats, &service->learner, &notes,
+                        &error);
+    log_notes(&notes);
+    if (r < 0)
+        log_error("nothing is learned: %s", error.text);
+}
+
 /* ---- start and end ---- */
 
 static void commit_limits(struct service *service)
@@ -126,10 +182,13 @@ static int start(struct service *service, const char *const *routes, size_t n_ro
     if (r == 0)
         r = live_new(service->stats, &service->live);
     if (r == 0)
-        r = live_load(service->live, service->config->models, service->config->n_models, false,
-                      reterr);
+        open_learner(service);
+    if (r == 0)
+        r = load_models(service->live, service->learner, service->config, false, reterr);
+    if (r == 0 && service->learner)
+        r = learner_start(service->learner);
     if (r < 0)
-        return error_set(reterr, r, "out of memory");
+        return error_set(reterr, r, "%s", r == -ENOMEM ? "out of memory" : strerrordesc_np(-r));
     commit_limits(service);
     log_models(service->live);
     return 0;
@@ -160,6 +219,7 @@ void service_free(struct service *service)
 {
     if (!service)
         return;
+    learner_free(service->learner);
     live_free(service->live);
     stats_free(service->stats);
     config_free(service->config);
@@ -180,6 +240,11 @@ struct live *service_live(struct service *service)
 struct stats *service_stats(struct service *service)
 {
     return service->stats;
+}
+
+struct learner *service_learner(struct service *service)
+{
+    return service->learner;
 }
 
 /* ---- reload ---- */
@@ -223,7 +288,7 @@ int service_reload(struct service *service, struct text *ret_errors)
     int r = config_load(service->config_path, &next, ret_errors);
     if (r < 0)
         return r;
-    r = live_load(service->live, next->models, next->n_models, true, &error);
+    r = load_models(service->live, service->learner, next, true, &error);
     if (r < 0) {
         text_printf(ret_errors, "%s\n", error.text);
         return r;
@@ -280,7 +345,7 @@ bool service_is_ready(struct service *service, void (*add)(void *userdata, const
     for (size_t i = 0; i < list.n_models; i++) {
         const struct live_model *model = list.models[i];
         struct error reason;
-        if (model->state == LIVE_SERVING)
+        if (model->state != LIVE_FAILED)
             continue;
         (void)error_set(&reason, -EINVAL, "model %s failed: %s", model->name, model->error.text);
         add(userdata, reason.text);
@@ -317,6 +382,10 @@ static void summarise(const struct config *config, const struct model_list *list
     for (size_t i = 0; i < config->n_listen; i++)
         text_printf(text, "listen: %s\n", config->listen[i]);
     for (size_t i = 0; i < list->n_models; i++) {
+        if (list->models[i]->state == LIVE_LEARNING) {
+            text_printf(text, "model %s: learns from nothing\n", list->models[i]->name);
+            continue;
+        }
         describe_model(list->models[i], text);
         text_puts(text, "\n");
         if (list->models[i]->threshold_basis == CALIBRATION_CONFORMAL)
@@ -341,13 +410,13 @@ static int check_models(const struct config *config, struct text *ret_summary,
     if (r == 0)
         r = live_new(stats, &live);
     if (r == 0)
-        r = live_load(live, config->models, config->n_models, false, NULL);
+        r = load_models(live, NULL, config, false, NULL);
     if (r == 0)
         r = model_list_get(live, &list);
     if (r < 0)
         return r;
     for (size_t i = 0; i < list.n_models; i++) {
-        if (list.models[i]->state == LIVE_SERVING)
+        if (list.models[i]->state != LIVE_FAILED)
             continue;
         text_printf(ret_errors, "model %s: %s\n", list.models[i]->name, list.models[i]->error.text);
         is_good = false;

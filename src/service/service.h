@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct config;
+struct learner;
 struct live;
 struct stats;
 struct service;
@@ -33,6 +34,8 @@ DEFINE_CLEANUP(struct service *, service_free)
 const struct config *service_config(const struct service *service);
 struct live *service_live(struct service *service);
 struct stats *service_stats(struct service *service);
+/* NULL: there is no store, nothing is learned. */
+struct learner *service_learner(struct service *service);
 
 /* Reads and checks everything again, then commits, which cannot fail. On failure the old state
  * goes on and ret_errors says why, one line each. Keys of [server] other than max_body and

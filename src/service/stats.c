@@ -28,7 +28,7 @@ static const double score_edges[] = {0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 5, 10
 #define MAX_SUMMED_SCORE 1e6
 
 /* Shown at 0 from the start, for every route; another one appears with its first request. */
-static const unsigned usual_statuses[] = {200, 400, 404, 405, 408, 409,
+static const unsigned usual_statuses[] = {200, 202, 400, 404, 405, 408, 409,
                                           413, 415, 422, 431, 500, 503};
 
 /* What one worker counted for one route. */

@@ -14,6 +14,8 @@
 static char folder[32];
 static struct text errors;
 static struct config *config;
+static struct config_option options[CONFIG_MAX_OPTIONS];
+static size_t n_options;
 
 /* ---- a folder of files for each test ---- */
 
@@ -22,7 +24,9 @@ static int setup(void **state)
     (void)state;
     errors = (struct text){0};
     config = NULL;
+    n_options = config_option_list(options);
     (void)strcpy(folder, "/tmp/test_config.XXXXXX");
+    (void)unsetenv("STATE_DIRECTORY");
     return mkdtemp(folder) ? 0 : -1;
 }
 
@@ -69,6 +73,15 @@ static void load_text(const char *text)
     assert_int_equal(r, 0);
 }
 
+/* With a store in the folder, and text behind it. */
+static void load_text_with_store(const char *text)
+{
+    CLEANUP(text_clear) struct text whole = {0};
+
+    text_printf(&whole, "[storage]\ndirectory = %s\n%s", folder, text);
+    load_text(whole.data);
+}
+
 /* The file's text gives exactly these errors, in which PATH/ stands for the folder. */
 static void assert_errors(const char *text, const char *want)
 {
@@ -98,6 +111,11 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_int_equal(config->max_connections, 1024);
     assert_int_equal(config->request_timeout_us, 10000000);
     assert_null(config->storage_directory);
+    assert_true(config->survives_power_loss);
+    assert_int_equal(config->storage_max_size, 1 << 30);
+    assert_int_equal(config->storage_min_free, 256 << 20);
+    assert_false(config->auto_create);
+    assert_int_equal(config->max_models, 100);
     assert_int_equal(config->n_models, 0);
 }
 
@@ -162,32 +180,289 @@ static void conf_d_adds_in_the_order_of_names(void **state)
     assert_true(config->models[1].reject_missing);
 }
 
+/* ---- learning ---- */
+
+static void a_model_has_these_defaults(void **state)
+{
+    (void)state;
+    load_text("[model web]\nfile = w\n");
+    for (int i = 0; i < 2; i++) {
+        const struct config_model *model = i ? &config->models[0] : &config->model_template;
+        assert_string_equal(model->name, i ? "web" : "*");
+        assert_int_equal(model->learn, CONFIG_LEARN_OFF); /* there is no store */
+        assert_null(model->features);
+        assert_int_equal(model->n_features, 0);
+        assert_int_equal(model->min_rows, 0);
+        assert_int_equal(model->buffer_rows, 50000);
+        assert_true(model->sample_rate == 1);
+        assert_int_equal(model->follow_after, 0);
+        assert_false(model->is_strict);
+        assert_int_equal(model->retrain_rows, 5000);
+        assert_int_equal(model->retrain_every_us, 0);
+        assert_int_equal(model->retrain_min_interval_us, 600000000);
+        assert_false(model->retrain_on_drift);
+        assert_int_equal(model->retrain_max_memory, (uint64_t)4 << 30);
+        assert_int_equal(model->retrain_max_time_us, 3600000000);
+        assert_int_equal(model->keep_versions, 10);
+        for (size_t j = 0; j < CONFIG_MAX_TRAINING; j++)
+            assert_false(model->has_option[j]);
+    }
+}
+
+static void every_learning_key_is_read(void **state)
+{
+    (void)state;
+    load_text_with_store("durability = process\nmax_size = 2M\nmin_free = 3K\n"
+                         "[models]\nauto_create = yes\nmax_models = 7\n"
+                         "[model web]\nlearn = observe\nmin_rows = 50\nbuffer_rows = 60\n"
+                         "sample_rate = 0.5/s\nfollow_after = 2000\nstrict = yes\n"
+                         "retrain_rows = 70\nretrain_every = 1d\nretrain_min_interval = 5ms\n"
+                         "retrain_on_drift = yes\nretrain_max_memory = 1G\n"
+                         "retrain_max_time = 2m\nkeep_versions = 3\n");
+    assert_false(config->survives_power_loss);
+    assert_int_equal(config->storage_max_size, 2 << 20);
+    assert_int_equal(config->storage_min_free, 3 << 10);
+    assert_true(config->auto_create);
+    assert_int_equal(config->max_models, 7);
+
+    const struct config_model *model = &config->models[0];
+    assert_null(model->file);
+    assert_int_equal(model->learn, CONFIG_LEARN_OBSERVE);
+    assert_int_equal(model->min_rows, 50);
+    assert_int_equal(model->buffer_rows, 60);
+    assert_true(model->sample_rate == 0.5);
+    assert_int_equal(model->follow_after, 2000);
+    assert_true(model->is_strict);
+    assert_int_equal(model->retrain_rows, 70);
+    assert_int_equal(model->retrain_every_us, 86400000000);
+    assert_int_equal(model->retrain_min_interval_us, 5000);
+    assert_true(model->retrain_on_drift);
+    assert_int_equal(model->retrain_max_memory, 1 << 30);
+    assert_int_equal(model->retrain_max_time_us, 120000000);
+    assert_int_equal(model->keep_versions, 3);
+}
+
+static void assert_all_are_0(const struct config_model *model)
+{
+    assert_int_equal(model->min_rows, 0);
+    assert_true(model->sample_rate == 0);
+    assert_int_equal(model->follow_after, 0);
+    assert_int_equal(model->retrain_rows, 0);
+    assert_int_equal(model->retrain_every_us, 0);
+    assert_int_equal(model->retrain_min_interval_us, 0);
+    assert_int_equal(model->retrain_max_memory, 0);
+    assert_int_equal(model->retrain_max_time_us, 0);
+}
+
+static void where_0_is_allowed_it_has_a_word(void **state)
+{
+    (void)state;
+    load_text_with_store("min_free = none\n[model a]\nmin_rows = auto\nsample_rate = all\n"
+                         "follow_after = never\nretrain_rows = never\nretrain_every = never\n"
+                         "retrain_min_interval = none\nretrain_max_memory = none\n"
+                         "retrain_max_time = none\n"
+                         "[model b]\nmin_rows = 0\nsample_rate = all\nfollow_after = 0\n"
+                         "retrain_rows = 0\nretrain_every = 0s\nretrain_min_interval = 0s\n"
+                         "retrain_max_memory = 0\nretrain_max_time = 0s\n");
+    assert_int_equal(config->storage_min_free, 0);
+    assert_all_are_0(&config->models[0]);
+    assert_all_are_0(&config->models[1]);
+}
+
+static void models_learn_where_there_is_a_store(void **state)
+{
+    (void)state;
+    load_text_with_store("[model a]\n[model b]\nlearn = off\n[model c]\nfile = c\n");
+    assert_int_equal(config->n_models, 3);
+    assert_null(config->models[0].file);
+    assert_int_equal(config->models[0].learn, CONFIG_LEARN_AUTO);
+    assert_int_equal(config->models[1].learn, CONFIG_LEARN_OFF);
+    assert_int_equal(config->models[2].learn, CONFIG_LEARN_AUTO);
+    assert_int_equal(config->model_template.learn, CONFIG_LEARN_AUTO);
+}
+
+static void learning_needs_a_store(void **state)
+{
+    (void)state;
+    assert_errors("[models]\nauto_create = yes\n[model *]\nlearn = auto\n"
+                  "[model web]\nfile = w\nlearn = observe\n[model db]\nlearn = off\n",
+                  "anomalyd.conf:2: auto_create: a model without a file learns from nothing: add "
+                  "directory = PATH to section [storage]\n"
+                  "anomalyd.conf:4: learn: there is no folder to keep what is learned: add "
+                  "directory = PATH to section [storage], or write learn = off\n"
+                  "anomalyd.conf:7: learn: there is no folder to keep what is learned: add "
+                  "directory = PATH to section [storage], or write learn = off\n"
+                  "anomalyd.conf:8: the model db has no file: add file = PATH, or directory = PATH "
+                  "to section [storage] so that it can learn from nothing\n");
+}
+
+static void a_store_that_was_refused_is_one_error(void **state)
+{
+    (void)state;
+    assert_errors("[storage]\ndirectory = var\n[models]\nauto_create = yes\n[model m]\n",
+                  "anomalyd.conf:2: directory: var is not an absolute path: write one that begins "
+                  "with /\n");
+    assert_int_equal(setenv("STATE_DIRECTORY", "/nowhere/at/all", 1), 0);
+    assert_errors("[models]\nauto_create = yes\n[model m]\nlearn = auto\n",
+                  "$STATE_DIRECTORY: /nowhere/at/all is not a folder that exists: create it\n");
+}
+
+static void systemd_names_the_store(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text list = {0};
+
+    text_printf(&list, "%s:/nowhere", folder);
+    assert_int_equal(setenv("STATE_DIRECTORY", list.data, 1), 0);
+    load_text("[model m]\n");
+    assert_string_equal(config->storage_directory, folder);
+    assert_int_equal(config->models[0].learn, CONFIG_LEARN_AUTO);
+}
+
+static void a_directory_that_is_given_goes_before_that_of_systemd(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("STATE_DIRECTORY", "/nowhere", 1), 0);
+    load_text_with_store("");
+    assert_string_equal(config->storage_directory, folder);
+}
+
+static void systemd_may_name_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("STATE_DIRECTORY", "", 1), 0);
+    load_text("");
+    assert_null(config->storage_directory);
+}
+
+static void a_template_is_no_model(void **state)
+{
+    (void)state;
+    load_text_with_store(
+        "[models]\nauto_create = yes\n[model *]\nlearn = observe\nmissing = reject\n"
+        "features = a, b\nepochs = 9\n[model web]\nfile = w\n");
+    assert_int_equal(config->n_models, 1);
+    assert_string_equal(config->models[0].name, "web");
+    assert_int_equal(config->models[0].learn, CONFIG_LEARN_AUTO); /* takes nothing from it */
+    assert_false(config->models[0].reject_missing);
+    assert_null(config->models[0].features);
+    assert_string_equal(config->model_template.name, "*");
+    assert_null(config->model_template.file);
+    assert_int_equal(config->model_template.learn, CONFIG_LEARN_OBSERVE);
+    assert_true(config->model_template.reject_missing);
+    assert_int_equal(config->model_template.n_features, 2);
+    assert_int_equal(config->model_template.recipe.epochs, 9);
+}
+
+static void features_may_hold_blanks_and_go_on_in_other_lines(void **state)
+{
+    (void)state;
+    load_text("[model m]\nfile = m\nfeatures = cpu user,\tdisk[/dev/sda1],\n  größe\n  d = e ,\n");
+    static const char *const want[] = {"cpu user", "disk[/dev/sda1]", "größe", "d = e"};
+
+    assert_int_equal(config->models[0].n_features, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(config->models[0].features[i], want[i]);
+}
+
+static void a_later_file_replaces_lists(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(path_of("conf.d"), 0755), 0);
+    write_file("conf.d/a.conf", "[model m]\nfeatures = c\nhidden = 5\n");
+    load_text("[model m]\nfile = m\nfeatures = a, b\nhidden = 24, 12\n");
+    assert_int_equal(config->models[0].n_features, 1);
+    assert_string_equal(config->models[0].features[0], "c");
+    assert_int_equal(config->models[0].recipe.n_hidden, 1);
+}
+
+static void more_rows_than_the_buffer_holds_are_refused(void **state)
+{
+    (void)state;
+    assert_errors("[model m]\nfile = m\nmin_rows = 101\nbuffer_rows = 100\n",
+                  "anomalyd.conf:3: min_rows: the buffer never holds 101 rows: write 100 "
+                  "(buffer_rows) or less\n");
+    load_text("[model m]\nfile = m\nmin_rows = 100\nbuffer_rows = 100\n");
+}
+
+static void training_options_override_what_the_model_file_says(void **state)
+{
+    (void)state;
+    struct recipe recipe;
+
+    load_text("[model m]\nfile = m\npreset = fast\nhidden = 24,\n  12\nlatent = auto\n"
+              "activation = relu , linear,relu,linear\nlearning_rate = 0.5\nschedule = cosine\n"
+              "tied = no\nseed = 9\npatience = 0\nfalse_alarm_rate = 0.02\n");
+    recipe_init(&recipe);
+    recipe.latent = 3;
+    recipe.is_tied = true;
+    recipe.n_hidden = 1;
+    recipe.clusters = 2;
+    recipe.noise = 0.25;
+    config_model_train(&config->models[0], &recipe);
+    assert_int_equal(recipe.preset, PRESET_FAST);
+    assert_int_equal(recipe.n_hidden, 2);
+    assert_int_equal(recipe.hidden[0], 24);
+    assert_int_equal(recipe.hidden[1], 12);
+    assert_true(recipe.latent == RECIPE_AUTO);
+    assert_int_equal(recipe.n_activations, 4);
+    assert_int_equal(recipe.activations[3], config->models[0].recipe.activations[1]);
+    assert_int_not_equal(recipe.activations[0], recipe.activations[1]);
+    assert_true(recipe.learning_rate == 0.5);
+    assert_int_equal(recipe.schedule, 1);
+    assert_false(recipe.is_tied);
+    assert_int_equal(recipe.seed, 9);
+    assert_int_equal(recipe.patience, 0);
+    assert_true(recipe.false_alarm_rate == 0.02);
+    assert_int_equal(recipe.clusters, 2); /* not given: as it was */
+    assert_true(recipe.noise == 0.25);
+}
+
+static void without_training_options_the_model_file_is_right(void **state)
+{
+    (void)state;
+    struct recipe recipe, before;
+
+    load_text("[model m]\nfile = m\n");
+    memset(&recipe, 0x55, sizeof(recipe));
+    before = recipe;
+    config_model_train(&config->models[0], &recipe);
+    assert_memory_equal(&recipe, &before, sizeof(recipe));
+}
+
 /* ---- what is wrong ---- */
 
 static void all_errors_are_told_at_once(void **state)
 {
     (void)state;
     assert_errors("[server]\nthread = 2\nmax_body = big\n[sever]\nlisten = x\n[model a]\n"
-                  "learn = auto\n[model b]\nfile = b\nmax_body = 1M\nwrong\n",
+                  "learn = no\n[model b]\nfile = b\nmax_body = 1M\nwrong\n",
                   "anomalyd.conf:11: wrong: expected [section], key = value or # comment\n"
                   "anomalyd.conf:2: thread is no key of section [server], did you mean threads?\n"
                   "anomalyd.conf:3: max_body: big is not a size from 1K to 4G: write 65536, 64K "
                   "or 64M\n"
                   "anomalyd.conf:4: [sever] is no section, did you mean server?\n"
-                  "anomalyd.conf:7: learn: auto is not possible: this version does not learn, "
-                  "write off or leave the line out\n"
+                  "anomalyd.conf:7: learn: no is none of off, observe and auto\n"
                   "anomalyd.conf:10: the key max_body belongs into section [server], not [model]\n"
-                  "anomalyd.conf:6: the model a has no file: add file = PATH\n");
+                  "anomalyd.conf:6: the model a has no file: add file = PATH, or directory "
+                  "= PATH to section [storage] so that it can learn from nothing\n");
 }
 
 static void unknown_names_show_the_valid_ones(void **state)
 {
     (void)state;
-    assert_errors("[qqq]\n", "anomalyd.conf:1: [qqq] is no section: there are [server], [storage] "
-                             "and [model NAME]\n");
+    assert_errors("[qqq]\n", "anomalyd.conf:1: [qqq] is no section: there are [server], [storage], "
+                             "[models] and [model NAME]\n");
     assert_errors("[storage]\nzzzzzz = 1\n",
-                  "anomalyd.conf:2: zzzzzz is no key of section [storage]: there are directory\n");
+                  "anomalyd.conf:2: zzzzzz is no key of section [storage]: there are directory, "
+                  "durability, max_size, min_free\n");
     assert_errors("[server web]\n", "anomalyd.conf:1: the section [server] takes no name\n");
+    assert_errors("[models web]\n", "anomalyd.conf:1: the section [models] takes no name\n");
+    assert_errors("[model m]\nfile = a\nlearning-rate = 1\nretrain_row = 1\n",
+                  "anomalyd.conf:3: learning-rate is no key of section [model], did you mean "
+                  "learning_rate?\n"
+                  "anomalyd.conf:4: retrain_row is no key of section [model], did you mean "
+                  "retrain_rows?\n");
 }
 
 static void bad_values_are_told_with_what_is_valid(void **state)
@@ -196,44 +471,82 @@ static void bad_values_are_told_with_what_is_valid(void **state)
     static const struct {
         const char *line, *want; /* a part of the error */
     } cases[] = {
-        {"threads = 0",                                   "threads: 0 is neither auto nor a whole number from 1 to 256" },
-        {"threads = 257",                                 "threads: 257 is neither"                                     },
-        {"threads = -1",                                  "threads: -1 is neither"                                      },
-        {"threads =",                                     "threads has no value: write one, or leave the line out"      },
-        {"threads = 2 # two",                             "256 (a comment needs a line of its own)"                     },
-        {"threads = 2\n  3",                              "threads: 2?3 is neither"                                     },
-        {"max_body = 1023",                               "is not a size from 1K to 4G"                                 },
-        {"max_body = 5G",                                 "is not a size"                                               },
-        {"max_body = 99999999999999999999G",              "is not a size"                                               },
-        {"max_connections = 0",                           "is not a whole number from 1 to 1000000"                     },
-        {"request_timeout = 10",                          "is not a duration from 10ms to 3600s: write 500ms, 10s or 2m"},
-        {"request_timeout = 2h",                          "is not a duration"                                           },
-        {"listen = ,",                                    "holds no address: write 127.0.0.1:8817"                      },
-        {"listen = localhost:80",                         "holds the address localhost:80: write 127.0.0.1:8817, [::1]:"},
-        {"listen = 127.0.0.1",                            "write 127.0.0.1:8817"                                        },
-        {"listen = :8817",                                "write 127.0.0.1:8817"                                        },
-        {"listen = ::1:8817",                             "write 127.0.0.1:8817"                                        },
-        {"listen = [::1:8817",                            "write 127.0.0.1:8817"                                        },
-        {"listen = [:8817",                               "write 127.0.0.1:8817"                                        },
-        {"listen = []:8817",                              "write 127.0.0.1:8817"                                        },
-        {"listen = 127.0.0.1:0",                          "a port from 1 to 65535 stands behind the last colon"         },
-        {"listen = 127.0.0.1:65536",                      "a port from 1 to 65535"                                      },
-        {"listen = 127.0.0.1:",                           "a port from 1 to 65535"                                      },
-        {"listen = 1.2.3.4:5, 1.2.3.4:5",                 "holds 1.2.3.4:5 twice"                                       },
-        {"listen = unix:a.sock",                          "the path of a socket begins with /"                          },
+        {"threads = 0",                                   "threads: 0 is neither auto nor a whole number from 1 to 256"  },
+        {"threads = 257",                                 "threads: 257 is neither"                                      },
+        {"threads = -1",                                  "threads: -1 is neither"                                       },
+        {"threads =",                                     "threads has no value: write one, or leave the line out"       },
+        {"threads = 2 # two",                             "256 (a comment needs a line of its own)"                      },
+        {"threads = 2\n  3",                              "threads: 2?3 is neither"                                      },
+        {"max_body = 1023",                               "is not a size from 1K to 4G"                                  },
+        {"max_body = 5G",                                 "is not a size"                                                },
+        {"max_body = 99999999999999999999G",              "is not a size"                                                },
+        {"max_connections = 0",                           "is not a whole number from 1 to 1000000"                      },
+        {"request_timeout = 10",                          "is not a duration from 10ms to 1h: write 10s, 2m or 1h"       },
+        {"request_timeout = 2h",                          "is not a duration"                                            },
+        {"listen = ,",                                    "holds no address: write 127.0.0.1:8817"                       },
+        {"listen = localhost:80",                         "holds the address localhost:80: write 127.0.0.1:8817, [::1]:" },
+        {"listen = 127.0.0.1",                            "write 127.0.0.1:8817"                                         },
+        {"listen = :8817",                                "write 127.0.0.1:8817"                                         },
+        {"listen = ::1:8817",                             "write 127.0.0.1:8817"                                         },
+        {"listen = [::1:8817",                            "write 127.0.0.1:8817"                                         },
+        {"listen = [:8817",                               "write 127.0.0.1:8817"                                         },
+        {"listen = []:8817",                              "write 127.0.0.1:8817"                                         },
+        {"listen = 127.0.0.1:0",                          "a port from 1 to 65535 stands behind the last colon"          },
+        {"listen = 127.0.0.1:65536",                      "a port from 1 to 65535"                                       },
+        {"listen = 127.0.0.1:",                           "a port from 1 to 65535"                                       },
+        {"listen = 1.2.3.4:5, 1.2.3.4:5",                 "holds 1.2.3.4:5 twice"                                        },
+        {"listen = unix:a.sock",                          "the path of a socket begins with /"                           },
         {"listen = unix:/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "at most 107 bytes"                                           },
-        {"[storage]\ndirectory = var",                    "directory: var is not an absolute path"                      },
-        {"[storage]\ndirectory = /nowhere/at/all",        "is not a folder that exists"                                 },
-        {"[storage]\ndirectory = /dev/null",              "is not a folder that exists"                                 },
-        {"[model m]\nfile = a\n b",                       "file: a?b goes on in an indented line, but it is one file"   },
-        {"[model m]\nfalse_alarm_rate = 0",               "0 is not a rate above 0 and below 1"                         },
-        {"[model m]\nfalse_alarm_rate = 1",               "is not a rate above 0 and below 1"                           },
-        {"[model m]\nfalse_alarm_rate = nan",             "is not a rate above 0 and below 1"                           },
-        {"[model m]\nfalse_alarm_rate = 1%",              "is not a rate above 0 and below 1"                           },
-        {"[model m]\nmissing = ignore",                   "missing: ignore is neither impute nor reject"                },
-        {"[model m]\nlearn = observe",                    "this version does not learn, write off"                      },
-        {"[model m]\nlearn = yes",                        "learn: yes is not off, the only choice in this version"      },
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "at most 107 bytes"                                            },
+        {"[storage]\ndirectory = var",                    "directory: var is not an absolute path"                       },
+        {"[storage]\ndirectory = /nowhere/at/all",        "is not a folder that exists"                                  },
+        {"[storage]\ndirectory = /dev/null",              "is not a folder that exists"                                  },
+        {"[model m]\nfile = a\n b",                       "file: a?b goes on in an indented line, but it is one file"    },
+        {"[model m]\nfalse_alarm_rate = 0",               "0 is not a rate from 1e-9 to below 1"                         },
+        {"[model m]\nfalse_alarm_rate = 1",               "is not a rate from 1e-9 to below 1"                           },
+        {"[model m]\nfalse_alarm_rate = nan",             "is not a rate from 1e-9 to below 1"                           },
+        {"[model m]\nfalse_alarm_rate = 1%",              "is not a rate from 1e-9 to below 1"                           },
+        {"[model m]\nmissing = ignore",                   "missing: ignore is neither impute nor reject"                 },
+        {"[model m]\nfalse_alarm_rate = 1e-10",           "is not a rate from 1e-9 to below 1"                           },
+        {"[model m]\nlearn = yes",                        "learn: yes is none of off, observe and auto"                  },
+        {"[model m]\nmin_rows = -1",
+         "min_rows: -1 is neither auto nor a whole number from 1 to 1000000000"                                          },
+        {"[model m]\nbuffer_rows = 39",                   "39 is not a whole number from 40 to 1000000000"               },
+        {"[model m]\nbuffer_rows = 0",                    "is not a whole number from 40"                                },
+        {"[model m]\nretrain_rows = no",                  "no is neither never nor a whole number from 1"                },
+        {"[model m]\nretrain_every = 10",
+         "10 is neither never nor a duration from 1s to 3650d: write 10s, 2m or 1h"                                      },
+        {"[model m]\nretrain_min_interval = 1us",
+         "1us is neither none nor a duration from 1ms to 3650d"                                                          },
+        {"[model m]\nretrain_on_drift = true",            "true is neither no nor yes"                                   },
+        {"[model m]\nfollow_after = 2h",                  "2h is neither never nor a whole number"                       },
+        {"[model m]\nstrict = 1",                         "strict: 1 is neither no nor yes"                              },
+        {"[model m]\nsample_rate = 1",
+         "1 is neither all nor rows a second: write 1/s, 0.5/s or all"                                                   },
+        {"[model m]\nsample_rate = 0/s",                  "is neither all nor rows a second"                             },
+        {"[model m]\nsample_rate = 1/m",                  "is neither all nor rows a second"                             },
+        {"[model m]\nsample_rate = /s",                   "is neither all nor rows a second"                             },
+        {"[model m]\nsample_rate = nan/s",                "is neither all nor rows a second"                             },
+        {"[model m]\nretrain_max_memory = 4",
+         "4 is neither none nor a size from 64M to 1024G: write 65536, 64K or 64M"                                       },
+        {"[model m]\nretrain_max_time = 1ms",             "1ms is neither none nor a duration from 1s"                   },
+        {"[model m]\nkeep_versions = 1",                  "1 is not a whole number from 2 to 10000"                      },
+        {"[model m]\nfeatures = ,",                       "features: , is no list of features: there are no features"    },
+        {"[model m]\nfeatures = a, b, a",
+         "is no list of features: feature 3 (a): feature 1 has the same name"                                            },
+        {"[model m]\nhidden = 24 12",
+         "hidden: 24 12 must be at most 8 whole numbers from 1 to 65536"                                                 },
+        {"[model m]\npreset = quick",                     "preset: quick must be one of best, balanced, fast"            },
+        {"[model m]\nlearning_rate = 0",                  "learning_rate: 0 must be a number above 0"                    },
+        {"[model m]\ntied = true",                        "tied: true must be yes or no"                                 },
+        {"[model m]\nseed = -1",                          "seed: -1 must be a whole number from 0 to 9223372036854775807"},
+        {"[storage]\ndurability = disk",                  "durability: disk is neither process nor power"                },
+        {"[storage]\nmax_size = 0",                       "max_size: 0 is not a size from 1M to 1024G"                   },
+        {"[storage]\nmin_free = 1",                       "min_free: 1 is neither none nor a size from 1K to 1024G"      },
+        {"[models]\nauto_create = on",                    "auto_create: on is neither no nor yes"                        },
+        {"[models]\nmax_models = 0",                      "max_models: 0 is not a whole number from 1 to 100000"         },
+        {"[model *]\nfile = a",
+         "file stands in [model NAME] only: the models that [model *] is for learn from nothing"                         },
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -276,7 +589,7 @@ static void model_names_are_checked(void **state)
     static const char *const bad[] = {
         "-a",  "_a",
         "a b", "a.b",
-        "a/b", "*",
+        "a/b", "**",
         "ä",   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* 65 */};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -321,7 +634,7 @@ static void a_conf_d_that_is_no_folder_is_told(void **state)
 
 /* ---- what is said elsewhere ---- */
 
-/* How often text has the line "# KEY = DEFAULT". */
+/* How often text has the line "# KEY = DEFAULT"; of training options any value will do. */
 static size_t count_lines(const char *text, const struct config_option *option)
 {
     CLEANUP(text_clear) struct text line = {0};
@@ -332,28 +645,67 @@ static size_t count_lines(const char *text, const struct config_option *option)
         const char *value = option->initial ? option->initial : option->example;
         const char *shown = at + line.length;
         n++;
-        assert_true(strncmp(shown, value, strlen(value)) == 0 && shown[strlen(value)] == '\n');
+        if (!option->training)
+            assert_true(strncmp(shown, value, strlen(value)) == 0 && shown[strlen(value)] == '\n');
     }
     return n;
+}
+
+/* The bytes of a key at the beginning of line; 0: none stands there. */
+static size_t key_length(const char *line)
+{
+    const size_t length = strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+    return strncmp(line + length, " = ", 3) == 0 ? length : 0;
+}
+
+static char *read_shipped_file(void)
+{
+    const char *top = getenv("top_srcdir");
+    AUTO_FREE char *path = NULL;
+    char *text = NULL;
+    size_t size = 0;
+
+    assert_true(asprintf(&path, "%s/conf/anomalyd.conf", top ? top : ".") > 0);
+    assert_int_equal(file_read(path, 1 << 20, &text, &size, NULL), 0);
+    return text;
 }
 
 static void the_shipped_file_shows_every_key_once_with_its_default(void **state)
 {
     (void)state;
-    const char *top = getenv("top_srcdir");
-    AUTO_FREE char *path = NULL, *text = NULL;
-    size_t size = 0, n_keys = 0;
+    AUTO_FREE char *text = read_shipped_file();
+    size_t n_keys = 0;
 
-    assert_true(asprintf(&path, "%s/conf/anomalyd.conf", top ? top : ".") > 0);
-    assert_int_equal(file_read(path, 1 << 20, &text, &size, NULL), 0);
-    for (size_t i = 0; i < N_CONFIG_OPTIONS; i++)
-        assert_int_equal(count_lines(text, &config_options[i]), 1);
-    for (const char *line = text; (line = strstr(line, "\n# ")); line++) {
-        const size_t length = strspn(line + 3, "abcdefghijklmnopqrstuvwxyz_");
-        n_keys += length && strncmp(line + 3 + length, " = ", 3) == 0;
-    }
-    assert_int_equal(n_keys, N_CONFIG_OPTIONS);
+    for (size_t i = 0; i < n_options; i++)
+        if (count_lines(text, &options[i]) != 1)
+            fail_msg("%s stands there %zu times", options[i].key, count_lines(text, &options[i]));
+    for (const char *line = text; (line = strstr(line, "\n# ")); line++)
+        n_keys += key_length(line + 3) > 0;
+    assert_int_equal(n_keys, n_options);
     load_text(text);
+}
+
+static void the_shipped_file_is_good_with_every_key_in_force(void **state)
+{
+    (void)state;
+    AUTO_FREE char *text = read_shipped_file();
+    CLEANUP(text_clear) struct text whole = {0};
+
+    for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
+        const bool is_hidden = strncmp(line, "# ", 2) == 0 &&
+                               (key_length(line + 2) || strncmp(line, "# [model ", 9) == 0);
+        const char *shown = is_hidden ? line + 2 : line;
+        if (strncmp(shown, "directory = ", 12) == 0) /* that folder need not be here */
+            text_printf(&whole, "directory = %s\n", folder);
+        else
+            text_append(&whole, shown, (size_t)(strchr(shown, '\n') + 1 - shown));
+    }
+    load_text(whole.data);
+    assert_int_equal(config->n_models, 1);
+    for (size_t i = 0; i < recipe_n_fields; i++)
+        assert_true(config->models[0].has_option[i] ||
+                    strcmp(recipe_fields[i].name, "false-alarm-rate") == 0);
 }
 
 static void every_key_with_its_default_is_good(void **state)
@@ -361,12 +713,14 @@ static void every_key_with_its_default_is_good(void **state)
     (void)state;
     CLEANUP(text_clear) struct text text = {0};
 
-    for (size_t i = 0; i < N_CONFIG_OPTIONS; i++) {
-        const struct config_option *option = &config_options[i];
-        if (i == 0 || option->scope != config_options[i - 1].scope)
+    for (size_t i = 0; i < n_options; i++) {
+        const struct config_option *option = &options[i];
+        if (i == 0 || option->scope != options[i - 1].scope)
             text_printf(&text, "[%s%s]\n", config_scope_name(option->scope),
                         option->scope == SCOPE_MODEL ? " example" : "");
-        if (strcmp(option->key, "directory") != 0) /* that folder need not be here */
+        if (strcmp(option->key, "directory") == 0) /* that folder need not be here */
+            text_printf(&text, "directory = %s\n", folder);
+        else if (!option->training)
             text_printf(&text, "%s = %s\n", option->key,
                         option->initial ? option->initial : option->example);
     }
@@ -391,8 +745,8 @@ static void the_description_has_every_key_and_its_default(void **state)
     CLEANUP(text_clear) struct text text = {0}, line = {0};
 
     config_describe(&text);
-    for (size_t i = 0; i < N_CONFIG_OPTIONS; i++) {
-        const struct config_option *option = &config_options[i];
+    for (size_t i = 0; i < n_options; i++) {
+        const struct config_option *option = &options[i];
         text_clear(&line);
         text_printf(&line, "\n  %s = %s", option->key,
                     option->initial ? option->initial : option->example);
@@ -407,7 +761,8 @@ static void survives_every_failed_allocation(void **state)
 
     assert_int_equal(mkdir(path_of("conf.d"), 0755), 0);
     write_file("conf.d/a.conf", "[model b]\nfile = b\n");
-    write_file("anomalyd.conf", "[server]\nlisten = 1.2.3.4:5, 1.2.3.4:6\n[model a]\nfile = a\n");
+    write_file("anomalyd.conf", "[server]\nlisten = 1.2.3.4:5, 1.2.3.4:6\n[model a]\nfile = a\n"
+                                "features = a, b\nhidden = 3, 2\n");
     for (int nth = 0; r == -ENOMEM && nth < 200; nth++) {
         text_clear(&errors);
         alloc_fail_in = nth;
@@ -444,6 +799,21 @@ int main(void)
         TEST(every_key_is_read),
         TEST(models_are_sorted_and_files_relative_to_their_folder),
         TEST(conf_d_adds_in_the_order_of_names),
+        TEST(a_model_has_these_defaults),
+        TEST(every_learning_key_is_read),
+        TEST(where_0_is_allowed_it_has_a_word),
+        TEST(models_learn_where_there_is_a_store),
+        TEST(learning_needs_a_store),
+        TEST(a_store_that_was_refused_is_one_error),
+        TEST(systemd_names_the_store),
+        TEST(a_directory_that_is_given_goes_before_that_of_systemd),
+        TEST(systemd_may_name_nothing),
+        TEST(a_template_is_no_model),
+        TEST(features_may_hold_blanks_and_go_on_in_other_lines),
+        TEST(a_later_file_replaces_lists),
+        TEST(more_rows_than_the_buffer_holds_are_refused),
+        TEST(training_options_override_what_the_model_file_says),
+        TEST(without_training_options_the_model_file_is_right),
         TEST(all_errors_are_told_at_once),
         TEST(unknown_names_show_the_valid_ones),
         TEST(bad_values_are_told_with_what_is_valid),
@@ -454,6 +824,7 @@ int main(void)
         TEST(files_that_cannot_be_read_are_told),
         TEST(a_conf_d_that_is_no_folder_is_told),
         TEST(the_shipped_file_shows_every_key_once_with_its_default),
+        TEST(the_shipped_file_is_good_with_every_key_in_force),
         TEST(every_key_with_its_default_is_good),
         TEST(standard_input_is_no_configuration),
         TEST(the_description_has_every_key_and_its_default),

@@ -1,7 +1,6 @@
 #include "service/live.h"
 
 #include "detector/detector.h"
-#include "service/config.h"
 #include "service/stats.h"
 #include "support/alloc_fail.h"
 #include "support/cmocka.h"
@@ -58,16 +57,16 @@ static int teardown(void **state)
     return 0;
 }
 
-static int load(struct config_model model, bool strict, struct error *reterr)
+static int load(struct live_source model, bool strict, struct error *reterr)
 {
     return live_load(live, &model, 1, strict, reterr);
 }
 
-static struct config_model web(char *file)
+static struct live_source web(char *file)
 {
     static char name[] = "web";
 
-    return (struct config_model){.name = name, .file = file};
+    return (struct live_source){.name = name, .file = file};
 }
 
 static struct live_model *acquire(const char *name)
@@ -102,7 +101,7 @@ static void a_model_serves_with_the_rate_it_was_trained_for(void **state)
 static void the_configured_rate_comes_first(void **state)
 {
     (void)state;
-    struct config_model config = web(path_a);
+    struct live_source config = web(path_a);
     assert_int_equal(load(config, false, NULL), 0);
     struct live_model *before = acquire("web");
     config.false_alarm_rate = 0.5;
@@ -121,7 +120,7 @@ static void the_configured_rate_comes_first(void **state)
 static void a_rate_that_the_rows_do_not_support_is_marked(void **state)
 {
     (void)state;
-    struct config_model config = web(path_a);
+    struct live_source config = web(path_a);
     config.false_alarm_rate = 0.001; /* with 400 rows of calibration */
     assert_int_equal(load(config, false, NULL), 0);
     struct live_model *model = acquire("web");
@@ -137,7 +136,7 @@ static void a_model_of_format_1_may_rest_on_its_largest_error(void **state)
     const char *top = getenv("top_srcdir");
     char path[512];
     (void)snprintf(path, sizeof(path), "%s/tests/golden/format-1.safetensors", top ? top : ".");
-    struct config_model config = web(path);
+    struct live_source config = web(path);
     config.false_alarm_rate = 0.001;
     assert_int_equal(load(config, true, NULL), 0);
     struct live_model *model = acquire("web");
@@ -175,7 +174,7 @@ static void a_reader_keeps_its_model_over_a_reload(void **state)
 static void at_the_start_a_bad_model_fails_alone(void **state)
 {
     (void)state;
-    struct config_model models[] = {
+    struct live_source models[] = {
         {.name = (char[]){"bad"},  .file = path_bad            },
         {.name = (char[]){"gone"}, .file = (char[]){"/nowhere"}},
         {.name = (char[]){"good"}, .file = path_a              }
@@ -226,7 +225,7 @@ static void a_failed_model_that_was_mended_serves(void **state)
 static void names_are_matched_exactly(void **state)
 {
     (void)state;
-    struct config_model models[] = {
+    struct live_source models[] = {
         {.name = (char[]){"we"},   .file = path_a},
         {.name = (char[]){"web"},  .file = path_a},
         {.name = (char[]){"webb"}, .file = path_a}
@@ -248,7 +247,7 @@ static void names_are_matched_exactly(void **state)
 static void the_only_model_is_found_without_a_name(void **state)
 {
     (void)state;
-    struct config_model models[] = {
+    struct live_source models[] = {
         {.name = (char[]){"a"}, .file = path_a},
         {.name = (char[]){"b"}, .file = path_b}
     };
@@ -269,7 +268,7 @@ static void the_only_model_is_found_without_a_name(void **state)
 static void all_are_listed_by_name(void **state)
 {
     (void)state;
-    struct config_model models[] = {
+    struct live_source models[] = {
         {.name = (char[]){"a"}, .file = path_a  },
         {.name = (char[]){"b"}, .file = path_bad}
     };
@@ -343,7 +342,7 @@ static void survives_every_failed_allocation(void **state)
     for (int nth = 0; !is_serving && nth < 10000; nth++) {
         CLEANUP(stats_freep) struct stats *other_stats = NULL;
         CLEANUP(live_freep) struct live *other = NULL;
-        const struct config_model model = web(path_a);
+        const struct live_source model = web(path_a);
         alloc_fail_in = nth;
         int r = stats_new(1, NULL, 0, &other_stats);
         if (r == 0)

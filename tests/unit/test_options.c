@@ -248,6 +248,28 @@ static void what_is_required_must_be_there(void **state)
     assert_string_equal(settings.operand, "a");
 }
 
+static void several_operands_go_to_fields_that_follow_one_another(void **state)
+{
+    (void)state;
+    static const struct usage pair = {
+        .command = "pair",
+        .operand = "MODEL VERSION",
+        .operand_offset = offsetof(struct settings, text),
+        .description = "Tests.",
+    };
+    struct settings settings = {0};
+    char said[2048];
+    int status = -1;
+
+    expect_refusal(&pair, "", "anomalyctl: pair: give MODEL; see anomalyctl pair --help\n");
+    expect_refusal(&pair, "web", "anomalyctl: pair: give VERSION; see anomalyctl pair --help\n");
+    expect_refusal(&pair, "web 3 4",
+                   "anomalyctl: pair: unexpected argument 4; see anomalyctl pair --help\n");
+    assert_true(parse_with(&pair, "web 3", &settings, &status, STDERR_FILENO, said));
+    assert_string_equal(settings.text, "web");
+    assert_string_equal(settings.operand, "3");
+}
+
 static void help_shows_every_option_in_columns(void **state)
 {
     (void)state;
@@ -325,6 +347,7 @@ int main(void)
         cmocka_unit_test(the_last_of_two_counts),
         cmocka_unit_test(unknown_options_get_a_hint),
         cmocka_unit_test(what_is_required_must_be_there),
+        cmocka_unit_test(several_operands_go_to_fields_that_follow_one_another),
         cmocka_unit_test(help_shows_every_option_in_columns),
         cmocka_unit_test(too_little_memory_is_no_wrong_usage),
         cmocka_unit_test(survives_every_failed_allocation),

@@ -59,6 +59,21 @@ static void a_long_detail_stays_valid_json(void **state)
     text_clear(&reply.body);
 }
 
+static void a_problem_leads_to_no_other_place(void **state)
+{
+    (void)state;
+    static const char path[] = "/v1/models/web/runs/1";
+    struct reply reply = {0};
+
+    memcpy(reply.location, path, sizeof(path));
+    reply_problem(&reply, 503, "The store failed");
+    assert_string_equal(reply.location, "");
+    text_clear(&reply.body);
+    memcpy(reply.location, path, sizeof(path));
+    reply_no_memory(&reply);
+    assert_string_equal(reply.location, "");
+}
+
 static void a_503_says_when_to_come_again(void **state)
 {
     (void)state;
@@ -135,6 +150,7 @@ int main(void)
         cmocka_unit_test(a_problem_is_json_with_all_its_members),
         cmocka_unit_test(a_problem_drops_what_was_written_before),
         cmocka_unit_test(a_long_detail_stays_valid_json),
+        cmocka_unit_test(a_problem_leads_to_no_other_place),
         cmocka_unit_test(a_503_says_when_to_come_again),
         cmocka_unit_test(without_memory_the_ready_made_503_is_left),
         cmocka_unit_test(a_raw_problem_is_a_whole_answer),

@@ -2,7 +2,11 @@
 
 #include "support/cmocka.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static void json_is_taken_under_the_types_that_clients_send(void **state)
 {
@@ -79,6 +83,41 @@ static void the_path_of_a_whole_address_is_behind_its_host(void **state)
     assert_string_equal(request_path(""), "");
 }
 
+static void who_asks_is_told_by_the_socket(void **state)
+{
+    (void)state;
+    char who[REQUEST_WHO_SIZE];
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    struct request request = {.fd = fds[0]};
+    assert_string_equal(request_who(&request, who), "unix");
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    request.fd = -1;
+    assert_string_equal(request_who(&request, who), "http");
+}
+
+static void who_asks_over_ip_is_an_address(void **state)
+{
+    (void)state;
+    char who[REQUEST_WHO_SIZE];
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof(address);
+    const int server = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(server, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(server, 1), 0);
+    assert_int_equal(getsockname(server, (struct sockaddr *)&address, &size), 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&address, size), 0);
+    struct request request = {.fd = accept(server, NULL, NULL)};
+    assert_string_equal(request_who(&request, who), "127.0.0.1");
+    (void)close(request.fd);
+    (void)close(client);
+    (void)close(server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -87,6 +126,8 @@ int main(void)
         cmocka_unit_test(only_the_identity_encoding_is_taken),
         cmocka_unit_test(request_ids_of_clients_must_be_harmless),
         cmocka_unit_test(the_path_of_a_whole_address_is_behind_its_host),
+        cmocka_unit_test(who_asks_is_told_by_the_socket),
+        cmocka_unit_test(who_asks_over_ip_is_an_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,6 @@
 #include "service/stats.h"
 
 #include "detector/detector.h"
-#include "service/config.h"
 #include "service/live.h"
 #include "support/alloc_fail.h"
 #include "support/cmocka.h"
@@ -29,7 +28,7 @@ static int setup(void **state)
     if (live_new(stats, &live) < 0)
         return -1;
     /* Models that could not be loaded are models, too: they have counters. */
-    const struct config_model models[] = {
+    const struct live_source models[] = {
         {.name = (char[]){"db"},  .file = (char[]){"/nowhere"}},
         {.name = (char[]){"web"}, .file = (char[]){"/nowhere"}},
     };
@@ -152,7 +151,7 @@ static void live_models_show_what_is_in_force(void **state)
     assert_true(fd >= 0);
     (void)close(fd);
     save_tiny_model(path, 1);
-    const struct config_model models[] = {
+    const struct live_source models[] = {
         {.name = (char[]){"bad"}, .file = (char[]){"/nowhere"}},
         {.name = (char[]){"web"}, .file = path                }
     };
@@ -173,7 +172,7 @@ static void live_models_show_what_is_in_force(void **state)
 static void a_model_that_is_gone_is_shown_no_more(void **state)
 {
     (void)state;
-    const struct config_model db[] = {
+    const struct live_source db[] = {
         {.name = (char[]){"db"}, .file = (char[]){"/nowhere"}}
     };
 
@@ -186,7 +185,7 @@ static void a_model_that_is_gone_is_shown_no_more(void **state)
 static void a_refused_reload_leaves_no_model_behind(void **state)
 {
     (void)state;
-    const struct config_model ghost[] = {
+    const struct live_source ghost[] = {
         {.name = (char[]){"ghost"}, .file = (char[]){"/nowhere"}}
     };
 

@@ -1,0 +1,436 @@
+#include "service/admission.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FULL       13.815510557964274 /* h = ln 10⁶ */
+#define SOFT_P     0.1
+#define STALE_STD  0.01F
+#define FEW_SLOTS  32 /* a quiet series has ADMISSION_BEFORE rows waiting */
+#define MANY_SLOTS 128
+
+/* A row by its place among the rows that count, from 1, and by its number. */
+struct place {
+    uint64_t nth, row;
+};
+
+struct sum {
+    double value;       /* in [0, FULL] */
+    struct place start; /* first row after its last zero */
+};
+
+enum answer {
+    ANSWER_NONE,
+    ANSWER_NORMAL,
+    ANSWER_ANOMALY
+};
+
+struct incident {
+    uint64_t id; /* 0: none is open */
+    bool is_hard, is_asked;
+    enum answer answer;
+    struct place first, hard_first;
+    uint64_t open_until; /* nth row before which it does not close */
+};
+
+struct waiting_row {
+    uint64_t row;
+    uint64_t incident; /* open when the row came, but too old to keep it; 0: none */
+    bool is_flagged;
+};
+
+struct admission {
+    size_t n_features;
+    const float *std; /* [n_features], borrowed */
+    size_t follow_after;
+    struct admission_sink sink;
+
+    struct place last_place; /* nth: rows that counted so far */
+    struct sum hard, soft;
+    struct incident incident;
+    uint64_t closed_incident; /* whose rows after its end are kept: */
+    size_t n_after;           /* so many more */
+
+    /* Ring: the newest n_waiting rows that count, the oldest in slot first_slot. */
+    struct waiting_row *waiting; /* [n_slots] */
+    float *values;               /* [n_slots][n_features] */
+    size_t n_slots, first_slot, n_waiting;
+
+    size_t n_equal; /* rows of the present stretch that counted */
+    uint64_t stretch_row;
+    bool is_stale;
+    float last[]; /* [n_features] the last row that counted */
+};
+
+int admission_new(size_t n_features, const float *std, size_t follow_after,
+                  const struct admission_sink *sink, struct admission **ret_admission)
+{
+    assert(n_features > 0 && std && sink && sink->release && sink->notice && ret_admission);
+
+    struct admission *admission = calloc(1, sizeof(*admission) + n_features * sizeof(float));
+    if (!admission)
+        return -ENOMEM;
+    admission->n_features = n_features;
+    admission->std = std;
+    admission->follow_after = follow_after;
+    admission->sink = *sink;
+    *ret_admission = admission;
+    return 0;
+}
+
+void admission_free(struct admission *admission)
+{
+    if (!admission)
+        return;
+    free(admission->waiting);
+    free(admission->values);
+    free(admission);
+}
+
+/* --- the hold queue --- */
+
+static size_t slot_of(const struct admission *admission, size_t nth_waiting)
+{
+    const size_t slot = admission->first_slot + nth_waiting;
+
+    return slot < admission->n_slots ? slot : slot - admission->n_slots;
+}
+
+static int resize(struct admission *admission, size_t n_slots)
+{
+    const size_t n_features = admission->n_features;
+    AUTO_FREE struct waiting_row *waiting = calloc(n_slots, sizeof(*waiting));
+    AUTO_FREE float *values = calloc(n_slots * n_features, sizeof(*values));
+    if (!waiting || !values)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < admission->n_waiting; i++) {
+        const size_t slot = slot_of(admission, i);
+        waiting[i] = admission->waiting[slot];
+        memcpy(values + i * n_features, admission->values + slot * n_features,
+               n_features * sizeof(*values));
+    }
+    free(admission->waiting);
+    free(admission->values);
+    admission->waiting = TAKE(waiting);
+    admission->values = TAKE(values);
+    admission->n_slots = n_slots;
+    admission->first_slot = 0;
+    return 0;
+}
+
+static int make_room(struct admission *admission)
+{
+    if (admission->n_waiting < admission->n_slots || admission->n_slots == ADMISSION_HOLD)
+        return 0;
+    return resize(admission, admission->n_slots == 0 ? FEW_SLOTS : 2 * admission->n_slots);
+}
+
+static void release_oldest(struct admission *admission, enum admission_fate fate, uint64_t incident)
+{
+    const struct waiting_row *oldest = &admission->waiting[admission->first_slot];
+    const float *values = admission->values + admission->first_slot * admission->n_features;
+
+    admission->sink.release(admission->sink.userdata, oldest->row, values, oldest->is_flagged, fate,
+                            incident);
+    admission->first_slot = slot_of(admission, 1);
+    admission->n_waiting--;
+}
+
+static void release_all(struct admission *admission, enum admission_fate fate, uint64_t incident)
+{
+    while (admission->n_waiting > 0)
+        release_oldest(admission, fate, incident);
+}
+
+/* The oldest row led to nothing. */
+static void let_go(struct admission *admission)
+{
+    const struct waiting_row *oldest = &admission->waiting[admission->first_slot];
+
+    if (oldest->incident != 0 && oldest->is_flagged)
+        release_oldest(admission, ADMISSION_QUARANTINE, oldest->incident);
+    else
+        release_oldest(admission, ADMISSION_LEARN, 0);
+}
+
+/* What an incident that began at first would not keep. */
+static void let_go_before(struct admission *admission, uint64_t first)
+{
+    while (admission->n_waiting > 0 &&
+           admission->last_place.nth - admission->n_waiting + 1 + ADMISSION_BEFORE < first)
+        let_go(admission);
+}
+
+static void push(struct admission *admission, const float *values, bool is_flagged)
+{
+    if (admission->n_waiting == ADMISSION_HOLD)
+        let_go(admission);
+
+    const size_t slot = slot_of(admission, admission->n_waiting++);
+    admission->waiting[slot] = (struct waiting_row){.row = admission->last_place.row,
+                                                    .incident = admission->incident.id,
+                                                    .is_flagged = is_flagged};
+    memcpy(admission->values + slot * admission->n_features, values,
+           admission->n_features * sizeof(*values));
+}
+
+/* --- the stale guard --- */
+
+static bool is_equal(const struct admission *admission, const float *values)
+{
+    for (size_t i = 0; i < admission->n_features; i++) {
+        const float value = values[i], last = admission->last[i];
+        const bool is_near = fabsf(value - last) <= STALE_STD * admission->std[i];
+        if (!is_near && value != last && !(isnan(value) && isnan(last)))
+            return false;
+    }
+    return admission->n_equal > 0;
+}
+
+static void drop(struct admission *admission, uint64_t row, const float *values, bool is_flagged)
+{
+    const struct admission_sink *sink = &admission->sink;
+
+    if (!admission->is_stale)
+        sink->notice(sink->userdata, ADMISSION_STALE_BEGAN, 0, false, admission->stretch_row, row);
+    admission->is_stale = true;
+    sink->release(sink->userdata, row, values, is_flagged, ADMISSION_STALE_ROW, 0);
+}
+
+static void follow_stretch(struct admission *admission, uint64_t row, const float *values,
+                           bool repeats)
+{
+    if (!repeats) {
+        admission->n_equal = 0;
+        admission->stretch_row = row;
+        admission->is_stale = false;
+    }
+    admission->n_equal++;
+    memcpy(admission->last, values, admission->n_features * sizeof(*values));
+}
+
+/* --- sums and incidents --- */
+
+static void sum_move(struct sum *sum, double step, struct place place)
+{
+    if (sum->value == 0)
+        sum->start = place;
+    sum->value = fmin(fmax(sum->value + step, 0), FULL);
+}
+
+static void move_sums(struct admission *admission, bool is_flagged, double p_value, double rate)
+{
+    const double flags = rate < 0.2 ? 0.3 : (1 + rate) / 2; /* their share in an incident */
+
+    sum_move(&admission->hard, is_flagged ? log(flags / rate) : log((1 - flags) / (1 - rate)),
+             admission->last_place);
+    sum_move(&admission->soft, p_value < SOFT_P ? log(5) : log(5.0 / 9), admission->last_place);
+}
+
+static bool both_are_zero(const struct admission *admission)
+{
+    return admission->hard.value == 0 && admission->soft.value == 0;
+}
+
+/* Where an incident would have begun: with the next row if the sum is zero. */
+static uint64_t nth_of_start(const struct admission *admission, const struct sum *sum)
+{
+    return sum->value > 0 ? sum->start.nth : admission->last_place.nth + 1;
+}
+
+static struct place first_of(const struct admission *admission)
+{
+    const struct sum *hard = &admission->hard, *soft = &admission->soft;
+
+    return nth_of_start(admission, hard) < nth_of_start(admission, soft) ? hard->start
+                                                                         : soft->start;
+}
+
+static uint64_t rows_since(const struct admission *admission, struct place first)
+{
+    return admission->last_place.nth - first.nth + 1;
+}
+
+static uint64_t notice(const struct admission *admission, enum admission_event event)
+{
+    const struct incident *incident = &admission->incident;
+
+    return admission->sink.notice(admission->sink.userdata, event, incident->id, incident->is_hard,
+                                  incident->first.row, admission->last_place.row);
+}
+
+static bool lets_rows_in(const struct admission *admission)
+{
+    const struct incident *incident = &admission->incident;
+
+    if (incident->answer != ANSWER_NONE)
+        return incident->answer == ANSWER_NORMAL;
+    return !incident->is_hard && rows_since(admission, incident->first) > ADMISSION_SOFT_EXPIRES;
+}
+
+static void open_incident(struct admission *admission)
+{
+    const bool is_hard = admission->hard.value == FULL;
+
+    admission->incident = (struct incident){
+        .is_hard = is_hard, .first = first_of(admission), .hard_first = admission->hard.start};
+    admission->incident.id = notice(admission, ADMISSION_OPENED);
+    assert(admission->incident.id > 0);
+    release_all(admission, ADMISSION_QUARANTINE, admission->incident.id);
+}
+
+static void harden_incident(struct admission *admission)
+{
+    struct incident *incident = &admission->incident;
+
+    incident->is_hard = true;
+    incident->hard_first = admission->hard.start;
+    notice(admission, ADMISSION_HARDENED);
+}
+
+static void close_incident(struct admission *admission)
+{
+    notice(admission, ADMISSION_CLOSED);
+    admission->closed_incident = admission->incident.id;
+    admission->n_after = lets_rows_in(admission) ? 0 : ADMISSION_AFTER;
+    admission->incident = (struct incident){0};
+}
+
+/* A hard incident that nobody has answered. */
+static void ask_or_follow(struct admission *admission)
+{
+    struct incident *incident = &admission->incident;
+    const uint64_t n_rows = rows_since(admission, incident->hard_first);
+
+    if (admission->follow_after > 0 && n_rows >= admission->follow_after) {
+        incident->answer = ANSWER_NORMAL;
+        notice(admission, ADMISSION_FOLLOWED);
+    } else if (n_rows >= ADMISSION_REGIME_CHANGE && !incident->is_asked) {
+        incident->is_asked = true;
+        notice(admission, ADMISSION_REGIME_CHANGED);
+    }
+}
+
+static void follow_incident(struct admission *admission)
+{
+    struct incident *incident = &admission->incident;
+    const bool is_hard = admission->hard.value == FULL;
+
+    if (incident->id == 0 && (is_hard || admission->soft.value == FULL))
+        open_incident(admission);
+    else if (incident->id != 0 && is_hard && !incident->is_hard)
+        harden_incident(admission);
+    if (incident->is_hard && incident->answer == ANSWER_NONE)
+        ask_or_follow(admission);
+}
+
+/* What becomes of the rows that wait, the new one among them. */
+static void settle(struct admission *admission)
+{
+    const struct incident *incident = &admission->incident;
+    const uint64_t hard_first = nth_of_start(admission, &admission->hard);
+    const uint64_t soft_first = nth_of_start(admission, &admission->soft);
+
+    if (incident->answer == ANSWER_NORMAL) {
+        release_all(admission, ADMISSION_LEARN_ALL, incident->id);
+    } else if (incident->id != 0 && lets_rows_in(admission)) {
+        let_go_before(admission, hard_first); /* the soft sum has had its say */
+    } else if (incident->id != 0) {
+        release_all(admission, ADMISSION_QUARANTINE, incident->id);
+    } else if (admission->n_after > 0) {
+        admission->n_after--;
+        release_all(admission, ADMISSION_QUARANTINE, admission->closed_incident);
+    } else {
+        let_go_before(admission, hard_first < soft_first ? hard_first : soft_first);
+    }
+}
+
+int admission_take(struct admission *admission, uint64_t row, const float *values, bool is_flagged,
+                   double p_value, double false_alarm_rate)
+{
+    assert(values && row >= admission->last_place.row);
+    assert(p_value >= 0 && p_value <= 1 && false_alarm_rate > 0 && false_alarm_rate < 1);
+
+    const bool repeats = is_equal(admission, values);
+    if (repeats && admission->n_equal == ADMISSION_STALE) {
+        drop(admission, row, values, is_flagged);
+        return 0;
+    }
+    int r = make_room(admission);
+    if (r < 0)
+        return r;
+
+    admission->last_place = (struct place){admission->last_place.nth + 1, row};
+    follow_stretch(admission, row, values, repeats);
+    push(admission, values, is_flagged);
+    move_sums(admission, is_flagged, p_value, false_alarm_rate);
+    follow_incident(admission);
+    settle(admission);
+    if (admission->incident.id != 0 && both_are_zero(admission) &&
+        admission->last_place.nth >= admission->incident.open_until)
+        close_incident(admission);
+    if (admission->n_slots >= MANY_SLOTS && admission->n_waiting <= ADMISSION_BEFORE)
+        (void)resize(admission, FEW_SLOTS); /* else it stays large */
+    return 0;
+}
+
+bool admission_answer_normal(struct admission *admission, uint64_t incident)
+{
+    if (incident != 0 && incident == admission->closed_incident)
+        admission->n_after = 0;
+    if (incident == 0 || incident != admission->incident.id)
+        return false;
+    admission->incident.answer = ANSWER_NORMAL;
+    release_all(admission, ADMISSION_LEARN_ALL, incident);
+    return true;
+}
+
+bool admission_answer_anomaly(struct admission *admission, uint64_t incident)
+{
+    if (incident == 0 || incident != admission->incident.id)
+        return false;
+    admission->incident.answer = ANSWER_ANOMALY;
+    release_all(admission, ADMISSION_QUARANTINE, incident);
+    return true;
+}
+
+void admission_swap(struct admission *admission, const float *std)
+{
+    assert(std);
+    admission->std = std;
+    admission->hard.value = admission->soft.value = 0;
+    if (admission->incident.answer == ANSWER_NORMAL)
+        admission->incident.open_until = admission->last_place.nth + ADMISSION_AFTER;
+    else if (admission->incident.id != 0)
+        close_incident(admission);
+}
+
+void admission_flush(struct admission *admission)
+{
+    while (admission->n_waiting > 0)
+        let_go(admission);
+}
+
+uint64_t admission_incident(const struct admission *admission)
+{
+    return admission->incident.id;
+}
+
+bool admission_is_answered(const struct admission *admission)
+{
+    return admission->incident.answer == ANSWER_NORMAL;
+}
+
+double admission_hard(const struct admission *admission)
+{
+    return admission->hard.value;
+}
+
+double admission_soft(const struct admission *admission)
+{
+    return admission->soft.value;
+}

@@ -1,0 +1,134 @@
+/* learner - the models that learn while the service runs: their store, the rows on their way to it,
+ * the runs that make new versions, and what people say about them.
+ *
+ * Two threads: intake writes rows (group commit: all that wait share one sync of the disk), runs
+ * trains, judges and promotes, one run at a time. Scoring only ever enqueues. Lock order: a model's
+ * lock, then live's, then the database's. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "store/row_buffer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config;
+struct learner;
+struct live;
+struct live_model;
+struct live_source;
+struct stats;
+struct verdict;
+
+/* Opens the store in config's storage directory. On failure the service goes on without: nothing is
+ * learned, and reterr says why. ret_notes: what an operator should know of the store. */
+MUST_CHECK int learner_new(const struct config *config, struct live *live, struct stats *stats,
+                           struct learner **ret_learner, struct text *ret_notes,
+                           struct error *reterr);
+/* Ends the threads: rows that were acknowledged are stored, a run is cancelled. */
+void learner_free(struct learner *learner);
+DEFINE_CLEANUP(struct learner *, learner_free)
+
+/* Before live_load(): puts the live version of the store in place of the configured file, which
+ * becomes version 1 where the store has none, and adds the models that their first rows have made
+ * (auto_create). (*sources)[*n_sources] are config's models, sorted by name, in memory from
+ * malloc(), and so is what takes their place; names and paths live as long as the learner. A model
+ * that cannot be prepared keeps its configured file, and is named in ret_notes. Main thread. */
+MUST_CHECK int learner_prepare(struct learner *learner, const struct config *config,
+                               struct live_source **sources, size_t *n_sources,
+                               struct text *ret_notes);
+/* After it: the models learn as config says. Main thread. */
+MUST_CHECK int learner_commit(struct learner *learner, const struct config *config);
+
+/* Lets the threads begin. */
+MUST_CHECK int learner_start(struct learner *learner);
+
+/* ---- for the workers ---- */
+
+/* Rows that were scored, for learning: copied into a bounded queue; what does not fit is counted
+ * and dropped. Never blocks. series NULL: independent rows. */
+void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
+                   const struct verdict *verdicts, size_t n_rows, size_t n_features,
+                   uint64_t time_us, const char *series);
+
+enum learner_problem {        /* besides 0, why something is not done; reterr is for the client */
+    LEARNER_NOT_FOUND = -2,   /* 404 */
+    LEARNER_CONFLICT = -17,   /* 409 */
+    LEARNER_UNFIT = -22,      /* 422 */
+    LEARNER_UNAVAILABLE = -11 /* 503: no store, or it is full */
+};
+
+/* Rows known to be normal: returns when they are durable. */
+MUST_CHECK int learner_observe(struct learner *learner, const char *model, const float *rows,
+                               size_t n_rows, size_t n_features, uint64_t time_us,
+                               const char *series, struct error *reterr);
+
+/* A row came for a name that there is no model of: makes it from [model *]. LEARNER_NOT_FOUND: the
+ * configuration does not want that (auto_create), or the name cannot be one; LEARNER_CONFLICT:
+ * there are max_models. Any thread. */
+MUST_CHECK int learner_create(struct learner *learner, const char *name, size_t length,
+                              struct error *reterr);
+
+/* The features of a model that has no version yet: NULL if nobody said. The names are owned by the
+ * learner and never change once there. */
+const char *const *learner_features(struct learner *learner, const char *model,
+                                    size_t *ret_n_features);
+/* Says them; the first word counts. LEARNER_UNFIT: others are there already. */
+MUST_CHECK int learner_set_features(struct learner *learner, const char *model,
+                                    const char *const *names, size_t n_features,
+                                    struct error *reterr);
+
+struct learner_progress {
+    size_t rows, rows_needed;
+    bool is_frozen, is_training;
+};
+MUST_CHECK int learner_progress(struct learner *learner, const char *model,
+                                struct learner_progress *ret_progress);
+
+/* ---- for people: who is for the audit ---- */
+
+MUST_CHECK int learner_retrain(struct learner *learner, const char *model, const char *who,
+                               int64_t *ret_run, struct error *reterr);
+MUST_CHECK int learner_cancel(struct learner *learner, const char *model, int64_t run,
+                              const char *who, struct error *reterr);
+MUST_CHECK int learner_promote(struct learner *learner, const char *model, unsigned version,
+                               const char *who, struct error *reterr);
+MUST_CHECK int learner_rollback(struct learner *learner, const char *model, const char *who,
+                                unsigned *ret_version, struct error *reterr);
+MUST_CHECK int learner_freeze(struct learner *learner, const char *model, bool is_frozen,
+                              const char *who, struct error *reterr);
+MUST_CHECK int learner_rebaseline(struct learner *learner, const char *model, const char *who,
+                                  struct error *reterr);
+MUST_CHECK int learner_reset(struct learner *learner, const char *model, const char *who,
+                             struct error *reterr);
+MUST_CHECK int learner_feedback(struct learner *learner, const char *model, uint64_t event,
+                                bool is_normal, const char *who, struct error *reterr);
+
+/* JSON for the API. */
+MUST_CHECK int learner_print_buffer(struct learner *learner, const char *model, struct text *text,
+                                    struct error *reterr);
+MUST_CHECK int learner_print_runs(struct learner *learner, const char *model, struct text *text,
+                                  struct error *reterr);
+MUST_CHECK int learner_print_run(struct learner *learner, const char *model, int64_t run,
+                                 struct text *text, struct error *reterr);
+MUST_CHECK int learner_print_versions(struct learner *learner, const char *model, struct text *text,
+                                      struct error *reterr);
+MUST_CHECK int learner_print_events(struct learner *learner, const char *model, struct text *text,
+                                    struct error *reterr);
+
+/* What /metrics shows of a model. */
+struct learner_figures {
+    struct row_counts rows;
+    uint64_t n_dropped_queue, n_dropped_store;
+    uint64_t n_promoted, n_refused, n_failed, n_cancelled, n_rolled_back;
+    double drift_log10;
+    double run_seconds; /* of the last one */
+};
+bool learner_figures(struct learner *learner, const char *model,
+                     struct learner_figures *ret_figures);
+
+/* These of all models, for /metrics. */
+void learner_write_metrics(struct learner *learner, struct text *text);

@@ -1,0 +1,346 @@
+/* What people and the API ask of the models that learn. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "detector/detector.h"
+#include "service/learner_state.h"
+#include "store/database.h"
+#include "store/event_log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int store_failed(int r, struct error *reterr)
+{
+    return error_set(reterr, LEARNER_UNAVAILABLE, "The store failed: %s", strerrordesc_np(-r));
+}
+
+/* Who did what. It is done already: that it cannot be written down is no reason to undo it. */
+static void audit(struct pupil *pupil, const char *who, const char *act, const char *detail)
+{
+    if (event_log_audit(pupil->learner->database, pupil->name, who, act, detail,
+                        clock_realtime_us()) < 0)
+        log_warning("model %s: %s by %s could not be written down", pupil->name, act, who);
+    log_fields(LOG_NOTICE, (const char *const[]){"MODEL", pupil->name, NULL},
+               "model %s: %s%s%s by %s", pupil->name, act, *detail ? " " : "", detail, who);
+}
+
+/* ---- features and progress ---- */
+
+const char *const *learner_features(struct learner *learner, const char *model,
+                                    size_t *ret_n_features)
+{
+    struct pupil *pupil = learner_find(learner, model);
+    const char *const *features = NULL;
+
+    if (!pupil)
+        return NULL;
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->learning) {
+        features = (const char *const *)pupil->features;
+        *ret_n_features = pupil->n_features;
+    }
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return features;
+}
+
+int learner_set_features(struct learner *learner, const char *model, const char *const *names,
+                         size_t n_features, struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    int r = 0;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    const bool is_new = !pupil->learning;
+    if (is_new)
+        r = pupil_open(pupil, names, n_features);
+    (void)pthread_mutex_unlock(&pupil->lock);
+    if (!is_new)
+        return error_set(reterr, LEARNER_UNFIT, "Model \"%s\" has features already", model);
+    return r < 0 ? store_failed(r, reterr) : 0;
+}
+
+int learner_progress(struct learner *learner, const char *model,
+                     struct learner_progress *ret_progress)
+{
+    struct pupil *pupil = learner_find(learner, model);
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    *ret_progress = (struct learner_progress){
+        .rows = pupil->learning ? learning_counts(pupil->learning).rows : 0,
+        .rows_needed = pupil->learning ? learning_min_rows(pupil->learning)
+                                       : pupil->settings.learning.min_rows,
+        .is_frozen = pupil->log.is_frozen,
+        .is_training = pupil->current_run != 0,
+    };
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return 0;
+}
+
+bool learner_figures(struct learner *learner, const char *model,
+                     struct learner_figures *ret_figures)
+{
+    struct pupil *pupil = learner_find(learner, model);
+    if (!pupil)
+        return false;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    *ret_figures = pupil->figures;
+    ret_figures->n_dropped_queue = atomic_load(&pupil->n_dropped_by_queue);
+    if (pupil->learning) {
+        ret_figures->rows = learning_counts(pupil->learning);
+        ret_figures->drift_log10 = learning_drift(pupil->learning);
+    }
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return true;
+}
+
+/* ---- runs ---- */
+
+int learner_retrain(struct learner *learner, const char *model, const char *who, int64_t *ret_run,
+                    struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    int r = 0;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->log.id == 0)
+        r = error_set(reterr, LEARNER_CONFLICT,
+                      "Model \"%s\" has no rows yet; send some to /observe", model);
+    else if (!pupil->queued_run) {
+        r = model_log_add_run(learner->database, pupil->log.id, "request", clock_realtime_us(),
+                              &pupil->queued_run);
+        (void)snprintf(pupil->trigger, sizeof(pupil->trigger), "request");
+        if (r < 0)
+            r = store_failed(r, reterr);
+    }
+    if (r == 0) {
+        *ret_run = pupil->queued_run;
+        audit(pupil, who, "retrain", "");
+    }
+    (void)pthread_mutex_unlock(&pupil->lock);
+    learner_wake_runs(learner);
+    return r;
+}
+
+static int cancel_queued(struct pupil *pupil, struct error *reterr)
+{
+    CLEANUP(logged_run_clear) struct logged_run run = {0};
+
+    int r = model_log_run(pupil->learner->database, pupil->log.id, pupil->queued_run, &run);
+    if (r == 0) {
+        run.state = RUN_CANCELLED;
+        run.ended_us = clock_realtime_us();
+        r = model_log_update_run(pupil->learner->database, pupil->log.id, &run);
+    }
+    if (r < 0)
+        return store_failed(r, reterr);
+    pupil->queued_run = 0;
+    pupil->figures.n_cancelled++;
+    return 0;
+}
+
+int learner_cancel(struct learner *learner, const char *model, int64_t run, const char *who,
+                   struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    int r = 0;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (run == pupil->queued_run && run != 0)
+        r = cancel_queued(pupil, reterr);
+    else if (run == pupil->current_run && run != 0)
+        pupil->must_cancel = true;
+    else {
+        CLEANUP(logged_run_clear) struct logged_run ended = {0};
+        r = model_log_run(learner->database, pupil->log.id, run, &ended);
+        r = r < 0 ? error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" has no run %lld", model,
+                              (long long)run)
+                  : error_set(reterr, LEARNER_CONFLICT, "Run %lld has ended: it was %s",
+                              (long long)run, run_state_name(ended.state));
+    }
+    if (r == 0)
+        audit(pupil, who, "cancel", "");
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return r;
+}
+
+/* ---- versions ---- */
+
+/* Under the pupil's lock. */
+static int promote(struct pupil *pupil, unsigned version, const char *who, const char *act,
+                   struct error *reterr)
+{
+    AUTO_FREE struct logged_version *versions = NULL;
+    char detail[32];
+    size_t n = 0;
+    bool is_there = false;
+
+    int r = pupil->log.id
+                ? model_log_versions(pupil->learner->database, pupil->log.id, &versions, &n)
+                : 0;
+    if (r < 0)
+        return store_failed(r, reterr);
+    for (size_t i = 0; i < n; i++)
+        is_there |= versions[i].version == version;
+    if (!is_there)
+        return error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" has no version %u", pupil->name,
+                         version);
+    struct error why;
+    shadow_end(pupil);
+    r = pupil_promote(pupil, version, false, &why);
+    if (r < 0)
+        return error_set(reterr, LEARNER_CONFLICT, "Version %u cannot serve: %s", version,
+                         why.text);
+    (void)snprintf(detail, sizeof(detail), "version %u", version);
+    audit(pupil, who, act, detail);
+    return 0;
+}
+
+int learner_promote(struct learner *learner, const char *model, unsigned version, const char *who,
+                    struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    int r = promote(pupil, version, who, "promote", reterr);
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return r;
+}
+
+int learner_rollback(struct learner *learner, const char *model, const char *who,
+                     unsigned *ret_version, struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    int r;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    const unsigned former = pupil->log.former_version;
+    if (former == 0)
+        r = error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" has no former version", model);
+    else
+        r = promote(pupil, former, who, "rollback", reterr);
+    if (r == 0) {
+        pupil->figures.n_rolled_back++;
+        *ret_version = former;
+        pupil_tell(pupil, "rolled_back", NULL, NULL);
+    }
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return r;
+}
+
+int learner_freeze(struct learner *learner, const char *model, bool is_frozen, const char *who,
+                   struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    int r = 0;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->log.id == 0)
+        r = error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" has learned nothing yet", model);
+    else
+        r = model_log_set_frozen(learner->database, pupil->log.id, is_frozen);
+    if (r < 0 && r != LEARNER_CONFLICT)
+        r = store_failed(r, reterr);
+    if (r == 0) {
+        pupil->log.is_frozen = is_frozen;
+        if (pupil->learning)
+            learning_freeze(pupil->learning, is_frozen);
+        audit(pupil, who, is_frozen ? "freeze" : "unfreeze", "");
+    }
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return r;
+}
+
+/* The live version is what slow poisoning is measured against from here on. */
+int learner_rebaseline(struct learner *learner, const char *model, const char *who,
+                       struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    int r;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->log.live_version == 0)
+        r = error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" has no version yet", model);
+    else {
+        r = model_log_pin(learner->database, pupil->log.id, pupil->log.live_version);
+        if (r == 0) {
+            pupil->log.pinned_version = pupil->log.live_version;
+            r = pupil_pin(pupil);
+        }
+        if (r < 0)
+            r = store_failed(r, reterr);
+    }
+    if (r == 0)
+        audit(pupil, who, "rebaseline", "");
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return r;
+}
+
+/* All rows go; versions stay. */
+int learner_reset(struct learner *learner, const char *model, const char *who, struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    int r = 0;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->learning)
+        r = learning_forget(pupil->learning);
+    if (r < 0)
+        r = store_failed(r, reterr);
+    if (r == 0)
+        audit(pupil, who, "reset", "");
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return r;
+}
+
+int learner_feedback(struct learner *learner, const char *model, uint64_t event, bool is_normal,
+                     const char *who, struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    const char *label = is_normal ? "normal" : "anomaly";
+    int r = -ENOENT;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->log.id)
+        r = event_log_label(learner->database, pupil->log.id, event, label, who,
+                            clock_realtime_us());
+    if (r == 0 && pupil->learning) {
+        r = learning_answer(pupil->learning, event, is_normal);
+        r = r == -ENOENT ? 0 : r; /* no row of it is kept: the word itself is evidence */
+    }
+    if (r == -ENOENT)
+        r = error_set(
+            reterr, LEARNER_NOT_FOUND,
+            "Model \"%s\" has no event %llu, or it has aged out; GET /v1/models/%s/events "
+            "lists them",
+            model, (unsigned long long)event, model);
+    else if (r < 0)
+        r = store_failed(r, reterr);
+    else
+        audit(pupil, who, "feedback", label);
+    (void)pthread_mutex_unlock(&pupil->lock);
+    learner_wake_runs(learner);
+    return r;
+}

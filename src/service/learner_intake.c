@@ -1,0 +1,319 @@
+/* Rows on their way to the store: a bounded queue that workers only ever append to, and the thread
+ * that empties it, one transaction for all that has come meanwhile. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "detector/detector.h"
+#include "service/learner_state.h"
+#include "store/database.h"
+#include "store/event_log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define QUEUE_BYTES ((size_t)64 << 20)
+#define MOST_PUPILS 64 /* whose rows share a transaction */
+
+static size_t size_of(const struct intake_item *item)
+{
+    return sizeof(*item) + item->n_rows * item->n_features * sizeof(float) +
+           (item->rows ? item->n_rows * sizeof(*item->rows) : 0);
+}
+
+static void item_free(struct intake_item *item)
+{
+    if (!item)
+        return;
+    free(item->rows);
+    free(item->values);
+    free(item);
+}
+
+static struct intake_item *new_item(struct pupil *pupil, const float *rows, size_t n_rows,
+                                    size_t n_features, uint64_t time_us, const char *series)
+{
+    struct intake_item *item = calloc(1, sizeof(*item));
+    const size_t n = n_rows * n_features;
+    if (!item)
+        return NULL;
+
+    item->pupil = pupil;
+    item->n_rows = n_rows;
+    item->n_features = n_features;
+    item->time_us = time_us;
+    item->is_independent = !series;
+    (void)snprintf(item->series, sizeof(item->series), "%s", series ? series : "");
+    item->values = malloc(n * sizeof(*item->values) + 1);
+    if (!item->values) {
+        free(item);
+        return NULL;
+    }
+    memcpy(item->values, rows, n * sizeof(*rows));
+    return item;
+}
+
+/* False: there is no room. Under the learner's lock. */
+static bool append(struct learner *learner, struct intake_item *item)
+{
+    if (learner->must_stop || learner->queued_bytes + size_of(item) > QUEUE_BYTES)
+        return false;
+    learner->queued_bytes += size_of(item);
+    *learner->last = item;
+    learner->last = &item->next;
+    (void)pthread_cond_signal(&learner->has_items);
+    return true;
+}
+
+void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
+                   const struct verdict *verdicts, size_t n_rows, size_t n_features,
+                   uint64_t time_us, const char *series)
+{
+    struct pupil *pupil = learner_find(learner, model->name);
+    if (!pupil || atomic_load(&pupil->learn) != CONFIG_LEARN_AUTO || n_rows == 0)
+        return;
+    struct intake_item *item = new_item(pupil, rows, n_rows, n_features, time_us, series);
+    if (item)
+        item->rows = calloc(n_rows, sizeof(*item->rows));
+    if (item)
+        item->version = model->version;
+    for (size_t i = 0; item && item->rows && i < n_rows; i++)
+        item->rows[i] = (struct scored_row){
+            .time_us = time_us,
+            .series = series ? item->series : NULL,
+            .values = item->values + i * n_features,
+            .error = verdicts[i].reconstruction_error,
+            .p_value = verdicts[i].p_value,
+            .is_flagged = verdicts[i].anomaly,
+        };
+
+    (void)pthread_mutex_lock(&learner->lock);
+    const bool is_in = item && item->rows && append(learner, item);
+    if (!is_in)
+        (void)atomic_fetch_add(&pupil->n_dropped_by_queue, n_rows);
+    (void)pthread_mutex_unlock(&learner->lock);
+    if (!is_in)
+        item_free(item);
+}
+
+int learner_observe(struct learner *learner, const char *model, const float *rows, size_t n_rows,
+                    size_t n_features, uint64_t time_us, const char *series, struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+    if (atomic_load(&pupil->learn) == CONFIG_LEARN_OFF)
+        return error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" does not learn (learn = off)",
+                         model);
+    struct intake_item *item = new_item(pupil, rows, n_rows, n_features, time_us, series);
+    if (!item)
+        return error_set(reterr, LEARNER_UNAVAILABLE, "There is no memory for these rows");
+    item->is_observed = true;
+
+    (void)pthread_mutex_lock(&learner->lock);
+    int r = append(learner, item) ? 0 : -EAGAIN;
+    while (r == 0 && !item->is_done)
+        (void)pthread_cond_wait(&learner->has_answers, &learner->lock);
+    if (r == 0)
+        r = item->result;
+    (void)pthread_mutex_unlock(&learner->lock);
+    item_free(item);
+    if (r == -EINVAL)
+        return error_set(reterr, LEARNER_UNFIT,
+                         "Model \"%s\" has other features now; see GET /v1/models/%s", model,
+                         model);
+    return r < 0 ? error_set(reterr, LEARNER_UNAVAILABLE, "The rows were not stored: %s",
+                             strerrordesc_np(-r))
+                 : 0;
+}
+
+/* ---- the thread ---- */
+
+/* What one turn works on. */
+struct turn {
+    struct pupil *pupils[MOST_PUPILS]; /* locked, in the order of their addresses */
+    size_t n_pupils;
+    struct intake_item *items;
+};
+
+/* The first items, as many as MOST_PUPILS models have; the others stay. Under the learner's lock.
+ */
+static void take_items(struct learner *learner, struct turn *turn)
+{
+    struct intake_item **next = &learner->first;
+
+    for (; *next; next = &(*next)->next) {
+        struct pupil *pupil = (*next)->pupil;
+        size_t place = 0;
+        while (place < turn->n_pupils && turn->pupils[place] < pupil)
+            place++;
+        if (place < turn->n_pupils && turn->pupils[place] == pupil) {
+            learner->queued_bytes -= size_of(*next);
+            continue;
+        }
+        if (turn->n_pupils == MOST_PUPILS)
+            break;
+        memmove(turn->pupils + place + 1, turn->pupils + place,
+                (turn->n_pupils - place) * sizeof(struct pupil *));
+        turn->pupils[place] = pupil;
+        turn->n_pupils++;
+        learner->queued_bytes -= size_of(*next);
+    }
+    turn->items = learner->first;
+    learner->first = *next;
+    *next = NULL;
+    if (!learner->first)
+        learner->last = &learner->first;
+}
+
+static int learn_item(struct intake_item *item)
+{
+    struct pupil *pupil = item->pupil;
+
+    if (!pupil->learning || pupil->n_features != item->n_features)
+        return -EINVAL;
+    if (item->is_observed)
+        return learning_observe(pupil->learning, item->values, item->n_rows, item->time_us,
+                                item->is_independent ? NULL : item->series);
+    shadow_judge(pupil, item);
+    return learning_take(pupil->learning, item->rows, item->n_rows);
+}
+
+/* Space, before it is too late: stopping to learn must not stop anything else. SQLite would go on
+ * writing to a file that has lost its name (size 0), and nobody would find those rows again. */
+static int check_room(struct learner *learner)
+{
+    const uint64_t size = database_size(learner->database);
+
+    if (size == 0)
+        return -ENOENT;
+    return size > learner->max_size || database_room(learner->database) < learner->min_free
+               ? -ENOSPC
+               : 0;
+}
+
+/* Once for each change. */
+static void tell_trouble(struct learner *learner, int r)
+{
+    if (r == learner->trouble)
+        return;
+    learner->trouble = r;
+    if (r == 0)
+        log_info("%s: rows are stored again", learner->directory);
+    else if (r == -ENOSPC)
+        log_warning("%s: too little space is left (min_free, max_size): no rows are stored until "
+                    "there is more; scoring goes on",
+                    learner->directory);
+    else if (r == -ENOENT)
+        log_warning("%s: state.db is gone: no rows are stored until it is back, or the daemon "
+                    "started anew; scoring goes on",
+                    learner->directory);
+    else
+        log_warning("%s: rows cannot be stored: %s; scoring goes on", learner->directory,
+                    strerrordesc_np(-r));
+}
+
+static int store(struct learner *learner, struct turn *turn)
+{
+    struct row_batch batches[MOST_PUPILS];
+    size_t n = 0;
+
+    for (size_t i = 0; i < turn->n_pupils; i++) {
+        struct learning *learning = turn->pupils[i]->learning;
+        const struct row_batch batch =
+            learning ? learning_pending(learning) : (struct row_batch){0};
+        if (batch.n_rows > 0)
+            batches[n++] = batch;
+    }
+    if (n == 0)
+        return 0;
+    int r = check_room(learner);
+    if (r == 0)
+        r = row_buffer_store_many(learner->database, batches, n);
+    tell_trouble(learner, r);
+    return r;
+}
+
+static void tell_events(struct pupil *pupil)
+{
+    size_t n = 0;
+    const struct logged_event *events = learning_events(pupil->learning, &n);
+
+    if (n > 0 && event_log_put(pupil->learner->database, pupil->log.id, events, n) < 0)
+        log_warning("model %s: %zu events could not be stored", pupil->name, n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(events[i].kind, "verdict") != 0)
+            log_fields(LOG_NOTICE, (const char *const[]){"MODEL", pupil->name, NULL},
+                       "model %s: %s%s%s", pupil->name, events[i].kind,
+                       events[i].advice ? ": " : "", events[i].advice ? events[i].advice : "");
+    learning_told(pupil->learning);
+}
+
+static void end_turn(struct turn *turn, int stored)
+{
+    for (size_t i = 0; i < turn->n_pupils; i++) {
+        struct pupil *pupil = turn->pupils[i];
+        if (!pupil->learning)
+            continue;
+        if (stored < 0)
+            pupil->figures.n_dropped_store += learning_pending(pupil->learning).n_rows;
+        learning_stored(pupil->learning);
+        tell_events(pupil);
+    }
+}
+
+static void answer(struct learner *learner, struct turn *turn, int stored)
+{
+    struct intake_item *dead = NULL;
+
+    (void)pthread_mutex_lock(&learner->lock);
+    for (struct intake_item *item = turn->items, *next; item; item = next) {
+        next = item->next;
+        if (item->is_observed) {
+            item->result = item->result < 0 ? item->result : stored;
+            item->is_done = true; /* it belongs to who waits from here on */
+        } else {
+            item->next = dead;
+            dead = item;
+        }
+    }
+    (void)pthread_cond_broadcast(&learner->has_answers);
+    (void)pthread_mutex_unlock(&learner->lock);
+    for (struct intake_item *next; dead; dead = next) {
+        next = dead->next;
+        item_free(dead);
+    }
+}
+
+static void take_turn(struct learner *learner, struct turn *turn)
+{
+    for (size_t i = 0; i < turn->n_pupils; i++)
+        (void)pthread_mutex_lock(&turn->pupils[i]->lock);
+    for (struct intake_item *item = turn->items; item; item = item->next)
+        item->result = learn_item(item);
+    const int stored = store(learner, turn);
+    end_turn(turn, stored);
+    for (size_t i = turn->n_pupils; i-- > 0;)
+        (void)pthread_mutex_unlock(&turn->pupils[i]->lock);
+    answer(learner, turn, stored);
+    learner_wake_runs(learner);
+}
+
+void *learner_intake_main(void *userdata)
+{
+    struct learner *learner = userdata;
+
+    for (;;) {
+        struct turn turn = {0};
+        (void)pthread_mutex_lock(&learner->lock);
+        while (!learner->first && !learner->must_stop)
+            (void)pthread_cond_wait(&learner->has_items, &learner->lock);
+        take_items(learner, &turn);
+        const bool must_stop = learner->must_stop && !turn.items;
+        (void)pthread_mutex_unlock(&learner->lock);
+        if (must_stop)
+            return NULL;
+        take_turn(learner, &turn);
+    }
+}

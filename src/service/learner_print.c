@@ -1,0 +1,315 @@
+/* The models that learn, as JSON for the API. */
+#include "base/clock.h"
+#include "service/learner_state.h"
+#include "store/event_log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MOST_RUNS   100
+#define MOST_EVENTS 200
+
+static void put_string(struct text *text, const char *name, const char *value)
+{
+    text_printf(text, ",\"%s\":", name);
+    text_json_string(text, value, strlen(value));
+}
+
+/* RFC 3339, UTC; nothing for 0. */
+static void put_time(struct text *text, const char *name, uint64_t us)
+{
+    char written[32];
+    struct tm utc;
+    const time_t seconds = (time_t)(us / US_PER_S);
+
+    if (us == 0)
+        return;
+    (void)gmtime_r(&seconds, &utc);
+    (void)strftime(written, sizeof(written), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    put_string(text, name, written);
+}
+
+static int store_failed(int r, struct error *reterr)
+{
+    return error_set(reterr, LEARNER_UNAVAILABLE, "The store failed: %s", strerrordesc_np(-r));
+}
+
+int learner_print_buffer(struct learner *learner, const char *model, struct text *text,
+                         struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    struct row_counts counts = {0};
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    counts.capacity = pupil->settings.learning.buffer_rows;
+    if (pupil->learning)
+        counts = learning_counts(pupil->learning);
+    (void)pthread_mutex_unlock(&pupil->lock);
+    text_printf(text,
+                "{\"rows\":%zu,\"capacity\":%zu,\"quarantined\":%zu,\"training\":%zu,"
+                "\"calibration\":%zu,\"held\":%zu,\"confirmed\":%zu}",
+                counts.rows, counts.capacity, counts.of_role[ROW_QUARANTINE],
+                counts.of_role[ROW_TRAIN], counts.of_role[ROW_CALIBRATE], counts.of_role[ROW_GATE],
+                counts.of_role[ROW_CONFIRMED]);
+    return 0;
+}
+
+static void put_run(struct text *text, const struct pupil *pupil, const struct logged_run *run)
+{
+    const bool is_current = run->id == pupil->current_run;
+
+    text_printf(text, "{\"id\":%lld,\"state\":\"%s\",\"trigger\":\"%s\"", (long long)run->id,
+                run_state_name(run->state), run->trigger);
+    put_time(text, "queued_at", run->queued_us);
+    put_time(text, "started_at", run->started_us);
+    put_time(text, "ended_at", run->ended_us);
+    if (is_current) {
+        text_puts(text, ",\"progress\":");
+        text_double(text, pupil->done);
+    }
+    if (run->version)
+        text_printf(text, ",\"version\":%u", run->version);
+    if (run->reason)
+        put_string(text, "reason", run->reason);
+    if (run->comparison)
+        text_printf(text, ",\"comparison\":%s", run->comparison);
+    text_puts(text, "}");
+}
+
+int learner_print_run(struct learner *learner, const char *model, int64_t id, struct text *text,
+                      struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    CLEANUP(logged_run_clear) struct logged_run run = {0};
+    int r = -ENOENT;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->log.id)
+        r = model_log_run(learner->database, pupil->log.id, id, &run);
+    if (r == 0)
+        put_run(text, pupil, &run);
+    (void)pthread_mutex_unlock(&pupil->lock);
+    if (r == -ENOENT)
+        return error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" has no run %lld", model,
+                         (long long)id);
+    return r < 0 ? store_failed(r, reterr) : 0;
+}
+
+int learner_print_runs(struct learner *learner, const char *model, struct text *text,
+                       struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    AUTO_FREE struct logged_run *runs = NULL;
+    size_t n = 0;
+    int r = 0;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->log.id)
+        r = model_log_runs(learner->database, pupil->log.id, MOST_RUNS, &runs, &n);
+    text_puts(text, "{\"runs\":[");
+    for (size_t i = 0; i < n; i++) {
+        text_puts(text, i ? "," : "");
+        put_run(text, pupil, &runs[i]);
+        logged_run_clear(&runs[i]);
+    }
+    text_puts(text, "]}");
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return r < 0 ? store_failed(r, reterr) : 0;
+}
+
+static const char *state_of(const struct pupil *pupil, const struct logged_version *version)
+{
+    return version->version == pupil->log.live_version     ? "live"
+           : version->version == pupil->log.former_version ? "former"
+           : version->is_refused                           ? "refused"
+                                                           : "kept";
+}
+
+int learner_print_versions(struct learner *learner, const char *model, struct text *text,
+                           struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    AUTO_FREE struct logged_version *versions = NULL;
+    size_t n = 0;
+    int r = 0;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->log.id)
+        r = model_log_versions(learner->database, pupil->log.id, &versions, &n);
+    text_puts(text, "{\"versions\":[");
+    for (size_t i = 0; i < n; i++) {
+        const struct logged_version *version = &versions[i];
+        text_printf(text, "%s{\"version\":%u,\"state\":\"%s\",\"pinned\":%s", i ? "," : "",
+                    version->version, state_of(pupil, version),
+                    version->version == pupil->log.pinned_version ? "true" : "false");
+        put_time(text, "made_at", version->made_us);
+        put_string(text, "origin", version->origin);
+        text_printf(text, ",\"rows\":%zu", version->rows);
+        if (version->run)
+            text_printf(text, ",\"run\":%lld", (long long)version->run);
+        put_string(text, "sha256", version->sha256);
+        text_puts(text, "}");
+    }
+    text_puts(text, "]}");
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return r < 0 ? store_failed(r, reterr) : 0;
+}
+
+static void put_event(struct text *text, const struct logged_event *event)
+{
+    text_printf(text, "{\"id\":%llu,\"kind\":\"%s\"", (unsigned long long)event->id, event->kind);
+    put_time(text, "time", event->time_us);
+    if (event->series)
+        put_string(text, "series", event->series);
+    if (event->detail)
+        text_printf(text, ",\"detail\":%s", event->detail);
+    if (event->advice)
+        put_string(text, "advice", event->advice);
+    if (*event->label)
+        put_string(text, "label", event->label);
+    if (strcmp(event->kind, "incident") == 0)
+        text_printf(text, ",\"open\":%s", event->is_open ? "true" : "false");
+    text_puts(text, "}");
+}
+
+int learner_print_events(struct learner *learner, const char *model, struct text *text,
+                         struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    AUTO_FREE struct logged_event *events = NULL;
+    size_t n = 0;
+    int r = 0;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->log.id)
+        r = event_log_list(learner->database, pupil->log.id, NULL, 0, MOST_EVENTS, &events, &n);
+    (void)pthread_mutex_unlock(&pupil->lock);
+    text_puts(text, "{\"events\":[");
+    for (size_t i = 0; i < n; i++) {
+        text_puts(text, i ? "," : "");
+        put_event(text, &events[i]);
+        logged_event_clear(&events[i]);
+    }
+    text_puts(text, "]}");
+    return r < 0 ? store_failed(r, reterr) : 0;
+}
+
+/* ---- /metrics ---- */
+
+static double buffer_rows(const struct learner_figures *figures)
+{
+    return (double)figures->rows.rows;
+}
+
+static double quarantine_rows(const struct learner_figures *figures)
+{
+    return (double)figures->rows.of_role[ROW_QUARANTINE];
+}
+
+static double dropped_by_queue(const struct learner_figures *figures)
+{
+    return (double)figures->n_dropped_queue;
+}
+
+static double dropped_by_store(const struct learner_figures *figures)
+{
+    return (double)figures->n_dropped_store;
+}
+
+static double promoted(const struct learner_figures *figures)
+{
+    return (double)figures->n_promoted;
+}
+
+static double refused(const struct learner_figures *figures)
+{
+    return (double)figures->n_refused;
+}
+
+static double failed(const struct learner_figures *figures)
+{
+    return (double)figures->n_failed;
+}
+
+static double cancelled(const struct learner_figures *figures)
+{
+    return (double)figures->n_cancelled;
+}
+
+static double duration(const struct learner_figures *figures)
+{
+    return figures->run_seconds;
+}
+
+static double drift(const struct learner_figures *figures)
+{
+    return figures->drift_log10;
+}
+
+/* In the order of the page; help NULL: one more sample of the family above. */
+static const struct {
+    const char *name, *type, *help, *label;
+    double (*value)(const struct learner_figures *figures);
+} metrics[] = {
+    {"anomalyd_buffer_rows",              "gauge",   "Rows in the buffer.",                      "",                       buffer_rows     },
+    {"anomalyd_quarantine_rows",          "gauge",   "Rows in quarantine.",                      "",                       quarantine_rows },
+    {"anomalyd_rows_dropped_total",       "counter", "Rows that were not kept for learning.",
+     ",reason=\"queue\"",                                                                                                  dropped_by_queue},
+    {"anomalyd_rows_dropped_total",       NULL,      NULL,                                       ",reason=\"store\"",      dropped_by_store},
+    {"anomalyd_retrains_total",           "counter", "Runs that ended.",                         ",outcome=\"promoted\"",  promoted        },
+    {"anomalyd_retrains_total",           NULL,      NULL,                                       ",outcome=\"refused\"",   refused         },
+    {"anomalyd_retrains_total",           NULL,      NULL,                                       ",outcome=\"failed\"",    failed          },
+    {"anomalyd_retrains_total",           NULL,      NULL,                                       ",outcome=\"cancelled\"", cancelled       },
+    {"anomalyd_retrain_duration_seconds", "gauge",   "Duration of the last run.",                "",                       duration        },
+    {"anomalyd_drift_log10_martingale",   "gauge",   "Evidence of drift, log10; an event at 6.", "",
+     drift                                                                                                                                 },
+};
+
+#define N_METRICS (sizeof(metrics) / sizeof(*metrics))
+
+/* All samples of a family must stand together. */
+static void put_family(struct text *text, size_t first, struct pupil *const *pupils,
+                       const struct learner_figures *figures, size_t n_pupils)
+{
+    text_printf(text, "# HELP %s %s\n# TYPE %s %s\n", metrics[first].name, metrics[first].help,
+                metrics[first].name, metrics[first].type);
+    for (size_t i = 0; i < n_pupils; i++)
+        for (size_t m = first; m < N_METRICS && (m == first || !metrics[m].help); m++) {
+            text_printf(text, "%s{model=\"%s\"%s} ", metrics[m].name, pupils[i]->name,
+                        metrics[m].label);
+            text_double(text, metrics[m].value(&figures[i]));
+            text_puts(text, "\n");
+        }
+}
+
+void learner_write_metrics(struct learner *learner, struct text *text)
+{
+    (void)pthread_mutex_lock(&learner->lock);
+    const size_t n = learner->n_pupils;
+    (void)pthread_mutex_unlock(&learner->lock);
+    AUTO_FREE struct pupil **pupils = calloc(n + 1, sizeof(struct pupil *));
+    AUTO_FREE struct learner_figures *figures = calloc(n + 1, sizeof(*figures));
+    if (!pupils || !figures)
+        return;
+
+    (void)pthread_mutex_lock(&learner->lock);
+    memcpy(pupils, learner->pupils, n * sizeof(struct pupil *));
+    (void)pthread_mutex_unlock(&learner->lock);
+    for (size_t i = 0; i < n; i++)
+        (void)learner_figures(learner, pupils[i]->name, &figures[i]);
+    for (size_t m = 0; m < N_METRICS; m++)
+        if (metrics[m].help)
+            put_family(text, m, pupils, figures, n);
+}

@@ -1,0 +1,378 @@
+/* Runs: when one is due its rows are drawn, a child process trains, the gate judges, and the
+ * candidate serves or is refused. One at a time, over all models. */
+#include "base/checksum.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "detector/detector.h"
+#include "detector/model_file.h"
+#include "service/learner_state.h"
+#include "service/trainer_process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOOK_S  1   /* how often what is due by time is looked for */
+#define WAIT_MS 200 /* how long a cancel may go unseen */
+
+void learner_wake_runs(struct learner *learner)
+{
+    (void)pthread_mutex_lock(&learner->run_lock);
+    learner->is_woken = true;
+    (void)pthread_cond_signal(&learner->has_work);
+    (void)pthread_mutex_unlock(&learner->run_lock);
+}
+
+static bool must_stop(struct learner *learner)
+{
+    (void)pthread_mutex_lock(&learner->lock);
+    const bool must = learner->must_stop;
+    (void)pthread_mutex_unlock(&learner->lock);
+    return must;
+}
+
+/* What a run works with. */
+struct run {
+    struct pupil *pupil;
+    struct logged_run log;
+    struct training_set set;
+    struct training_job job;
+    char start[VERSIONS_PATH_SIZE], candidate[VERSIONS_PATH_SIZE];
+    struct detector *detector; /* the candidate */
+    struct gate_report report;
+    struct error error;
+};
+
+static void run_clear(struct run *run)
+{
+    training_set_clear(&run->set);
+    detector_free(run->detector);
+    logged_run_clear(&run->log);
+    if (*run->candidate)
+        (void)unlink(run->candidate);
+}
+
+static void set_reason(struct run *run, enum run_state state, const char *reason)
+{
+    run->log.state = state;
+    free(run->log.reason);
+    run->log.reason = reason && *reason ? strdup(reason) : NULL;
+}
+
+/* ---- its stages ---- */
+
+/* What the live version was trained with, but for what the configuration says. */
+static struct recipe recipe_of(const struct pupil *pupil)
+{
+    struct recipe recipe;
+
+    recipe_init(&recipe);
+    if (pupil->live)
+        recipe = detector_summary(pupil->live->detector)->recipe;
+    for (size_t i = 0; i < recipe_n_fields; i++)
+        if (pupil->settings.has_option[i]) {
+            CLEANUP(text_clear) struct text text = {0};
+            struct error ignored;
+            recipe_print(&pupil->settings.recipe, &recipe_fields[i], &text);
+            if (!text_failed(&text) && text.data)
+                (void)!recipe_set(&recipe, &recipe_fields[i], text.data, &ignored);
+        }
+    if (pupil->settings.false_alarm_rate > 0.0)
+        recipe.false_alarm_rate = pupil->settings.false_alarm_rate;
+    return recipe;
+}
+
+/* Under the pupil's lock. */
+static int draw(struct run *run)
+{
+    struct pupil *pupil = run->pupil;
+
+    learning_run_began(pupil->learning, clock_monotonic_us());
+    int r = learning_draw(pupil->learning, &run->set, &run->error);
+    if (r < 0)
+        return r;
+    run->job = (struct training_job){
+        .recipe = recipe_of(pupil),
+        .names = (const char *const *)pupil->features,
+        .n_features = pupil->n_features,
+        .rows = run->set.rows,
+        .n_rows = run->set.n_rows,
+        .calibration = run->set.calibration,
+        .n_calibration = run->set.n_calibration,
+        .max_memory = pupil->settings.max_memory,
+        .max_cpu_s = pupil->settings.max_cpu_s,
+    };
+    if (pupil->live) {
+        memcpy(run->start, pupil->path, sizeof(run->start));
+        run->job.start = run->start;
+    }
+    return 0;
+}
+
+/* Waits for the child; cancelled by hand or by the end of the daemon. */
+static int wait_for(struct run *run, struct trainer_process *process)
+{
+    struct pupil *pupil = run->pupil;
+
+    for (;;) {
+        struct pollfd wait = {.fd = trainer_process_fd(process), .events = POLLIN};
+        (void)poll(&wait, 1, WAIT_MS);
+        const struct trainer_status status = trainer_process_read(process);
+        (void)pthread_mutex_lock(&pupil->lock);
+        pupil->done = status.done;
+        const bool is_cancelled = pupil->must_cancel;
+        (void)pthread_mutex_unlock(&pupil->lock);
+        if (status.outcome == TRAINER_DONE)
+            return 0;
+        if (status.outcome == TRAINER_FAILED)
+            return error_set(&run->error, -EIO, "%s", status.reason);
+        if (is_cancelled)
+            return error_set(&run->error, -ECANCELED, "cancelled");
+        if (must_stop(pupil->learner))
+            return error_set(&run->error, -ECANCELED, "the daemon ended");
+    }
+}
+
+/* Under the pupil's lock. */
+static int start(struct run *run, struct trainer_process **ret_process)
+{
+    struct pupil *pupil = run->pupil;
+    CLEANUP(close_fd) int fd = -1;
+
+    int r = versions_open_candidate(pupil->learner->directory, pupil->name, run->candidate, &fd,
+                                    &run->error);
+    return r < 0 ? r : trainer_process_start(&run->job, fd, NULL, ret_process, &run->error);
+}
+
+/* Under the pupil's lock: numbers a version, keeps its file. */
+static int keep(struct run *run, bool is_refused, unsigned *ret_version)
+{
+    struct pupil *pupil = run->pupil;
+    struct learner *learner = pupil->learner;
+    AUTO_FREE char *data = NULL;
+    size_t size = 0;
+    struct logged_version version = {
+        .made_us = clock_realtime_us(),
+        .run = run->log.id,
+        .rows = run->set.n_rows,
+        .origin = "retrain",
+        .is_refused = is_refused,
+    };
+
+    int r = pupil_next_version(pupil, &version.version);
+    if (r < 0)
+        return error_set(&run->error, r, "the store: %s", strerrordesc_np(-r));
+    r = file_read(run->candidate, MODEL_FILE_MAX_SIZE, &data, &size, &run->error);
+    if (r < 0)
+        return r;
+    sha256_hex(data, size, version.sha256);
+    r = versions_keep_candidate(run->candidate, learner->directory, pupil->name, version.version,
+                                &run->error);
+    if (r < 0)
+        return r;
+    *run->candidate = '\0';
+    r = model_log_add_version(learner->database, pupil->log.id, &version);
+    if (r < 0)
+        return error_set(&run->error, r, "the store: %s", strerrordesc_np(-r));
+    *ret_version = version.version;
+    return 0;
+}
+
+/* Old versions go, but for those that may still be needed. */
+static void retain(struct pupil *pupil)
+{
+    struct learner *learner = pupil->learner;
+    AUTO_FREE struct logged_version *versions = NULL;
+    size_t n = 0;
+
+    if (model_log_versions(learner->database, pupil->log.id, &versions, &n) < 0)
+        return;
+    size_t n_left = n;
+    for (size_t i = 0; i < n && n_left > pupil->settings.keep_versions; i++) {
+        const unsigned version = versions[i].version;
+        if (version == pupil->log.live_version || version == pupil->log.former_version ||
+            version == pupil->log.pinned_version)
+            continue;
+        if (model_log_remove_version(learner->database, pupil->log.id, version) == 0) {
+            versions_remove(learner->directory, pupil->name, version);
+            n_left--;
+        }
+    }
+}
+
+/* Under the pupil's lock. */
+static int decide(struct run *run)
+{
+    struct pupil *pupil = run->pupil;
+    struct learner *learner = pupil->learner;
+    CLEANUP(text_clear) struct text comparison = {0};
+    unsigned version = 0;
+
+    int r = learning_judge(pupil->learning, &run->set, run->detector, &run->report);
+    if (r < 0)
+        return error_set(&run->error, r, "out of memory");
+    gate_print(&run->report, &comparison);
+    run->log.comparison = text_failed(&comparison) ? NULL : strdup(comparison.data);
+    r = keep(run, !run->report.is_accepted, &version);
+    if (r < 0)
+        return r;
+    run->log.version = version;
+    if (!run->report.is_accepted) {
+        set_reason(run, RUN_REFUSED, run->report.reason);
+        pupil->figures.n_refused++;
+        pupil_tell(pupil, "refused", run->log.comparison,
+                   "the candidate is worse than the live version and is kept for inspection");
+        return 0;
+    }
+    struct live_model *former = live_acquire(learner->live, pupil->name, strlen(pupil->name));
+    r = pupil_promote(pupil, version, pupil->log.pinned_version == 0, &run->error);
+    if (r == 0 && former && former->state == LIVE_SERVING)
+        shadow_begin(pupil, former);
+    else
+        live_release(learner->live, former);
+    if (r < 0)
+        return r;
+    set_reason(run, RUN_PROMOTED, NULL);
+    pupil->figures.n_promoted++;
+    pupil_tell(pupil, "promoted", run->log.comparison, NULL);
+    retain(pupil);
+    return 0;
+}
+
+static void end_run(struct run *run, int r)
+{
+    struct pupil *pupil = run->pupil;
+
+    if (r == -ECANCELED) {
+        set_reason(run, RUN_CANCELLED, run->error.text);
+        pupil->figures.n_cancelled++;
+    } else if (r == -ENODATA) {
+        set_reason(run, RUN_REFUSED, run->error.text);
+        pupil->figures.n_refused++;
+    } else if (r < 0) {
+        set_reason(run, RUN_FAILED, run->error.text);
+        pupil->figures.n_failed++;
+    }
+    run->log.ended_us = clock_realtime_us();
+    pupil->figures.run_seconds =
+        (double)(run->log.ended_us - run->log.started_us) / (double)US_PER_S;
+    if (model_log_update_run(pupil->learner->database, pupil->log.id, &run->log) < 0)
+        log_warning("model %s: the end of run %lld could not be stored", pupil->name,
+                    (long long)run->log.id);
+    log_fields(run->log.state == RUN_FAILED ? LOG_WARNING : LOG_NOTICE,
+               (const char *const[]){"MODEL", pupil->name, NULL}, "model %s: run %lld %s%s%s",
+               pupil->name, (long long)run->log.id, run_state_name(run->log.state),
+               run->log.reason ? ": " : "", run->log.reason ? run->log.reason : "");
+    pupil->current_run = 0;
+    pupil->must_cancel = false;
+}
+
+static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
+{
+    CLEANUP(run_clear) struct run run = {.pupil = pupil};
+    CLEANUP(trainer_process_freep) struct trainer_process *process = NULL;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (pupil->queued_run != id) { /* cancelled meanwhile */
+        (void)pthread_mutex_unlock(&pupil->lock);
+        return;
+    }
+    run.log =
+        (struct logged_run){.id = id, .state = RUN_RUNNING, .started_us = clock_realtime_us()};
+    run.log.queued_us = run.log.started_us;
+    (void)snprintf(run.log.trigger, sizeof(run.log.trigger), "%s", trigger);
+    pupil->current_run = id;
+    pupil->queued_run = 0;
+    pupil->done = 0.0;
+    (void)!model_log_update_run(pupil->learner->database, pupil->log.id, &run.log);
+    int r = pupil->learning ? draw(&run)
+                            : error_set(&run.error, -ENODATA, "there are no rows to train on yet");
+    if (r == 0)
+        r = start(&run, &process);
+    (void)pthread_mutex_unlock(&pupil->lock);
+
+    if (r == 0)
+        r = wait_for(&run, process);
+    if (r == 0)
+        r = model_file_load(run.candidate, &run.detector, &run.error);
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (r == 0)
+        r = decide(&run);
+    end_run(&run, r);
+    (void)pthread_mutex_unlock(&pupil->lock);
+}
+
+/* ---- which is next ---- */
+
+/* Under the pupil's lock: queues what is due. */
+static void look(struct pupil *pupil, uint64_t now_us)
+{
+    if (pupil->queued_run || pupil->current_run || !pupil->learning ||
+        atomic_load(&pupil->learn) == CONFIG_LEARN_OFF)
+        return;
+    const char *due = learning_is_due(pupil->learning, now_us);
+    if (!due)
+        return;
+    if (model_log_add_run(pupil->learner->database, pupil->log.id, due, clock_realtime_us(),
+                          &pupil->queued_run) < 0)
+        pupil->queued_run = 0;
+    (void)snprintf(pupil->trigger, sizeof(pupil->trigger), "%s", due);
+}
+
+/* The model whose run was queued first; NULL: none. */
+static struct pupil *next_run(struct learner *learner, int64_t *ret_run, char trigger[16])
+{
+    struct pupil *next = NULL;
+    size_t n = 0;
+
+    (void)pthread_mutex_lock(&learner->lock);
+    n = learner->n_pupils;
+    (void)pthread_mutex_unlock(&learner->lock);
+    for (size_t i = 0; i < n; i++) {
+        (void)pthread_mutex_lock(&learner->lock);
+        struct pupil *pupil = learner->pupils[i];
+        (void)pthread_mutex_unlock(&learner->lock);
+        (void)pthread_mutex_lock(&pupil->lock);
+        look(pupil, clock_monotonic_us());
+        if (pupil->queued_run && (!next || pupil->queued_run < *ret_run)) {
+            next = pupil;
+            *ret_run = pupil->queued_run;
+            memcpy(trigger, pupil->trigger, sizeof(pupil->trigger));
+        }
+        (void)pthread_mutex_unlock(&pupil->lock);
+    }
+    return next;
+}
+
+static void wait_for_work(struct learner *learner)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LOOK_S;
+    (void)pthread_mutex_lock(&learner->run_lock);
+    if (!learner->is_woken)
+        (void)pthread_cond_timedwait(&learner->has_work, &learner->run_lock, &until);
+    learner->is_woken = false;
+    (void)pthread_mutex_unlock(&learner->run_lock);
+}
+
+void *learner_runs_main(void *userdata)
+{
+    struct learner *learner = userdata;
+
+    while (!must_stop(learner)) {
+        char trigger[16];
+        int64_t run = 0;
+        struct pupil *pupil = next_run(learner, &run, trigger);
+        if (pupil)
+            do_run(pupil, run, trigger);
+        else
+            wait_for_work(learner);
+    }
+    return NULL;
+}

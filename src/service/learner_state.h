@@ -1,0 +1,130 @@
+/* learner_state - what learner*.c have in common. */
+#pragma once
+
+#include "base/random.h"
+#include "service/config.h"
+#include "service/learner.h"
+#include "service/learning.h"
+#include "service/live.h"
+#include "service/versions.h"
+#include "store/model_log.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct database;
+
+/* What the configuration says of a model, copied: a reload may drop the configuration. */
+struct pupil_settings {
+    struct learning_options learning;
+    uint64_t max_memory, max_cpu_s;
+    size_t keep_versions;
+    double false_alarm_rate; /* 0: what the file says */
+    bool reject_missing;
+    struct recipe recipe;
+    bool has_option[CONFIG_MAX_TRAINING];
+};
+
+/* The former version beside the new one (learner_shadow.c). */
+struct shadow {
+    struct live_model *former;                       /* a reference; NULL: nothing is compared */
+    size_t n_rows, n_new, n_only_new, n_only_former; /* flagged by … */
+};
+
+/* One model that learns. lock: all but what is said to be otherwise. */
+struct pupil {
+    struct learner *learner;
+    char name[LIVE_NAME_MAX + 1];             /* never changes */
+    atomic_int learn;                         /* enum config_learn; without the lock */
+    atomic_uint_least64_t n_dropped_by_queue; /* rows; without the lock */
+    pthread_mutex_t lock;
+    struct pupil_settings settings;
+    char path[VERSIONS_PATH_SIZE]; /* of the live version; main thread and runs thread */
+    struct logged_model log;       /* log.id 0: nothing is known of it yet */
+    char **features;               /* [n_features]; once there they never change */
+    size_t n_features;
+    struct learning *learning; /* NULL: no features yet */
+    struct live_model *live;   /* a reference; NULL: there is no version */
+    struct shadow shadow;
+    struct detector *pinned; /* NULL: nothing is */
+    /* runs; the last one is remembered here, all are in the log */
+    int64_t queued_run, current_run; /* 0: none */
+    char trigger[16];
+    bool must_cancel;
+    double done;
+    struct learner_figures figures;
+};
+
+struct intake_item {
+    struct intake_item *next;
+    struct pupil *pupil;
+    bool is_observed;
+    size_t n_rows, n_features;
+    uint64_t time_us;
+    char series[ROW_SERIES_MAX + 1];
+    bool is_independent;
+    unsigned version;        /* that scored the rows */
+    struct scored_row *rows; /* [n_rows] unless is_observed */
+    float *values;           /* [n_rows][n_features] */
+    /* the answer to who waits */
+    bool is_done;
+    int result;
+};
+
+struct learner {
+    struct database *database;
+    struct live *live;
+    struct stats *stats;
+    struct workspace *workspace; /* of the intake thread */
+    char *directory;
+    uint64_t max_size, min_free;
+    struct pupil **pupils; /* [n_pupils] sorted by name; only ever added to, under lock */
+    size_t n_pupils;
+    struct pupil_settings template; /* of [model *]; main thread, and under create_lock */
+    int template_learn;
+    bool creates;
+    size_t max_models;
+    pthread_mutex_t create_lock;
+    pthread_mutex_t lock; /* of the pupils' table, and of the queue */
+    atomic_uint_least64_t next_event;
+    /* intake */
+    struct intake_item *first, **last;
+    size_t queued_bytes;
+    pthread_cond_t has_items, has_answers;
+    pthread_t intake_thread, runs_thread;
+    bool has_intake, has_runs, must_stop;
+    int trouble; /* why no rows are stored, as was said; 0: they are */
+    /* runs */
+    pthread_cond_t has_work;
+    pthread_mutex_t run_lock; /* of has_work */
+    bool is_woken;
+};
+
+struct pupil *learner_find(struct learner *learner, const char *name);
+/* The same, or LEARNER_NOT_FOUND in reterr. */
+struct pupil *learner_need(struct learner *learner, const char *name, struct error *reterr);
+
+/* Under the pupil's lock: what answers from here on is what live has. */
+MUST_CHECK int pupil_bind(struct pupil *pupil);
+/* Under the pupil's lock: says the features and opens the buffer. */
+MUST_CHECK int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features);
+/* Under the pupil's lock: the pinned version of the log guards from here on. */
+MUST_CHECK int pupil_pin(struct pupil *pupil);
+/* Under the pupil's lock: the version answers from here on; pin: nothing else is trusted more. */
+MUST_CHECK int pupil_promote(struct pupil *pupil, unsigned version, bool pin, struct error *reterr);
+/* Under the pupil's lock: a number for a new version, which no file has: the files of a database
+ * that was set aside keep theirs. */
+MUST_CHECK int pupil_next_version(struct pupil *pupil, unsigned *ret_version);
+/* Under the pupil's lock: an event for people, logged at once. */
+void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const char *advice);
+
+/* Under the pupil's lock. Takes the reference over. */
+void shadow_begin(struct pupil *pupil, struct live_model *former);
+void shadow_end(struct pupil *pupil);
+/* Rows that the new version has judged; may roll back. Intake thread. */
+void shadow_judge(struct pupil *pupil, const struct intake_item *item);
+
+void *learner_intake_main(void *userdata);
+void *learner_runs_main(void *userdata);
+void learner_wake_runs(struct learner *learner);
+uint64_t learner_next_event(void *userdata);

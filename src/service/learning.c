@@ -1,0 +1,223 @@
+#include "service/learning.h"
+
+#include "detector/detector.h"
+#include "detector/ensemble.h"
+#include "detector/scaler.h"
+#include "service/guard.h"
+#include "service/learning_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FEEDBACK_ROWS  500 /* after an answer "normal" a run for each so many */
+#define LEAST_MIN_ROWS 1000
+#define ROWS_A_FEATURE 20
+
+int learning_new(struct database *database, int64_t model, size_t n_features,
+                 const struct learning_options *options, struct learning **ret_learning)
+{
+    assert(database && n_features > 0 && options && ret_learning);
+    CLEANUP(learning_freep) struct learning *learning = calloc(1, sizeof(*learning));
+    if (!learning)
+        return -ENOMEM;
+
+    learning->options = *options;
+    learning->database = database;
+    learning->model = model;
+    learning->n_features = n_features;
+    drift_init(&learning->drift, options->seed);
+    int r = detector_workspace_new(&learning->workspace);
+    if (r == 0)
+        r = row_buffer_open(database, model, n_features, options->buffer_rows, options->seed,
+                            &learning->buffer);
+    if (r < 0)
+        return r;
+    const struct row_counts counts = row_buffer_counts(learning->buffer);
+    learning->n_placed = counts.stored;
+    learning->stored_at_run = counts.stored;
+    *ret_learning = TAKE(learning);
+    return 0;
+}
+
+void learning_configure(struct learning *learning, const struct learning_options *options)
+{
+    learning->options = *options;
+    row_buffer_set_capacity(learning->buffer, options->buffer_rows);
+}
+
+static void free_series(struct series *series)
+{
+    if (!series)
+        return;
+    admission_free(series->admission);
+    free(series->name);
+    free(series);
+}
+
+void learning_free(struct learning *learning)
+{
+    if (!learning)
+        return;
+    for (size_t i = 0; i < learning->n_series; i++)
+        free_series(learning->series[i]);
+    free(learning->series);
+    learning_told(learning);
+    learning_stored(learning);
+    free(learning->events);
+    free(learning->names);
+    free(learning->pending);
+    free(learning->pending_values);
+    guard_free(learning->guard);
+    detector_workspace_free(learning->workspace);
+    row_buffer_free(learning->buffer);
+    free(learning);
+}
+
+/* ---- what judges ---- */
+
+int learning_swap(struct learning *learning, const struct detector *live, double threshold,
+                  double false_alarm_rate)
+{
+    assert(live);
+    learning->live = live;
+    learning_set_threshold(learning, threshold, false_alarm_rate);
+    drift_reset(&learning->drift);
+    for (size_t i = 0; i < learning->n_series; i++)
+        admission_swap(learning->series[i]->admission, scaler_std(detector_ensemble(live)->scaler));
+    return 0;
+}
+
+void learning_set_threshold(struct learning *learning, double threshold, double false_alarm_rate)
+{
+    learning->threshold = threshold;
+    learning->false_alarm_rate = false_alarm_rate;
+}
+
+int learning_pin(struct learning *learning, const struct detector *pinned)
+{
+    struct guard *guard = NULL;
+
+    if (pinned) {
+        int r = guard_new(pinned, NULL, 0, &guard);
+        if (r < 0)
+            return r;
+    }
+    guard_free(learning->guard);
+    learning->guard = guard;
+    learning->pinned = pinned;
+    return 0;
+}
+
+void learning_freeze(struct learning *learning, bool is_frozen)
+{
+    learning->is_frozen = is_frozen;
+}
+
+/* ---- what is there ---- */
+
+struct row_counts learning_counts(struct learning *learning)
+{
+    return row_buffer_counts(learning->buffer);
+}
+
+uint64_t learning_n_sampled_out(const struct learning *learning)
+{
+    return learning->n_sampled_out;
+}
+
+double learning_drift(const struct learning *learning)
+{
+    return learning->drift.meter / M_LN10;
+}
+
+/* ---- feedback ---- */
+
+int learning_answer(struct learning *learning, uint64_t incident, bool is_normal)
+{
+    bool is_open = false;
+    size_t n = 0;
+
+    int r = learning_flush(learning);
+    for (size_t i = 0; r == 0 && i < learning->n_series && !is_open; i++) {
+        struct admission *admission = learning->series[i]->admission;
+        is_open = is_normal ? admission_answer_normal(admission, incident)
+                            : admission_answer_anomaly(admission, incident);
+    }
+    if (r == 0) /* what the answer let go is not quarantined any more */
+        r = learning_flush(learning);
+    if (r == 0)
+        r = is_normal ? row_buffer_release(learning->buffer, incident, &n)
+                      : row_buffer_confirm(learning->buffer, incident, &n);
+    if (r < 0)
+        return r;
+    return is_open || n > 0 ? 0 : -ENOENT;
+}
+
+int learning_forget(struct learning *learning)
+{
+    for (size_t i = 0; i < learning->n_series; i++)
+        free_series(learning->series[i]);
+    learning->n_series = 0;
+    learning_stored(learning);
+    return row_buffer_forget(learning->buffer);
+}
+
+/* ---- when to train ---- */
+
+size_t learning_min_rows(const struct learning *learning)
+{
+    const size_t by_width = ROWS_A_FEATURE * learning->n_features;
+    const size_t capacity = learning->options.buffer_rows; /* more will never be there */
+    size_t n = learning->options.min_rows;
+
+    if (n == 0)
+        n = by_width > LEAST_MIN_ROWS ? by_width : LEAST_MIN_ROWS;
+    return n < capacity ? n : capacity;
+}
+
+static bool has_answered_incident(const struct learning *learning)
+{
+    for (size_t i = 0; i < learning->n_series; i++)
+        if (admission_is_answered(learning->series[i]->admission))
+            return true;
+    return false;
+}
+
+const char *learning_is_due(struct learning *learning, uint64_t now_us)
+{
+    const struct learning_options *options = &learning->options;
+    const struct row_counts counts = learning_counts(learning);
+    const uint64_t fresh = counts.stored - learning->stored_at_run;
+
+    if (learning->last_run_us == 0)
+        learning->last_run_us = now_us;
+    const uint64_t since_us = now_us - learning->last_run_us;
+    if (learning->is_frozen)
+        return NULL;
+    if (!learning->live)
+        return counts.rows >= learning_min_rows(learning) &&
+                       (!learning->has_run || since_us >= options->retrain_min_interval_us)
+                   ? "first"
+                   : NULL;
+    if (has_answered_incident(learning) && fresh >= FEEDBACK_ROWS)
+        return "feedback";
+    if (learning->has_run && since_us < options->retrain_min_interval_us)
+        return NULL;
+    if (options->retrain_on_drift && learning->drift.is_alarming)
+        return "drift";
+    if (options->retrain_rows > 0 && fresh >= options->retrain_rows)
+        return "rows";
+    if (options->retrain_every_us > 0 && since_us >= options->retrain_every_us)
+        return "time";
+    return NULL;
+}
+
+void learning_run_began(struct learning *learning, uint64_t now_us)
+{
+    learning->has_run = true;
+    learning->last_run_us = now_us;
+    learning->stored_at_run = learning_counts(learning).stored;
+}

@@ -1,0 +1,131 @@
+/* learning - what one model learns: rows come in, those that may be learned from go to the buffer,
+ * candidates are trained on it and judged, and what happens is told as events.
+ *
+ * The loop and its figures: docs/learning.md. It has no threads and no clock of its own: the daemon
+ * drives it from its intake and learner threads under one lock a model, a benchmark in one go. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "service/gate.h"
+#include "store/event_log.h"
+#include "store/row_buffer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct database;
+struct detector;
+struct learning;
+
+struct learning_options {
+    size_t buffer_rows;  /* training, calibration and gate rows together */
+    size_t min_rows;     /* before the first version is trained; 0: max(1,000, 20 a feature) */
+    size_t retrain_rows; /* stored since the last run; 0: never by rows */
+    uint64_t retrain_every_us;        /* 0: never by time */
+    uint64_t retrain_min_interval_us; /* between runs that begin by themselves */
+    bool retrain_on_drift;
+    bool is_strict;      /* refuse batches in which somebody pushes */
+    bool learns_scored;  /* learn = auto: rows of /score too, and runs by itself */
+    size_t follow_after; /* rows; 0: never */
+    double sample_rate;  /* rows a second of a series that count; 0: all */
+    uint64_t seed;
+    /* Ids for events: given out in memory, over all models. */
+    uint64_t (*next_event_id)(void *userdata);
+    void *userdata;
+};
+
+/* The rows of the model numbered `model` (store/model_log.h). */
+MUST_CHECK int learning_new(struct database *database, int64_t model, size_t n_features,
+                            const struct learning_options *options, struct learning **ret_learning);
+void learning_free(struct learning *learning);
+DEFINE_CLEANUP(struct learning *, learning_free)
+
+/* Other options from here on; the buffer is cut to its new size with the next rows. */
+void learning_configure(struct learning *learning, const struct learning_options *options);
+
+/* Another detector answers from here on, at this threshold: CUSUMs and drift meter begin anew. The
+ * detector is borrowed until the next call. */
+MUST_CHECK int learning_swap(struct learning *learning, const struct detector *live,
+                             double threshold, double false_alarm_rate);
+/* The threshold or the rate alone has changed. */
+void learning_set_threshold(struct learning *learning, double threshold, double false_alarm_rate);
+/* What slow poisoning is measured against; borrowed until the next call. NULL: nothing is. */
+MUST_CHECK int learning_pin(struct learning *learning, const struct detector *pinned);
+
+void learning_freeze(struct learning *learning, bool is_frozen); /* nothing is learned, no runs */
+
+/* ---- rows ---- */
+
+/* A row that was scored by the live detector. */
+struct scored_row {
+    uint64_t time_us;    /* since 1970 */
+    const char *series;  /* "": the default one; NULL: independent, no CUSUM */
+    const float *values; /* [n_features], copied */
+    double error, p_value;
+    bool is_flagged;
+    uint64_t event; /* id of its verdict; 0: none */
+};
+
+/* Takes rows in the order of their arrival; what the sample rate leaves out is only counted. Ends
+ * in the pending rows and events. 0 or -ENOMEM (some rows are lost then: counted). */
+MUST_CHECK int learning_take(struct learning *learning, const struct scored_row *rows,
+                             size_t n_rows);
+
+/* Rows that somebody knows to be normal, copied: all are pending afterwards, or none with
+ * -ENOMEM. series as above. */
+MUST_CHECK int learning_observe(struct learning *learning, const float *values, size_t n_rows,
+                                uint64_t time_us, const char *series);
+
+/* What waits to be stored, valid until learning_stored() or the next row. */
+struct row_batch learning_pending(struct learning *learning);
+void learning_stored(struct learning *learning);
+/* Events that happened, for the log; valid until learning_told(). */
+const struct logged_event *learning_events(const struct learning *learning, size_t *ret_n);
+void learning_told(struct learning *learning);
+
+/* Stores what is pending and logs what happened, in this thread: for the benchmark and tests. */
+MUST_CHECK int learning_flush(struct learning *learning);
+
+struct row_counts learning_counts(struct learning *learning); /* of what is stored */
+uint64_t learning_n_sampled_out(const struct learning *learning);
+double learning_drift(const struct learning *learning); /* the meter, decimal logarithm */
+
+/* ---- feedback ---- */
+
+/* An operator's word on an incident: "normal" lets its rows into the buffer, "anomaly" confirms
+ * them. -ENOENT: no such incident. */
+MUST_CHECK int learning_answer(struct learning *learning, uint64_t incident, bool is_normal);
+
+/* All rows go, those that wait too. */
+MUST_CHECK int learning_forget(struct learning *learning);
+
+/* ---- runs ---- */
+
+size_t learning_min_rows(const struct learning *learning); /* in the buffer before the first run */
+
+/* Why a run should begin now: "first", "feedback", "drift", "rows", "time"; NULL: it need not.
+ * now_us is monotonic; before any run "time" counts from the first question. */
+const char *learning_is_due(struct learning *learning, uint64_t now_us);
+void learning_run_began(struct learning *learning, uint64_t now_us);
+
+/* Rows for a run. */
+struct training_set {
+    float *rows, *calibration, *held, *confirmed; /* [n_…][n_features] */
+    size_t n_rows, n_calibration, n_held, n_confirmed;
+    size_t n_candidates; /* training rows before guard and thinning */
+    size_t n_guarded;    /* that the pinned version finds too rare */
+    size_t n_thinned;
+    bool has_excess; /* somebody pushes: with `strict` the batch is refused */
+};
+void training_set_clear(struct training_set *set);
+
+/* Draws it from what is stored. -ENODATA with the reason, and what is needed: too few rows, or an
+ * excess that `strict` refuses. */
+MUST_CHECK int learning_draw(struct learning *learning, struct training_set *ret_set,
+                             struct error *reterr);
+
+/* Judges a candidate on the set's held rows. */
+MUST_CHECK int learning_judge(struct learning *learning, const struct training_set *set,
+                              const struct detector *candidate, struct gate_report *ret_report);

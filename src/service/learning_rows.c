@@ -1,0 +1,390 @@
+/* Rows on their way: the sample rate, one admission a series, roles, what is pending, events. */
+#include "detector/calibration.h"
+#include "detector/detector.h"
+#include "detector/ensemble.h"
+#include "detector/scaler.h"
+#include "service/learning_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_SERIES   10000
+#define ROLE_BLOCK    4
+#define US_PER_SECOND 1e6
+
+/* ---- pending ---- */
+
+static int reserve(struct learning *learning, size_t n_rows)
+{
+    size_t capacity = learning->pending_capacity ? learning->pending_capacity : 64;
+
+    while (capacity < n_rows)
+        capacity *= 2;
+    if (capacity == learning->pending_capacity)
+        return 0;
+    struct buffered_row *rows = realloc(learning->pending, capacity * sizeof(*rows));
+    if (!rows)
+        return -ENOMEM;
+    learning->pending = rows;
+    float *values =
+        realloc(learning->pending_values, capacity * learning->n_features * sizeof(*values));
+    if (!values)
+        return -ENOMEM;
+    learning->pending_values = values;
+    learning->pending_capacity = capacity;
+    for (size_t i = 0; i < learning->n_pending; i++) /* they may have moved */
+        rows[i].values = values + i * learning->n_features;
+    return 0;
+}
+
+int learning_keep(struct learning *learning, const struct buffered_row *row)
+{
+    int r = reserve(learning, learning->n_pending + 1);
+    if (r < 0)
+        return r;
+    float *values = learning->pending_values + learning->n_pending * learning->n_features;
+    memcpy(values, row->values, learning->n_features * sizeof(*values));
+    struct buffered_row *kept = &learning->pending[learning->n_pending++];
+    *kept = *row;
+    kept->values = values;
+    return 0;
+}
+
+struct row_batch learning_pending(struct learning *learning)
+{
+    return (struct row_batch){
+        .buffer = learning->buffer, .rows = learning->pending, .n_rows = learning->n_pending};
+}
+
+void learning_stored(struct learning *learning)
+{
+    learning->n_pending = 0;
+    for (size_t i = 0; i < learning->n_names; i++)
+        free(learning->names[i]);
+    learning->n_names = 0;
+}
+
+/* A fixed mix of bits (splitmix64's finisher). */
+static uint64_t hash(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+    return x ^ (x >> 31);
+}
+
+enum row_role learning_next_role(struct learning *learning)
+{
+    static const enum row_role roles[ROLE_BLOCK] = {ROW_TRAIN, ROW_TRAIN, ROW_CALIBRATE, ROW_GATE};
+    const uint64_t number = learning->n_placed++;
+    uint8_t order[ROLE_BLOCK] = {0, 1, 2, 3};
+    uint64_t bits = hash(learning->options.seed ^ hash(number / ROLE_BLOCK));
+
+    for (size_t i = ROLE_BLOCK - 1; i > 0; i--) {
+        const size_t j = (size_t)(bits % (i + 1));
+        const uint8_t swapped = order[i];
+        bits /= i + 1;
+        order[i] = order[j];
+        order[j] = swapped;
+    }
+    return roles[order[number % ROLE_BLOCK]];
+}
+
+/* ---- events ---- */
+
+uint64_t learning_tell(struct learning *learning, const struct logged_event *event,
+                       const char *series, const char *detail, const char *advice)
+{
+    const uint64_t id =
+        event->id ? event->id : learning->options.next_event_id(learning->options.userdata);
+    struct logged_event *events =
+        realloc(learning->events, (learning->n_events + 1) * sizeof(*events));
+    if (!events)
+        return id;
+    learning->events = events;
+    struct logged_event *told = &events[learning->n_events++];
+    *told = *event;
+    told->id = id;
+    told->series = series ? strdup(series) : NULL;
+    told->detail = detail ? strdup(detail) : NULL;
+    told->advice = advice ? strdup(advice) : NULL;
+    return id;
+}
+
+const struct logged_event *learning_events(const struct learning *learning, size_t *ret_n)
+{
+    *ret_n = learning->n_events;
+    return learning->events;
+}
+
+void learning_told(struct learning *learning)
+{
+    for (size_t i = 0; i < learning->n_events; i++)
+        logged_event_clear(&learning->events[i]);
+    learning->n_events = 0;
+}
+
+int learning_flush(struct learning *learning)
+{
+    int r = 0;
+
+    if (learning->n_pending > 0)
+        r = row_buffer_store(learning->buffer, learning->pending, learning->n_pending);
+    if (r == 0)
+        learning_stored(learning);
+    if (r == 0 && learning->n_events > 0)
+        r = event_log_put(learning->database, learning->model, learning->events,
+                          learning->n_events);
+    if (r == 0)
+        learning_told(learning);
+    return r;
+}
+
+/* ---- one series ---- */
+
+static bool may_train(bool is_flagged, enum admission_fate fate)
+{
+    return !is_flagged || fate == ADMISSION_LEARN_ALL;
+}
+
+static void release(void *userdata, uint64_t row, const float *values, bool is_flagged,
+                    enum admission_fate fate, uint64_t incident)
+{
+    (void)row;
+    struct series *series = userdata;
+    struct learning *learning = series->learning;
+    struct buffered_row kept = {
+        .time_us = series->current_us,
+        .role = ROW_QUARANTINE,
+        .is_flagged = is_flagged,
+        .incident = incident,
+        .series = series->name,
+        .values = values,
+    };
+
+    if (fate == ADMISSION_STALE_ROW)
+        return;
+    if (fate != ADMISSION_QUARANTINE) {
+        kept.role = learning_next_role(learning);
+        if (kept.role == ROW_TRAIN && !may_train(is_flagged, fate))
+            return;
+    }
+    if (learning_keep(learning, &kept) < 0)
+        learning->n_lost++;
+}
+
+static uint64_t notice(void *userdata, enum admission_event event, uint64_t incident, bool is_hard,
+                       uint64_t first_row, uint64_t row)
+{
+    static const struct {
+        const char *kind, *advice;
+    } told[] = {
+        [ADMISSION_OPENED] = {"incident",
+                              "its rows are kept from learning; tell by feedback whether this is "
+                              "normal or an anomaly"                                           },
+        [ADMISSION_HARDENED] = {"incident",
+                              "its rows are kept from learning; tell by feedback whether this is "
+                                "normal or an anomaly"                                         },
+        [ADMISSION_CLOSED] = {"incident",      NULL                                            },
+        [ADMISSION_REGIME_CHANGED] = {"regime_change",
+                              "500 rows on end do not look like before: feedback normal on "
+                                      "this incident if that is the new normal, anomaly if not"},
+        [ADMISSION_FOLLOWED] = {"regime_change",
+                              "nobody answered: it is taken for the new normal (follow_after)" },
+        [ADMISSION_STALE_BEGAN] = {"stale_input",
+                              "the last row is repeated: see whether its collector hangs"      },
+    };
+    struct series *series = userdata;
+    const struct learning_options *options = &series->learning->options;
+    char detail[160];
+    struct logged_event log = {
+        .time_us = series->current_us,
+        .first_row = first_row,
+        .last_row = row,
+        .is_open = event == ADMISSION_OPENED || event == ADMISSION_HARDENED,
+    };
+
+    (void)snprintf(log.kind, sizeof(log.kind), "%s", told[event].kind);
+    if (event == ADMISSION_OPENED)
+        incident = options->next_event_id(options->userdata);
+    if (strcmp(log.kind, "incident") == 0)
+        log.id = incident;
+    if (incident)
+        (void)snprintf(detail, sizeof(detail),
+                       "{\"opened_by\":\"%s\",\"incident\":%" PRIu64 ",\"rows\":%" PRIu64 "}",
+                       is_hard ? "hard" : "soft", incident, row - first_row + 1);
+    else
+        (void)snprintf(detail, sizeof(detail), "{\"rows\":%" PRIu64 "}", row - first_row + 1);
+    (void)learning_tell(series->learning, &log, series->name, detail, told[event].advice);
+    return incident;
+}
+
+static struct series *new_series(struct learning *learning, const char *name)
+{
+    struct series *series = calloc(1, sizeof(*series));
+    if (!series)
+        return NULL;
+
+    const struct admission_sink sink = {.userdata = series, .release = release, .notice = notice};
+    series->learning = learning;
+    series->name = strdup(name);
+    if (!series->name ||
+        admission_new(learning->n_features, scaler_std(detector_ensemble(learning->live)->scaler),
+                      learning->options.follow_after, &sink, &series->admission) < 0) {
+        free(series->name);
+        free(series);
+        return NULL;
+    }
+    return series;
+}
+
+/* Where a series is, or would be. */
+static size_t place_of(const struct learning *learning, const char *name)
+{
+    size_t low = 0, high = learning->n_series;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(learning->series[middle]->name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct series *learning_series(struct learning *learning, const char *name)
+{
+    const size_t place = place_of(learning, name);
+
+    if (place < learning->n_series && strcmp(learning->series[place]->name, name) == 0)
+        return learning->series[place];
+    if (learning->n_series == MOST_SERIES)
+        return NULL;
+    struct series **all =
+        realloc(learning->series, (learning->n_series + 1) * sizeof(struct series *));
+    if (!all)
+        return NULL;
+    learning->series = all;
+    struct series *series = new_series(learning, name);
+    if (!series)
+        return NULL;
+    memmove(all + place + 1, all + place, (learning->n_series - place) * sizeof(struct series *));
+    all[place] = series;
+    learning->n_series++;
+    return series;
+}
+
+/* ---- rows ---- */
+
+static bool is_sampled(const struct learning *learning, struct series *series, uint64_t time_us)
+{
+    const double rate = learning->options.sample_rate;
+
+    if (rate > 0.0 && series->last_us > 0 &&
+        (double)(time_us - series->last_us) < US_PER_SECOND / rate && time_us >= series->last_us)
+        return false;
+    series->last_us = time_us;
+    return true;
+}
+
+/* Without a series nothing is known of neighbours. */
+static int take_independent(struct learning *learning, const struct scored_row *row)
+{
+    const struct buffered_row kept = {
+        .time_us = row->time_us,
+        .role = learning_next_role(learning),
+        .is_flagged = row->is_flagged,
+        .values = row->values,
+    };
+
+    return kept.role == ROW_TRAIN && row->is_flagged ? 0 : learning_keep(learning, &kept);
+}
+
+static void watch_drift(struct learning *learning, const struct scored_row *row)
+{
+    const struct calibration *calibration = detector_calibration(learning->live);
+    const size_t m = calibration_n_rows(calibration);
+    const size_t n_from = calibration_n_rows_from(calibration, row->error);
+
+    if (m < DRIFT_MIN_ROWS || !drift_update(&learning->drift, n_from, 0, m))
+        return;
+    const struct logged_event event = {.time_us = row->time_us, .kind = "drift"};
+    (void)learning_tell(learning, &event, row->series, NULL,
+                        "errors are not distributed as at the last training: look at what has "
+                        "changed, retrain if it is normal");
+}
+
+static int take(struct learning *learning, const struct scored_row *row)
+{
+    if (!row->series) {
+        watch_drift(learning, row);
+        return take_independent(learning, row);
+    }
+    struct series *series = learning_series(learning, row->series);
+    if (!series)
+        return -ENOMEM;
+    if (!is_sampled(learning, series, row->time_us)) {
+        learning->n_sampled_out++;
+        return 0;
+    }
+    series->current_us = row->time_us;
+    watch_drift(learning, row);
+    return admission_take(series->admission, ++series->n_rows, row->values, row->is_flagged,
+                          row->p_value, learning->false_alarm_rate);
+}
+
+int learning_take(struct learning *learning, const struct scored_row *rows, size_t n_rows)
+{
+    int result = 0;
+
+    if (learning->is_frozen || !learning->live || !learning->options.learns_scored)
+        return 0;
+    for (size_t i = 0; i < n_rows; i++) {
+        const int r = take(learning, &rows[i]);
+        if (r < 0) {
+            learning->n_lost++;
+            result = r;
+        }
+    }
+    return result;
+}
+
+/* A copy of a name that stays until the pending rows are stored. */
+static int keep_name(struct learning *learning, const char *name, const char **ret_name)
+{
+    char **names = realloc(learning->names, (learning->n_names + 1) * sizeof(*names));
+    if (!names)
+        return -ENOMEM;
+    learning->names = names;
+    names[learning->n_names] = strdup(name);
+    if (!names[learning->n_names])
+        return -ENOMEM;
+    *ret_name = names[learning->n_names++];
+    return 0;
+}
+
+int learning_observe(struct learning *learning, const float *values, size_t n_rows,
+                     uint64_t time_us, const char *series)
+{
+    int r = reserve(learning, learning->n_pending + n_rows);
+    if (r == 0 && series)
+        r = keep_name(learning, series, &series);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n_rows; i++) {
+        const struct buffered_row row = {
+            .time_us = time_us,
+            .role = learning_next_role(learning),
+            .is_observed = true,
+            .series = series,
+            .values = values + i * learning->n_features,
+        };
+        r = learning_keep(learning, &row);
+        assert(r == 0); /* there is room */
+    }
+    return 0;
+}

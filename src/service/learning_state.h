@@ -1,0 +1,65 @@
+/* learning_state - what learning*.c have in common. */
+#pragma once
+
+#include "base/text.h"
+#include "service/admission.h"
+#include "service/drift.h"
+#include "service/learning.h"
+
+struct guard;
+struct workspace;
+
+struct series {
+    struct learning *learning;
+    char *name;
+    struct admission *admission;
+    uint64_t n_rows;     /* that counted */
+    uint64_t last_us;    /* of the last of them */
+    uint64_t current_us; /* of the row that is being taken */
+};
+
+struct learning {
+    struct learning_options options;
+    struct database *database;
+    int64_t model;
+    size_t n_features;
+    struct row_buffer *buffer;
+    /* what judges */
+    const struct detector *live, *pinned; /* borrowed; NULL: none */
+    double threshold, false_alarm_rate;
+    struct guard *guard; /* NULL: nothing is pinned */
+    struct workspace *workspace;
+    struct drift drift;
+    /* rows */
+    struct series **series; /* [n_series] sorted by name */
+    size_t n_series;
+    uint64_t n_sampled_out, n_lost;
+    uint64_t n_placed;            /* rows that got a role */
+    struct buffered_row *pending; /* [n_pending] */
+    float *pending_values;        /* [pending_capacity][n_features] */
+    size_t n_pending, pending_capacity;
+    char **names; /* [n_names] series of pending rows that were observed */
+    size_t n_names;
+    /* events */
+    struct logged_event *events; /* [n_events] */
+    size_t n_events;
+    /* runs */
+    bool is_frozen, has_run;
+    uint64_t last_run_us;   /* without one: when it was first asked for */
+    uint64_t stored_at_run; /* row_counts.stored then */
+};
+
+/* Appends a row that is to be stored. -ENOMEM. */
+MUST_CHECK int learning_keep(struct learning *learning, const struct buffered_row *row);
+
+/* Which part the next row that may be learned from has: of each four two train, one calibrates, one
+ * judges, in an order that a hash decides. */
+enum row_role learning_next_role(struct learning *learning);
+
+/* Appends an event with copies of these texts (NULL: none). event->id 0: a new one. Returns its id,
+ * also where there is no memory to tell it. */
+uint64_t learning_tell(struct learning *learning, const struct logged_event *event,
+                       const char *series, const char *detail, const char *advice);
+
+/* The series of that name, made if it is new; NULL: no memory. */
+struct series *learning_series(struct learning *learning, const char *name);

@@ -1,0 +1,71 @@
+#include "service/thinning.h"
+
+#include <assert.h>
+#include <math.h>
+
+#define SUSPECT_BINS 9 /* those below 0.1 */
+
+static const double edges[THINNING_BINS + 1] = {0.0,   0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05,
+                                                0.075, 0.1,    0.15,  0.2,  0.3,   0.5,  1.0};
+
+double thinning_bin_edge(size_t bin)
+{
+    assert(bin <= THINNING_BINS);
+    return edges[bin];
+}
+
+static double expected_share(size_t bin)
+{
+    return edges[bin + 1] - edges[bin];
+}
+
+static size_t bin_of(double p_value)
+{
+    assert(p_value >= 0.0 && p_value <= 1.0);
+    size_t bin = 0;
+
+    while (p_value > edges[bin + 1])
+        bin++;
+    return bin;
+}
+
+static void count_bins(const double *p_values, size_t n, size_t ret_counts[THINNING_BINS])
+{
+    assert(p_values || n == 0);
+    for (size_t bin = 0; bin < THINNING_BINS; bin++)
+        ret_counts[bin] = 0;
+    for (size_t i = 0; i < n; i++)
+        ret_counts[bin_of(p_values[i])]++;
+}
+
+size_t thinning_keep(const double *p_values, size_t n, struct random *random, bool *ret_keep)
+{
+    size_t counts[THINNING_BINS], n_kept = 0;
+    double probability[THINNING_BINS];
+
+    count_bins(p_values, n, counts);
+    for (size_t bin = 0; bin < THINNING_BINS; bin++) {
+        const double e = expected_share(bin), o = (double)counts[bin] / (double)n;
+        probability[bin] = (1.25 * e + 2.0 * sqrt(e / (double)n)) / o; /* above 1: all */
+    }
+    for (size_t i = 0; i < n; i++) {
+        ret_keep[i] = random_uniform(random) < probability[bin_of(p_values[i])];
+        n_kept += ret_keep[i];
+    }
+    return n_kept;
+}
+
+bool thinning_has_excess(const double *p_values, size_t n, size_t *ret_bin)
+{
+    size_t counts[THINNING_BINS];
+
+    count_bins(p_values, n, counts);
+    for (size_t bin = 0; bin < SUSPECT_BINS; bin++) {
+        const double expected = (double)n * expected_share(bin);
+        if ((double)counts[bin] > 1.25 * expected + 5.0 * sqrt(expected + 1.0)) {
+            *ret_bin = bin;
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,26 @@
+/* thinning - takes out of a training set what is too frequent among the rows that the pinned
+ * version finds rare, and tells when there is so much of it that somebody must be pushing.
+ *
+ * Rows of the pinned version's own kind have uniform p-values. Who teaches the service an anomaly
+ * bit by bit must send rows just under the threshold, and they pile up in the bins of small
+ * p-values: those are cut back to what chance explains. Pure; deterministic for a seed. */
+#pragma once
+
+#include "base/random.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Edges 0 .0025 .005 .01 .015 .02 .03 .05 .075 .1 .15 .2 .3 .5 1; a bin holds its upper edge. */
+#define THINNING_BINS 14
+
+/* Which of n rows with these p-values (in [0, 1]) to train on: of bin b with expected share e and
+ * observed share o a row is kept with probability min(1, (1.25 e + 2 sqrt(e/n)) / o). ret_keep[n];
+ * returns how many are kept. */
+size_t thinning_keep(const double *p_values, size_t n, struct random *random, bool *ret_keep);
+
+/* Whether a bin below 0.1 holds more than 1.25 E + 5 sqrt(E + 1) of n rows, E = n e: somebody
+ * pushes. ret_bin: the first such bin; untouched if there is none. */
+bool thinning_has_excess(const double *p_values, size_t n, size_t *ret_bin);
+
+double thinning_bin_edge(size_t bin); /* its lower edge; bin THINNING_BINS: 1 */

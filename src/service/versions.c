@@ -1,0 +1,128 @@
+#include "service/versions.h"
+
+#include "base/checksum.h"
+#include "base/file.h"
+#include "detector/model_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define CANDIDATE "candidate.tmp"
+
+static int print_path(char path[VERSIONS_PATH_SIZE], const char *directory, const char *model,
+                      const char *name)
+{
+    const int n = snprintf(path, VERSIONS_PATH_SIZE, "%s/models/%s%s%s", directory, model,
+                           *name ? "/" : "", name);
+    return n < 0 || n >= VERSIONS_PATH_SIZE ? -ENAMETOOLONG : 0;
+}
+
+int versions_path(const char *directory, const char *model, unsigned version,
+                  char ret_path[VERSIONS_PATH_SIZE])
+{
+    char name[32];
+
+    (void)snprintf(name, sizeof(name), "%u.safetensors", version);
+    return print_path(ret_path, directory, model, name);
+}
+
+static int make_folder(const char *path, struct error *reterr)
+{
+    if (mkdir(path, 0755) < 0 && errno != EEXIST)
+        return error_set_errno(reterr, -errno, path, "make");
+    return 0;
+}
+
+static int make_folders(const char *directory, const char *model, struct error *reterr)
+{
+    char path[VERSIONS_PATH_SIZE];
+
+    int r = print_path(path, directory, "", "");
+    if (r == 0)
+        r = make_folder(path, reterr);
+    if (r == 0)
+        r = print_path(path, directory, model, "");
+    return r < 0 ? r : make_folder(path, reterr);
+}
+
+int versions_open_candidate(const char *directory, const char *model,
+                            char ret_path[VERSIONS_PATH_SIZE], int *ret_fd, struct error *reterr)
+{
+    int r = make_folders(directory, model, reterr);
+    if (r == 0)
+        r = print_path(ret_path, directory, model, CANDIDATE);
+    if (r < 0)
+        return r;
+    (void)unlink(ret_path);
+    const int fd = open(ret_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return error_set_errno(reterr, -errno, ret_path, "make");
+    *ret_fd = fd;
+    return 0;
+}
+
+/* The name is there after a power cut too. */
+static int sync_folder(const char *directory, const char *model, struct error *reterr)
+{
+    char path[VERSIONS_PATH_SIZE];
+    CLEANUP(close_fd) int fd = -1;
+
+    int r = print_path(path, directory, model, "");
+    if (r < 0)
+        return r;
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? error_set_errno(reterr, -errno, path, "sync") : 0;
+}
+
+int versions_keep_candidate(const char *candidate, const char *directory, const char *model,
+                            unsigned version, struct error *reterr)
+{
+    char path[VERSIONS_PATH_SIZE];
+
+    int r = versions_path(directory, model, version, path);
+    if (r < 0)
+        return r;
+    if (rename(candidate, path) < 0)
+        return error_set_errno(reterr, -errno, path, "rename");
+    return sync_folder(directory, model, reterr);
+}
+
+int versions_import(const char *file, const char *directory, const char *model, unsigned version,
+                    char ret_sha256[65], struct error *reterr)
+{
+    char path[VERSIONS_PATH_SIZE];
+    AUTO_FREE char *data = NULL;
+    size_t size = 0;
+
+    int r = file_read(file, MODEL_FILE_MAX_SIZE, &data, &size, reterr);
+    if (r == 0)
+        r = make_folders(directory, model, reterr);
+    if (r == 0)
+        r = versions_path(directory, model, version, path);
+    if (r < 0)
+        return r;
+    const struct iovec part = {.iov_base = data, .iov_len = size};
+    sha256_hex(data, size, ret_sha256);
+    return file_write(path, &part, 1, reterr);
+}
+
+void versions_remove_candidates(const char *directory, const char *model)
+{
+    char path[VERSIONS_PATH_SIZE];
+
+    if (print_path(path, directory, model, CANDIDATE) == 0)
+        (void)unlink(path);
+}
+
+void versions_remove(const char *directory, const char *model, unsigned version)
+{
+    char path[VERSIONS_PATH_SIZE];
+
+    if (versions_path(directory, model, version, path) == 0)
+        (void)unlink(path);
+}

@@ -1,0 +1,32 @@
+/* versions - the model files of the state directory: DIRECTORY/models/NAME/VERSION.safetensors.
+ * What is known of each stands in store/model_log. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#include <stddef.h>
+
+#define VERSIONS_PATH_SIZE 4096
+
+/* -ENAMETOOLONG. */
+MUST_CHECK int versions_path(const char *directory, const char *model, unsigned version,
+                             char ret_path[VERSIONS_PATH_SIZE]);
+
+/* Makes the model's folder, and in it an empty file for a run's candidate, opened for writing. A
+ * candidate that a dead process left is replaced. */
+MUST_CHECK int versions_open_candidate(const char *directory, const char *model,
+                                       char ret_path[VERSIONS_PATH_SIZE], int *ret_fd,
+                                       struct error *reterr);
+
+/* The candidate becomes the file of a version: rename, fsync of the folder. */
+MUST_CHECK int versions_keep_candidate(const char *candidate, const char *directory,
+                                       const char *model, unsigned version, struct error *reterr);
+
+/* Copies a file in as a version. ret_sha256 is of its bytes. */
+MUST_CHECK int versions_import(const char *file, const char *directory, const char *model,
+                               unsigned version, char ret_sha256[65], struct error *reterr);
+
+/* Candidates that a dead process left behind go. */
+void versions_remove_candidates(const char *directory, const char *model);
+void versions_remove(const char *directory, const char *model, unsigned version);

@@ -1,0 +1,183 @@
+#include "detector/detector.h"
+#include "service/learner_state.h"
+#include "service/stats.h"
+#include "store/event_log.h"
+
+#include "support/cmocka.h"
+#include "support/tiny_model_file.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define N_ROWS 500
+
+static char folder[32], path[64];
+static char web[] = "web";
+static struct stats *stats;
+static struct live *live;
+static struct learner *learner;
+static struct pupil *pupil;
+static struct config_model model;
+static struct config config;
+static float values[N_ROWS * TINY_FEATURES];
+
+static int remove_entry(const char *name, const struct stat *status, int kind, struct FTW *where)
+{
+    (void)status;
+    (void)kind;
+    (void)where;
+    return remove(name);
+}
+
+/* A service's learner without its threads, serving version 1. */
+static int set_up(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text notes = {0};
+    AUTO_FREE struct live_source *sources = calloc(1, sizeof(*sources));
+    size_t n_sources = 1;
+    struct error error;
+
+    (void)strcpy(folder, "/tmp/test_shadow.XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    (void)snprintf(path, sizeof(path), "%s/model", folder);
+    save_tiny_model(path, 1);
+    model = (struct config_model){.name = web,
+                                  .file = path,
+                                  .learn = CONFIG_LEARN_AUTO,
+                                  .buffer_rows = 1000,
+                                  .keep_versions = 10};
+    recipe_init(&model.recipe);
+    config = (struct config){
+        .storage_directory = folder, .storage_max_size = 1 << 30, .models = &model, .n_models = 1};
+    if (!sources)
+        return -1;
+    *sources = (struct live_source){.name = web, .file = path};
+    if (stats_new(1, NULL, 0, &stats) < 0 || live_new(stats, &live) < 0 ||
+        learner_new(&config, live, stats, &learner, &notes, &error) < 0 ||
+        learner_prepare(learner, &config, &sources, &n_sources, &notes) < 0 ||
+        live_load(live, sources, n_sources, true, &error) < 0 ||
+        learner_commit(learner, &config) < 0)
+        return -1;
+    pupil = learner_find(learner, web);
+    tiny_rows(7, values, N_ROWS);
+    return notes.length != 0 || !pupil || pupil->live->version != 1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    learner_free(learner);
+    live_free(live);
+    stats_free(stats);
+    return nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Version 2, promoted as a run would: trained on rows that stand `step` away from the usual ones.
+ */
+static void promote_second(double step)
+{
+    static float rows[TINY_ROWS * TINY_FEATURES];
+    const struct recipe recipe = tiny_recipe(2);
+    const struct trainer_options options = {.recipe = recipe, .n_threads = 1};
+    CLEANUP(detector_freep) struct detector *detector = NULL;
+    struct logged_version version = {.origin = "retrain"};
+    struct error error;
+
+    tiny_rows(1, rows, TINY_ROWS);
+    for (size_t i = 0; i < TINY_ROWS * TINY_FEATURES; i++)
+        rows[i] += (float)step;
+    assert_int_equal(detector_train(rows, TINY_ROWS, tiny_names, TINY_FEATURES, &options, NULL,
+                                    NULL, &detector, &error),
+                     0);
+    assert_int_equal(model_file_save(detector, path, &error), 0);
+    assert_int_equal(model_log_next_version(learner->database, pupil->log.id, &version.version), 0);
+    assert_int_equal(versions_import(path, folder, web, version.version, version.sha256, &error),
+                     0);
+    assert_int_equal(model_log_add_version(learner->database, pupil->log.id, &version), 0);
+    struct live_model *former = live_acquire(live, web, strlen(web));
+    assert_int_equal(pupil_promote(pupil, version.version, false, &error), 0);
+    shadow_begin(pupil, former);
+    assert_int_equal(pupil->live->version, 2);
+}
+
+/* A batch of normal rows that `version` has scored. */
+static void judge(unsigned version)
+{
+    static struct verdict verdicts[N_ROWS];
+    static struct scored_row rows[N_ROWS];
+    struct intake_item item = {.pupil = pupil,
+                               .n_rows = N_ROWS,
+                               .n_features = TINY_FEATURES,
+                               .version = version,
+                               .values = values,
+                               .rows = rows};
+
+    assert_int_equal(detector_score(pupil->live->detector, learner->workspace, values, N_ROWS,
+                                    pupil->live->threshold, verdicts),
+                     0);
+    for (size_t i = 0; i < N_ROWS; i++)
+        rows[i] = (struct scored_row){.values = values + i * TINY_FEATURES,
+                                      .is_flagged = verdicts[i].anomaly};
+    shadow_judge(pupil, &item);
+}
+
+static void a_version_that_flags_normal_rows_is_rolled_back_and_told(void **state)
+{
+    (void)state;
+    struct logged_event *events = NULL;
+    size_t n = 0;
+
+    promote_second(200);
+    judge(2);
+    assert_int_equal(pupil->live->version, 1);
+    assert_int_equal(pupil->log.live_version, 1);
+    assert_int_equal(pupil->figures.n_rolled_back, 1);
+    assert_null(pupil->shadow.former);
+    assert_int_equal(event_log_list(learner->database, pupil->log.id, NULL, 0, 10, &events, &n), 0);
+    assert_int_equal(n, 1);
+    assert_string_equal(events[0].kind, "rolled_back");
+    assert_non_null(strstr(events[0].detail, "\"version\":2,\"former\":1,\"rows\":500"));
+    assert_non_null(events[0].advice);
+    logged_event_clear(&events[0]);
+    free(events);
+}
+
+static void a_version_that_judges_alike_stays_and_the_former_is_let_go(void **state)
+{
+    (void)state;
+    promote_second(0);
+    for (size_t i = 0; i < 4; i++) {
+        assert_non_null(pupil->shadow.former);
+        judge(2);
+    }
+    assert_null(pupil->shadow.former);
+    assert_int_equal(pupil->live->version, 2);
+    assert_int_equal(pupil->figures.n_rolled_back, 0);
+}
+
+static void rows_that_another_version_scored_do_not_count(void **state)
+{
+    (void)state;
+    promote_second(200);
+    judge(1);
+    assert_int_equal(pupil->shadow.n_rows, 0);
+    assert_int_equal(pupil->live->version, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_version_that_flags_normal_rows_is_rolled_back_and_told,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_version_that_judges_alike_stays_and_the_former_is_let_go,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rows_that_another_version_scored_do_not_count, set_up,
+                                        tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
