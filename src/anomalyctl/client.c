@@ -150,7 +150,7 @@ static int perform(struct client *client, const char *path, json_t **ret_reply,
 
     long status = 0;
     (void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
-    if (status != 200)
+    if (status != 200 && status != 202)
         return explain_status(client, path, status, reterr);
     json_t *reply = json_loadb(client->reply.data ? client->reply.data : "", client->reply.length,
                                JSON_REJECT_DUPLICATES, NULL);
@@ -176,4 +176,9 @@ int client_post(struct client *client, const char *path, const char *body, size_
         curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, body))
         return -ENOMEM;
     return perform(client, path, ret_reply, reterr);
+}
+
+const char *client_reply(const struct client *client)
+{
+    return client->reply.data ? client->reply.data : "";
 }

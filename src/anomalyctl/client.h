@@ -19,9 +19,13 @@ void client_free(struct client *client);
 DEFINE_CLEANUP(struct client *, client_free)
 
 /* path starts with "/v1/…". The reply belongs to the caller (json_decref()).
- * -ECONNREFUSED: nobody answers (the text says what to do); -EPROTO: any answer but 200, with its
- * problem's detail; -EBADMSG: not JSON; -ETIMEDOUT; -ENOMEM. */
+ * -ECONNREFUSED: nobody answers (the text says what to do); -EPROTO: any answer but 200 and 202,
+ * with its problem's detail; -EBADMSG: not JSON; -ETIMEDOUT; -ENOMEM. */
 MUST_CHECK int client_get(struct client *client, const char *path, json_t **ret_reply,
                           struct error *reterr);
 MUST_CHECK int client_post(struct client *client, const char *path, const char *body, size_t size,
                            json_t **ret_reply, struct error *reterr);
+
+/* The last answer's body as it came, also of a refusal; "" before the first. Owned by the client,
+ * until its next request. */
+const char *client_reply(const struct client *client);

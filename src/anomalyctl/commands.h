@@ -1,4 +1,5 @@
-/* commands - what anomalyctl can do: one function a command, one row each in the table of main.c.
+/* commands - what anomalyctl can do: one row a command in the table of main.c. Commands that are
+ * alike share a function, which has a table of its own.
  *
  * argv[0] is the command's name. All return the exit status. */
 #pragma once
@@ -15,3 +16,7 @@ int evaluate_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
 int record_main(int argc, char **argv);
 int replay_main(int argc, char **argv);
+int status_main(int argc, char **argv);
+int list_main(int argc, char **argv); /* models, versions, runs, events */
+int observe_main(int argc, char **argv);
+int manage_main(int argc, char **argv); /* retrain, promote, … */

@@ -18,12 +18,26 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"train",    train_main,    "make a model file from normal rows"                   },
-    {"score",    score_main,    "judge every row of a file"                            },
-    {"evaluate", evaluate_main, "compare verdicts with the labels of a file"           },
-    {"inspect",  inspect_main,  "show what is in a model file"                         },
-    {"record",   record_main,   "sample the metrics of this host into a file"          },
-    {"replay",   replay_main,   "send a labelled file to anomalyd, show what it caught"},
+    {"train",      train_main,    "make a model file from normal rows"                   },
+    {"score",      score_main,    "judge every row of a file"                            },
+    {"evaluate",   evaluate_main, "compare verdicts with the labels of a file"           },
+    {"inspect",    inspect_main,  "show what is in a model file"                         },
+    {"record",     record_main,   "sample the metrics of this host into a file"          },
+    {"replay",     replay_main,   "send a labelled file to anomalyd, show what it caught"},
+    {"status",     status_main,   "show whether anomalyd is ready, and its models"       },
+    {"models",     list_main,     "list the models of anomalyd"                          },
+    {"versions",   list_main,     "list a model's versions"                              },
+    {"runs",       list_main,     "list a model's trainings"                             },
+    {"events",     list_main,     "list what happened to a model"                        },
+    {"observe",    observe_main,  "give anomalyd normal rows to learn from"              },
+    {"retrain",    manage_main,   "train a model on what it has learned from"            },
+    {"promote",    manage_main,   "let another version answer"                           },
+    {"rollback",   manage_main,   "let the former version answer again"                  },
+    {"feedback",   manage_main,   "say whether an event was normal or an anomaly"        },
+    {"freeze",     manage_main,   "stop a model's learning"                              },
+    {"unfreeze",   manage_main,   "resume a model's learning"                            },
+    {"rebaseline", manage_main,   "hold later versions against the present one"          },
+    {"reset",      manage_main,   "forget the rows that a model has learned from"        },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -36,7 +50,7 @@ static int print_help(void)
                      "Trains and uses autoencoders that find anomalies in metrics.\n\n"
                      "Commands:\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
-        text_printf(&text, "  %-10s%s\n", commands[i].name, commands[i].summary);
+        text_printf(&text, "  %-11s%s\n", commands[i].name, commands[i].summary);
     text_puts(&text, "\nOptions:\n"
                      "  --help    print this; after a command: print its options\n"
                      "  --version print the version\n\n"

@@ -199,16 +199,30 @@ static struct option *long_options(const struct usage *usage)
     return options;
 }
 
+static int take_operands(const struct usage *usage, int argc, char **argv, void *settings)
+{
+    const char **field = (const char **)((char *)settings + usage->operand_offset);
+
+    for (const char *name = usage->operand; name && *name;) {
+        const size_t length = strcspn(name, " ");
+        if (optind == argc) {
+            AUTO_FREE char *missing = strndup(name, length);
+            return usage_error(usage, "give ", missing ? missing : name);
+        }
+        *field++ = argv[optind++];
+        name += length + (name[length] == ' ');
+    }
+    return EXIT_DONE;
+}
+
 static int check_complete(const struct usage *usage, const bool *seen, int argc, char **argv,
                           void *settings)
 {
     for (size_t i = 0; i < usage->n_rows; i++)
         if (usage->rows[i].required && !seen[i])
             return usage_error(usage, "give --", usage->rows[i].name);
-    if (usage->operand && optind == argc)
-        return usage_error(usage, "give ", usage->operand);
-    if (usage->operand)
-        *(const char **)((char *)settings + usage->operand_offset) = argv[optind++];
+    if (take_operands(usage, argc, argv, settings) != EXIT_DONE)
+        return EXIT_USAGE;
     return optind < argc ? usage_error(usage, "unexpected argument ", argv[optind]) : EXIT_DONE;
 }
 

@@ -47,8 +47,9 @@ struct option_row {
 
 struct usage {
     const char *command;
-    const char *operand;     /* "FILE": exactly one operand must stand there; NULL: none may */
-    size_t operand_offset;   /* of the const char * it goes to */
+    const char *operand;     /* "FILE": exactly one operand must stand there; "MODEL VERSION": two;
+                              * NULL: none may */
+    size_t operand_offset;   /* of the const char * it goes to; further ones go behind it */
     const char *description; /* sentences for --help, lines of at most 80 columns */
     const struct option_row *rows;
     size_t n_rows;

@@ -2,6 +2,7 @@
  * shows what was caught. */
 #include "anomalyctl/client.h"
 #include "anomalyctl/commands.h"
+#include "anomalyctl/online.h"
 #include "anomalyctl/options.h"
 #include "anomalyctl/output.h"
 #include "anomalyctl/replayed.h"
@@ -9,7 +10,6 @@
 #include "base/text.h"
 #include "data/schema.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdbool.h>
@@ -45,17 +45,6 @@ static const struct usage usage = {
     .rows = rows,
     .n_rows = sizeof(rows) / sizeof(*rows),
 };
-
-#define MAX_MODEL_NAME 64
-
-/* What may stand in a path, so that a name cannot ask for anything else. */
-static bool is_model_name(const char *name)
-{
-    for (const char *at = name; *at; at++)
-        if (!isalnum((unsigned char)*at) && (at == name || !strchr("_-", *at)))
-            return false;
-    return strlen(name) <= MAX_MODEL_NAME;
-}
 
 /* ---- what the model measures ---- */
 
@@ -244,7 +233,7 @@ int replay_main(int argc, char **argv)
         name_list_clear(&settings.input.exclude);
         return status;
     }
-    if (is_model_name(settings.model))
+    if (online_is_model_name(settings.model))
         status = run(&settings);
     else {
         (void)report_failure("replay: --model %s: is no name of a model; see GET /v1/models",

@@ -12,6 +12,7 @@
 #include "service/config.h"
 #include "service/service.h"
 #include "service/systemd.h"
+#include "service/trainer_process.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -361,6 +362,8 @@ static int serve(const char *config_path)
 
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "--train-candidate") == 0) /* we started ourselves */
+        trainer_process_child();
     service_init();
     log_open("anomalyd");
 

@@ -35,7 +35,7 @@ enum json_scalar {
  * boolean as written. */
 struct json_option {
     enum json_scalar kind;
-    char name[32], value[64]; /* a longer one is refused with -EBADMSG: no option is that long */
+    char name[32], value[132]; /* a longer one is refused with -EBADMSG: no option is that long */
 };
 
 /* Both are UTF-8, also where names are cut. */

@@ -35,7 +35,7 @@ static bool check_head(const struct exchange *exchange, const struct exchange_he
     const struct route_match *match = &exchange->match;
     const char *wrong_type = NULL;
 
-    if (match->route && match->route->takes_rows)
+    if (match->route && match->route->takes_json)
         wrong_type = request_check_body_type(head->content_type, head->content_encoding);
 
     if (head->refusal) {
@@ -78,11 +78,13 @@ bool exchange_take_head(struct exchange *exchange, struct exchange_context *cont
     exchange->match = routes_find(head->method, request_path(head->path));
     request->model = exchange->match.model;
     request->model_length = exchange->match.model_length;
+    request->version = exchange->match.version;
+    request->run = exchange->match.run;
     deadline_enter(&exchange->deadline, PHASE_BODY, clock_monotonic_us());
     if (!check_head(exchange, head, service_max_body(context->service), reply))
         return false;
 
-    exchange->keeps_body = exchange->match.route->takes_rows;
+    exchange->keeps_body = exchange->match.route->takes_json;
     if (exchange->keeps_body && head->content_length > 0)
         text_reserve(&exchange->body, head->content_length < BODY_RESERVE_MAX
                                           ? (size_t)head->content_length

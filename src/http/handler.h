@@ -36,6 +36,21 @@ void handler_trim(struct handler *handler);
 /* The functions behind the routes. One fills the reply and never fails: what goes wrong is an
  * answer too. It runs on the worker's thread and holds no lock while it computes. */
 void handle_score(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_observe(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_retrain(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_runs(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_run(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_cancel(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_versions(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_promote(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_rollback(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_feedback(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_freeze(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_unfreeze(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_rebaseline(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_reset(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_buffer(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_events(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_models(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_model(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_healthz(struct handler *handler, const struct request *request, struct reply *reply);

@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "http/handler.h"
 #include "http/reply.h"
+#include "service/learner.h"
 #include "service/service.h"
 #include "service/stats.h"
 
@@ -48,5 +49,8 @@ void handle_metrics(struct handler *handler, const struct request *request, stru
     (void)request;
     reply->status = 200;
     reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    struct learner *learner = service_learner(handler->service);
     stats_write(service_stats(handler->service), service_live(handler->service), &reply->body);
+    if (learner)
+        learner_write_metrics(learner, &reply->body);
 }

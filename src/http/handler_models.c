@@ -6,8 +6,9 @@
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "http/handler.h"
+#include "http/lookup.h"
 #include "http/reply.h"
-#include "http/request.h"
+#include "service/learner.h"
 #include "service/live.h"
 #include "service/service.h"
 
@@ -33,12 +34,12 @@ static void put_time(struct text *text, const char *name, uint64_t us)
 }
 
 /* `{"name":…` without the closing brace. */
-static void put_summary(struct text *text, const struct live_model *model)
+static void put_summary(struct handler *handler, const struct live_model *model, struct text *text)
 {
     text_puts(text, "{\"name\":");
     text_json_string(text, model->name, strlen(model->name));
     text_printf(text, ",\"version\":%u", model->version);
-    put_member(text, "state", live_state_name(model->state));
+    put_member(text, "state", lookup_state(handler, model));
     if (model->state == LIVE_FAILED)
         put_member(text, "error", model->error.text);
 }
@@ -97,29 +98,36 @@ void handle_models(struct handler *handler, const struct request *request, struc
     text_puts(&reply->body, "{\"models\":[");
     for (size_t i = 0; i < n_models; i++) {
         text_puts(&reply->body, i > 0 ? "," : "");
-        put_summary(&reply->body, models[i]);
+        put_summary(handler, models[i], &reply->body);
         text_puts(&reply->body, "}");
         live_release(live, models[i]);
     }
     text_puts(&reply->body, "]}");
 }
 
+/* How far a model is that has no version yet. */
+static void put_progress(struct handler *handler, const struct live_model *model, struct text *text)
+{
+    struct learner *learner = service_learner(handler->service);
+    struct learner_progress progress = {0};
+
+    if (learner && learner_progress(learner, model->name, &progress) == 0)
+        text_printf(text, ",\"rows\":%zu,\"rows_needed\":%zu", progress.rows, progress.rows_needed);
+}
+
 void handle_model(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    struct live *live = service_live(handler->service);
-    struct live_model *model = live_acquire(live, request->model, request->model_length);
-
-    if (!model) {
-        char shown[TEXT_SHOWN_SIZE];
-        reply_problem(reply, 404, "There is no model \"%s\"; GET /v1/models lists them",
-                      text_show(shown, request->model, request->model_length));
+    struct live_model *model = lookup_model(handler, request, reply);
+    if (!model)
         return;
-    }
+
     reply->status = 200;
     reply->content_type = "application/json";
-    put_summary(&reply->body, model);
+    put_summary(handler, model, &reply->body);
     if (model->state == LIVE_SERVING)
         put_detail(&reply->body, model);
+    if (model->state == LIVE_LEARNING)
+        put_progress(handler, model, &reply->body);
     text_puts(&reply->body, "}");
-    live_release(live, model);
+    lookup_release(handler, model);
 }

@@ -23,6 +23,7 @@ static const char *title_of(unsigned status)
         {415, "Unsupported Media Type"         },
         {422, "Unprocessable Content"          },
         {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"          },
         {503, "Service Unavailable"            },
     };
 
@@ -39,6 +40,7 @@ static void begin_problem(struct reply *reply, unsigned status, const char *form
 
     (void)vsnprintf(detail, sizeof(detail), format, arguments);
     text_clear(&reply->body);
+    reply->location[0] = '\0';
     reply->status = status;
     reply->content_type = "application/problem+json";
     if (status == 503)
@@ -71,6 +73,7 @@ void reply_problem(struct reply *reply, unsigned status, const char *format, ...
 void reply_no_memory(struct reply *reply)
 {
     text_clear(&reply->body);
+    reply->location[0] = '\0';
     reply->status = 503;
     reply->content_type = "application/problem+json";
     reply->retry_after_s = RETRY_AFTER_S;

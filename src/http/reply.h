@@ -10,15 +10,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define REPLY_ALLOW_SIZE 64
+#define REPLY_ALLOW_SIZE    64
+#define REPLY_LOCATION_SIZE 128
 
 /* Start with {0}. */
 struct reply {
     unsigned status;
     const char *content_type; /* a literal */
     struct text body;
-    char allow[REPLY_ALLOW_SIZE]; /* "GET, HEAD"; "": no such field */
-    unsigned retry_after_s;       /* 0: no such field */
+    char allow[REPLY_ALLOW_SIZE];       /* "GET, HEAD"; "": no such field */
+    char location[REPLY_LOCATION_SIZE]; /* a path; "": no such field */
+    unsigned retry_after_s;             /* 0: no such field */
 };
 
 /* Appends `{"type":…,"title":…,"status":…,"detail":…`; what follows is the caller's: further

@@ -2,8 +2,12 @@
 
 #include "http/request_id.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 static const char *skip_space(const char *text)
 {
@@ -64,6 +68,28 @@ const char *request_check_body_type(const char *content_type, const char *conten
     if (!charset_is_utf8(content_type + length))
         return "The body must be UTF-8; send Content-Type: application/json; charset=utf-8";
     return NULL;
+}
+
+const char *request_who(const struct request *request, char ret_who[REQUEST_WHO_SIZE])
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ipv4;
+        struct sockaddr_in6 ipv6;
+        struct sockaddr_storage room;
+    } peer = {0};
+    socklen_t size = sizeof(peer);
+    const char *who = NULL;
+
+    if (getpeername(request->fd, &peer.any, &size) == 0) {
+        if (peer.any.sa_family == AF_INET)
+            who = inet_ntop(AF_INET, &peer.ipv4.sin_addr, ret_who, REQUEST_WHO_SIZE);
+        if (peer.any.sa_family == AF_INET6)
+            who = inet_ntop(AF_INET6, &peer.ipv6.sin6_addr, ret_who, REQUEST_WHO_SIZE);
+        if (peer.any.sa_family == AF_UNIX)
+            who = memcpy(ret_who, "unix", sizeof("unix"));
+    }
+    return who ? who : memcpy(ret_who, "http", sizeof("http"));
 }
 
 bool request_id_is_sane(const char *id)

@@ -1,7 +1,7 @@
 /* request - what a handler gets to see of an HTTP request.
  *
- * Plain data, filled by exchange.c (the parameters: by server.c); all pointers are valid until the
- * reply is queued. */
+ * Plain data, filled by exchange.c (the parameters and fd: by server.c); all pointers are valid
+ * until the reply is queued. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,6 +17,9 @@ struct request_parameter {
 struct request {
     const char *model; /* the part of the path that stands for {m}; NULL: the route has none */
     size_t model_length;
+    unsigned version; /* what stands for {v}, from 1; 0: the route has none */
+    int64_t run;      /* what stands for {id}, from 1; 0: the route has none */
+    int fd;           /* of the connection, for request_who() */
     const char *body;
     size_t body_size;
     struct request_parameter parameters[REQUEST_MAX_PARAMETERS];
@@ -30,6 +33,12 @@ const char *request_path(const char *target);
 /* NULL: a body of this type is read as JSON in UTF-8, and this encoding is none; else what is
  * wrong and what to send. Either field may be NULL: not given. */
 const char *request_check_body_type(const char *content_type, const char *content_encoding);
+
+#define REQUEST_WHO_SIZE 64
+
+/* Who asks, for the audit: the address of the client, "unix" behind a Unix socket, "http" if it
+ * cannot be told. Returns ret_who. */
+const char *request_who(const struct request *request, char ret_who[REQUEST_WHO_SIZE]);
 
 /* True: a client's X-Request-Id that is safe to repeat in headers and logs. */
 bool request_id_is_sane(const char *id);

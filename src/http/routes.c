@@ -1,49 +1,112 @@
 #include "http/routes.h"
 
+#include "base/number.h"
 #include "http/handler.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
+/* Lines of one path stand together: it has one name. */
 static const struct route routes[] = {
-    {"/v1/models/{m}/score", "POST", true,  handle_score  },
-    {"/v1/score",            "POST", true,  handle_score  },
-    {"/v1/models",           "GET",  false, handle_models },
-    {"/v1/models/{m}",       "GET",  false, handle_model  },
-    {"/healthz",             "GET",  false, handle_healthz},
-    {"/readyz",              "GET",  false, handle_readyz },
-    {"/metrics",             "GET",  false, handle_metrics},
+    {"/v1/models/{m}/score",                "POST",   true,  handle_score     },
+    {"/v1/score",                           "POST",   true,  handle_score     },
+    {"/v1/models/{m}/observe",              "POST",   true,  handle_observe   },
+    {"/v1/models/{m}/retrain",              "POST",   false, handle_retrain   },
+    {"/v1/models/{m}/runs",                 "GET",    false, handle_runs      },
+    {"/v1/models/{m}/runs/{id}",            "GET",    false, handle_run       },
+    {"/v1/models/{m}/runs/{id}",            "DELETE", false, handle_cancel    },
+    {"/v1/models/{m}/versions",             "GET",    false, handle_versions  },
+    {"/v1/models/{m}/versions/{v}/promote", "POST",   false, handle_promote   },
+    {"/v1/models/{m}/rollback",             "POST",   false, handle_rollback  },
+    {"/v1/models/{m}/feedback",             "POST",   true,  handle_feedback  },
+    {"/v1/models/{m}/freeze",               "POST",   false, handle_freeze    },
+    {"/v1/models/{m}/unfreeze",             "POST",   false, handle_unfreeze  },
+    {"/v1/models/{m}/rebaseline",           "POST",   false, handle_rebaseline},
+    {"/v1/models/{m}/reset",                "POST",   false, handle_reset     },
+    {"/v1/models/{m}/buffer",               "GET",    false, handle_buffer    },
+    {"/v1/models/{m}/events",               "GET",    false, handle_events    },
+    {"/v1/models",                          "GET",    false, handle_models    },
+    {"/v1/models/{m}",                      "GET",    false, handle_model     },
+    {"/healthz",                            "GET",    false, handle_healthz   },
+    {"/readyz",                             "GET",    false, handle_readyz    },
+    {"/metrics",                            "GET",    false, handle_metrics   },
 };
 
 #define N_ROUTES (sizeof(routes) / sizeof(*routes))
 
+static bool is_new_path(size_t route)
+{
+    return route == 0 || strcmp(routes[route].path, routes[route - 1].path) != 0;
+}
+
 const char *const *routes_names(size_t *ret_n_routes)
 {
     static const char *names[N_ROUTES + 1];
+    size_t n = 0;
 
     for (size_t i = 0; i < N_ROUTES; i++)
-        names[i] = routes[i].path;
-    names[N_ROUTES] = "other";
-    *ret_n_routes = N_ROUTES + 1;
+        if (is_new_path(i))
+            names[n++] = routes[i].path;
+    names[n++] = "other";
+    *ret_n_routes = n;
     return names;
 }
 
-/* True: path is an instance of pattern; *ret_model is what stands for its {m}. */
-static bool path_matches(const char *pattern, const char *path, const char **ret_model,
-                         size_t *ret_length)
+/* A number from 1 to max in the one form it has: no sign, no zeros before it. */
+static bool parse_number(const char *text, size_t length, uint64_t max, uint64_t *ret_number)
 {
-    const char *hole = strstr(pattern, "{m}");
-    if (!hole)
-        return strcmp(pattern, path) == 0;
+    uint64_t number;
 
-    size_t before = (size_t)(hole - pattern);
-    if (strncmp(pattern, path, before) != 0)
+    if (*text == '0' || number_parse_u64(text, length, &number) < 0 || number > max)
         return false;
-    size_t length = strcspn(path + before, "/");
-    if (length == 0 || strcmp(hole + 3, path + before + length) != 0)
+    *ret_number = number;
+    return true;
+}
+
+/* part[length] stands for the hole, "{m}". */
+static bool fill_hole(const char *hole, const char *part, size_t length, struct route_match *match)
+{
+    uint64_t number;
+
+    switch (hole[1]) {
+    case 'v':
+        if (!parse_number(part, length, UINT_MAX, &number))
+            return false;
+        match->version = (unsigned)number;
+        return true;
+    case 'i':
+        if (!parse_number(part, length, INT64_MAX, &number))
+            return false;
+        match->run = (int64_t)number;
+        return true;
+    default:
+        match->model = part;
+        match->model_length = length;
+        return length > 0;
+    }
+}
+
+/* True: path is an instance of pattern; match then holds what stands for its holes. */
+static bool path_matches(const char *pattern, const char *path, struct route_match *match)
+{
+    struct route_match filled = *match;
+
+    while (*pattern && *path) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++)
+                return false;
+            continue;
+        }
+        size_t length = strcspn(path, "/");
+        if (!fill_hole(pattern, path, length, &filled))
+            return false;
+        path += length;
+        pattern = strchr(pattern, '}') + 1;
+    }
+    if (*pattern || *path)
         return false;
-    *ret_model = path + before;
-    *ret_length = length;
+    *match = filled;
     return true;
 }
 
@@ -55,12 +118,16 @@ static bool method_matches(const char *allowed, const char *method)
 
 struct route_match routes_find(const char *method, const char *path)
 {
-    struct route_match match = {.index = N_ROUTES};
+    struct route_match match = {0};
+    size_t name = 0;
+    bool is_known = false;
 
     for (size_t i = 0; i < N_ROUTES; i++) {
-        if (!path_matches(routes[i].path, path, &match.model, &match.model_length))
+        name += i > 0 && is_new_path(i);
+        if (!path_matches(routes[i].path, path, &match))
             continue;
-        match.index = i;
+        is_known = true;
+        match.index = name;
         if (method_matches(routes[i].method, method)) {
             match.route = &routes[i];
             return match;
@@ -70,5 +137,7 @@ struct route_match routes_find(const char *method, const char *path)
                        used > 0 ? ", " : "", routes[i].method,
                        strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
+    if (!is_known)
+        match.index = name + 1;
     return match;
 }

@@ -3,19 +3,21 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct handler;
 struct reply;
 struct request;
 
 struct route {
-    const char *path;   /* "{m}" stands for the name of a model */
+    const char *path;   /* with holes: {m} the name of a model, {v} the number of a version, {id}
+                         * that of a run */
     const char *method; /* GET stands for HEAD too */
-    bool takes_rows;    /* the body is JSON, up to max_body; elsewhere it is ignored */
+    bool takes_json;    /* the body is JSON, up to max_body; elsewhere it is ignored */
     void (*handle)(struct handler *handler, const struct request *request, struct reply *reply);
 };
 
-/* [*ret_n_routes], live for ever. The last one is for what matches no route. Main thread. */
+/* The paths, [*ret_n_routes], live for ever; the last is for what matches none. Main thread. */
 const char *const *routes_names(size_t *ret_n_routes);
 
 #define ROUTES_ALLOW_SIZE 64
@@ -25,6 +27,8 @@ struct route_match {
     const struct route *route; /* NULL: 404, or 405 if allow has something */
     const char *model;         /* part of path, not NUL-terminated; NULL: the route has none */
     size_t model_length;
+    unsigned version;              /* from 1; 0: the route has none */
+    int64_t run;                   /* from 1; 0: the route has none */
     char allow[ROUTES_ALLOW_SIZE]; /* the methods of the path: "GET, HEAD" */
 };
 

@@ -162,6 +162,8 @@ static enum MHD_Result send_reply(struct connection *connection, struct MHD_Conn
               MHD_add_response_header(response, "X-Request-Id", connection->exchange.id);
     if (reply->allow[0] != '\0')
         ok = ok && MHD_add_response_header(response, "Allow", reply->allow);
+    if (reply->location[0] != '\0')
+        ok = ok && MHD_add_response_header(response, "Location", reply->location);
     if (reply->retry_after_s > 0) {
         char retry_after[NUMBER_MAX];
         (void)snprintf(retry_after, sizeof(retry_after), "%u", reply->retry_after_s);
@@ -232,6 +234,7 @@ static enum MHD_Result receive_head(struct connection *connection, struct MHD_Co
 
     if (length && number_parse_u64(length, strlen(length), &head.content_length) < 0)
         head.content_length = UINT64_MAX;
+    request->fd = connection->fd;
     (void)MHD_get_connection_values(mhd, MHD_GET_ARGUMENT_KIND, keep_parameter, request);
     head.refusal = check_head(mhd, version, request->n_parameters, &check);
     if (exchange_take_head(&connection->exchange, &connection->owner->context, &head, &reply))

@@ -28,14 +28,20 @@ void shadow_end(struct pupil *pupil)
     pupil->shadow = (struct shadow){0};
 }
 
+static double log_factorial(size_t n)
+{
+    int sign; /* always 1; lgamma() would write it to a global */
+
+    return lgamma_r((double)n + 1.0, &sign);
+}
+
 /* P(at least k of n tosses of a fair coin): log-sum over the tail. */
 static double sign_test(size_t k, size_t n)
 {
     double sum = 0.0;
 
     for (size_t i = k; i <= n; i++)
-        sum += exp(lgamma((double)n + 1) - lgamma((double)i + 1) - lgamma((double)(n - i) + 1) -
-                   (double)n * M_LN2);
+        sum += exp(log_factorial(n) - log_factorial(i) - log_factorial(n - i) - (double)n * M_LN2);
     return sum;
 }
 

@@ -57,11 +57,11 @@ static size_t keep_rows(float *rows, double *p_values, size_t n_rows, size_t n_f
 static int judge_by_pinned(struct learning *learning, const struct training_set *set,
                            double *p_values)
 {
-    const size_t d = learning->n_features;
+    const size_t d = learning->n_features, stretch = STRETCH;
 
     for (size_t begin = 0; begin < set->n_rows;) {
         const size_t left = set->n_rows - begin;
-        const size_t n = left < 2 * STRETCH ? left : STRETCH; /* the last one is not too short */
+        const size_t n = left < 2 * stretch ? left : stretch; /* the last one is not too short */
         const float *rows = set->rows + begin * d;
         int r = guard_follow(learning->guard, rows, n);
         if (r == 0)
@@ -77,8 +77,8 @@ static int judge_by_pinned(struct learning *learning, const struct training_set 
 static int guard_rows(struct learning *learning, struct training_set *set)
 {
     const size_t n = set->n_rows, d = learning->n_features;
-    AUTO_FREE double *p_values = malloc(n * sizeof(*p_values));
-    AUTO_FREE bool *keep = malloc(n * sizeof(*keep));
+    AUTO_FREE double *p_values = calloc(n, sizeof(*p_values));
+    AUTO_FREE bool *keep = calloc(n, sizeof(*keep));
     struct random random;
     size_t bin;
     if (!p_values || !keep)

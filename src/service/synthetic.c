@@ -64,7 +64,7 @@ int synthetic_make(enum synthetic_kind kind, const float *rows, size_t n_rows,
     assert(kind < SYNTHETIC_KINDS && rows && n_rows > 1 && scaler && random && ret_anomalies);
     const size_t d = scaler_n_features(scaler);
     const float *std = scaler_std(scaler);
-    AUTO_FREE size_t *features = malloc(d * sizeof(*features));
+    AUTO_FREE size_t *features = calloc(d, sizeof(*features));
     if (!features)
         return -ENOMEM;
 

@@ -75,7 +75,9 @@ def test_400_json_of_an_unknown_shape(daemon, body):
 
 @pytest.mark.parametrize("option, value", [
     ("explain", "some"), ("explain", 1), ("explain", None), ("top", 0), ("top", -1), ("top", 1.5),
-    ("top", "3"), ("top", True), ("learn", False), ("nonsense", 1),
+    ("top", "3"), ("top", True), ("learn", "no"), ("learn", None), ("series", 7), ("series", ""),
+    ("series", "x" * 129), ("timestamp", "noon"), ("timestamp", -1), ("timestamp", None),
+    ("nonsense", 1),
 ])
 def test_400_names_a_bad_option_of_the_body(daemon, option, value):
     problem = check_problem(daemon.score({"features": ODD, option: value}), 400)

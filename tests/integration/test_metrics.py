@@ -9,6 +9,9 @@ from conftest import NORMAL, ODD
 
 ROUTES = ["/v1/models/{m}/score", "/v1/score", "/v1/models", "/v1/models/{m}", "/healthz", "/readyz",
           "/metrics", "other"]
+ROUTES += ["/v1/models/{m}/" + name for name in (
+    "observe", "retrain", "runs", "runs/{id}", "versions", "versions/{v}/promote", "rollback",
+    "feedback", "freeze", "unfreeze", "rebaseline", "reset", "buffer", "events")]
 
 
 def requests(metrics, route, code):

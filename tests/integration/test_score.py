@@ -242,7 +242,7 @@ def test_version_is_one_line():
     "arguments, words",
     [
         ([], "give a command"),
-        (["scroe"], "unknown command scroe; there are train, score"),
+        (["scroe"], "unknown command scroe; see anomalyctl --help"),
         (["evaluat"], "unknown command evaluat; did you mean evaluate?"),
         (["--verbose"], "unknown option --verbose"),
     ],

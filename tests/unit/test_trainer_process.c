@@ -369,7 +369,7 @@ static void too_little_memory_fails_with_the_reason(void **state)
 {
     (void)state;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    skip();
+    SKIP_TEST("the sanitizer needs more address space than a limit leaves");
 #endif
     job.recipe = tiny_recipe_of_all_parts(1);
     job.max_memory = 1 << 20;

@@ -1,0 +1,245 @@
+/* anomalyctl observe - gives rows that are known to be normal to a running daemon, to learn from.
+ */
+#include "anomalyctl/commands.h"
+#include "anomalyctl/online.h"
+#include "anomalyctl/output.h"
+#include "base/text.h"
+#include "data/dataset.h"
+#include "data/schema.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define BATCH 500
+
+struct settings {
+    const char *model;
+    struct input_options input;
+    struct online_options online;
+};
+
+static const struct option_row rows[] = {
+    OPTION_ROW("data", "FILE", OPTION_TEXT, true, input.data, "CSV or .npy, - for standard input"),
+    OPTION_ROW("label-column", "NAME", OPTION_TEXT, false, input.label_column,
+               "column of labels; rows whose label is not 0 or empty\nare left out"),
+    OPTION_ROW("exclude", "A,B", OPTION_LIST, false, input.exclude,
+               "columns that are not features"),
+    ONLINE_ROWS,
+};
+
+static const struct usage usage = {
+    .command = "observe",
+    .operand = "MODEL",
+    .operand_offset = offsetof(struct settings, model),
+    .description = "Sends rows that are known to be normal to a running anomalyd, which keeps\n"
+                   "them for the model to learn from. They are on its disk once this command\n"
+                   "is done; after a failure those before the row it names are.",
+    .rows = rows,
+    .n_rows = sizeof(rows) / sizeof(*rows),
+};
+
+/* What is being sent. */
+struct sending {
+    struct client *client;
+    struct dataset dataset;
+    bool is_named; /* rows go with their names: the daemon may not know the features yet */
+    size_t n_sent;
+    json_t *answer; /* the last one */
+};
+
+static void sending_clear(struct sending *sending)
+{
+    client_free(sending->client);
+    dataset_clear(&sending->dataset);
+    json_decref(sending->answer);
+}
+
+/* The features of a model that scores; NULL: it learns its first version, or its first row makes
+ * it.
+ */
+static int ask_features(struct client *client, const char *model, struct schema **ret_schema,
+                        struct error *reterr)
+{
+    CLEANUP(text_clear) struct text path = {0};
+    json_auto_t *reply = NULL;
+
+    text_printf(&path, "/v1/models/%s", model);
+    if (text_failed(&path))
+        return -ENOMEM;
+    int r = client_get(client, path.data, &reply, reterr);
+    if (r < 0)
+        return r == -EPROTO ? 0 : r; /* the daemon says the same of the rows, if it is so */
+
+    const json_t *features = json_object_get(reply, "features");
+    const size_t n = json_array_size(features);
+    AUTO_FREE const char **names = calloc(n + 1, sizeof(*names));
+    if (!names)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        names[i] = json_string_value(json_array_get(features, i));
+        if (!names[i])
+            return error_set(reterr, -EPROTO, "model %s: the daemon does not tell its features",
+                             model);
+    }
+    return n > 0 ? schema_new(names, n, ret_schema, reterr) : 0;
+}
+
+static int read_rows(const struct settings *settings, struct sending *sending, struct error *reterr)
+{
+    const struct input_options *input = &settings->input;
+    CLEANUP(schema_freep) struct schema *schema = NULL;
+
+    int r = ask_features(sending->client, settings->model, &schema, reterr);
+    if (r < 0)
+        return r;
+    const struct dataset_options options = {
+        .label_column = input->label_column,
+        .exclude = input->exclude.names,
+        .n_exclude = input->exclude.n_names,
+        .schema = schema,
+    };
+    r = dataset_read(input->data, &options, &sending->dataset, reterr);
+    if (r < 0)
+        return r;
+    sending->is_named = !schema;
+    if (sending->dataset.n_rows == 0)
+        return error_set_at(reterr, -EINVAL, input_name(input->data), 0, "has no rows");
+    return input->label_column ? input_check_labels(&sending->dataset, input, reterr) : 0;
+}
+
+static void write_row(const struct sending *sending, size_t row, struct text *body)
+{
+    const struct dataset *dataset = &sending->dataset;
+    const float *values = &dataset->rows[row * dataset->n_features];
+
+    text_puts(body, sending->is_named ? "{" : "[");
+    for (size_t j = 0; j < dataset->n_features; j++) {
+        text_puts(body, j > 0 ? "," : "");
+        if (sending->is_named) {
+            text_json_string(body, dataset->names[j], strlen(dataset->names[j]));
+            text_puts(body, ":");
+        }
+        text_float(body, values[j]);
+    }
+    text_puts(body, sending->is_named ? "}" : "]");
+}
+
+static bool is_normal(const struct dataset *dataset, size_t row)
+{
+    return !dataset->labels || dataset->labels[row] == 0;
+}
+
+/* The normal rows from *first on, at most BATCH; *first is then the row behind them. Returns how
+ * many. */
+static size_t write_batch(const struct sending *sending, size_t *first, struct text *body)
+{
+    const struct dataset *dataset = &sending->dataset;
+    size_t n = 0;
+
+    body->length = 0;
+    text_puts(body, "{\"instances\":[");
+    for (; *first < dataset->n_rows && n < BATCH; (*first)++) {
+        if (!is_normal(dataset, *first))
+            continue;
+        text_puts(body, n++ > 0 ? "," : "");
+        write_row(sending, *first, body);
+    }
+    text_puts(body, "]}");
+    return n;
+}
+
+static int send_batch(struct sending *sending, const char *path, const struct text *body,
+                      struct error *reterr)
+{
+    json_t *answer;
+
+    if (text_failed(body))
+        return -ENOMEM;
+    int r = client_post(sending->client, path, body->data, body->length, &answer, reterr);
+    if (r < 0)
+        return r;
+    json_decref(sending->answer);
+    sending->answer = answer;
+    return 0;
+}
+
+static int send_rows(const struct settings *settings, struct sending *sending, struct error *reterr)
+{
+    const struct dataset *dataset = &sending->dataset;
+    CLEANUP(text_clear) struct text path = {0}, body = {0};
+
+    text_printf(&path, "/v1/models/%s/observe", settings->model);
+    if (text_failed(&path))
+        return -ENOMEM;
+    for (size_t next = 0; next < dataset->n_rows;) {
+        size_t first = next;
+        struct error why = {0};
+
+        while (first < dataset->n_rows - 1 && !is_normal(dataset, first))
+            first++;
+        const size_t n = write_batch(sending, &next, &body);
+        int r = n > 0 ? send_batch(sending, path.data, &body, &why) : 0;
+        if (r < 0 && *why.text)
+            return error_set_at(reterr, r, input_name(settings->input.data), dataset->lines[first],
+                                "and %zu rows after it: %s", n - 1, why.text);
+        if (r < 0)
+            return r;
+        sending->n_sent += n;
+    }
+    if (sending->n_sent == 0)
+        return error_set_at(reterr, -EINVAL, input_name(settings->input.data), 0,
+                            "has no rows whose label is 0 or empty");
+    return 0;
+}
+
+static int print_json(const struct sending *sending)
+{
+    CLEANUP(text_clear) struct text text = {0};
+
+    text_printf(&text, "{\"rows\":%zu,\"left_out\":%zu,\"answer\":%s}\n", sending->n_sent,
+                sending->dataset.n_rows - sending->n_sent, client_reply(sending->client));
+    return output_text(&text);
+}
+
+static int print(const struct sending *sending, const char *model)
+{
+    const json_t *needed = json_object_get(sending->answer, "rows_needed");
+    const size_t n_left_out = sending->dataset.n_rows - sending->n_sent;
+    CLEANUP(text_clear) struct text text = {0};
+
+    text_printf(&text, "%s: %zu rows sent and kept\n", model, sending->n_sent);
+    if (n_left_out > 0)
+        text_printf(&text, "%zu rows left out: their label is not 0\n", n_left_out);
+    if (needed)
+        text_printf(&text, "It has %lld of the %lld rows that its first version needs\n",
+                    (long long)json_integer_value(json_object_get(sending->answer, "rows")),
+                    (long long)json_integer_value(needed));
+    return output_text(&text);
+}
+
+static int run(const struct settings *settings)
+{
+    CLEANUP(sending_clear) struct sending sending = {0};
+    struct error err = {0};
+
+    const int status = online_connect(&settings->online, &sending.client);
+    if (status != EXIT_DONE)
+        return status;
+    if (read_rows(settings, &sending, &err) < 0 || send_rows(settings, &sending, &err) < 0)
+        return report_error(&err);
+    return settings->online.json ? print_json(&sending) : print(&sending, settings->model);
+}
+
+int observe_main(int argc, char **argv)
+{
+    struct settings settings = {.online = ONLINE_DEFAULTS};
+    int status;
+
+    if (options_parse(&usage, argc, argv, &settings, &status)) {
+        status = online_check_model("observe", settings.model);
+        if (status == EXIT_DONE)
+            status = run(&settings);
+    }
+    name_list_clear(&settings.input.exclude);
+    return status;
+}

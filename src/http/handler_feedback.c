@@ -1,0 +1,111 @@
+/* POST /v1/models/{m}/feedback: what a person says about an event. */
+#include "base/text.h"
+#include "http/handler.h"
+#include "http/lookup.h"
+#include "http/reply.h"
+#include "http/request.h"
+#include "service/learner.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+#define BODY_MAX  ((size_t)4096)
+#define SEND_THIS "send {\"event\": 8121, \"label\": \"normal\"}, or \"anomaly\""
+
+struct feedback {
+    uint64_t event;
+    bool is_normal, has_event, has_label;
+};
+
+static int refuse(struct reply *reply, unsigned status, const char *key, const char *detail)
+{
+    char shown[TEXT_SHOWN_SIZE];
+
+    reply_problem(reply, status, "\"%s\" %s; " SEND_THIS, text_show(shown, key, strlen(key)),
+                  detail);
+    return -EINVAL;
+}
+
+static int take_member(struct feedback *feedback, const char *key, const json_t *value,
+                       struct reply *reply)
+{
+    if (strcmp(key, "event") == 0) {
+        if (!json_is_integer(value) || json_integer_value(value) < 1)
+            return refuse(reply, 400, key, "must be the number of an event");
+        feedback->event = (uint64_t)json_integer_value(value);
+        feedback->has_event = true;
+        return 0;
+    }
+    if (strcmp(key, "label") == 0) {
+        const char *label = json_is_string(value) ? json_string_value(value) : "";
+        feedback->is_normal = strcmp(label, "normal") == 0;
+        if (!feedback->is_normal && strcmp(label, "anomaly") != 0)
+            return refuse(reply, 400, key, "must be normal or anomaly");
+        feedback->has_label = true;
+        return 0;
+    }
+    return refuse(reply, 400, key, "is not a known key");
+}
+
+static json_t *parse(const struct request *request, struct reply *reply)
+{
+    json_error_t error;
+
+    if (request->body_size > BODY_MAX) {
+        reply_problem(reply, 413, "The body is larger than %zu bytes; " SEND_THIS, BODY_MAX);
+        return NULL;
+    }
+    json_t *body = json_loadb(request->body, request->body_size, JSON_REJECT_DUPLICATES, &error);
+    if (!body && json_error_code(&error) == json_error_out_of_memory)
+        reply_no_memory(reply);
+    else if (!body)
+        reply_problem(reply, 400, "Malformed JSON: %s (byte %d, line %d, column %d)", error.text,
+                      error.position, error.line, error.column);
+    return body;
+}
+
+/* -EINVAL: reply says why. */
+static int read_feedback(const struct request *request, struct feedback *ret_feedback,
+                         struct reply *reply)
+{
+    json_auto_t *body = parse(request, reply);
+    struct feedback feedback = {0};
+    const char *key;
+    json_t *value;
+
+    if (!body)
+        return -EINVAL;
+    if (!json_is_object(body)) {
+        reply_problem(reply, 400, "The body is not a JSON object; " SEND_THIS);
+        return -EINVAL;
+    }
+    json_object_foreach(body, key,
+                        value) if (take_member(&feedback, key, value, reply) < 0) return -EINVAL;
+    if (!feedback.has_event || !feedback.has_label)
+        return refuse(reply, 422, feedback.has_event ? "label" : "event", "is missing");
+    *ret_feedback = feedback;
+    return 0;
+}
+
+void handle_feedback(struct handler *handler, const struct request *request, struct reply *reply)
+{
+    char model[LIVE_NAME_MAX + 1], who[REQUEST_WHO_SIZE];
+    struct feedback feedback;
+    struct error error = {0};
+
+    struct learner *learner = lookup_learner(handler, request, model, reply);
+    if (!learner || read_feedback(request, &feedback, reply) < 0)
+        return;
+    int r = learner_feedback(learner, model, feedback.event, feedback.is_normal,
+                             request_who(request, who), &error);
+    if (r < 0) {
+        lookup_learner_problem(r, &error, reply);
+        return;
+    }
+    reply->status = 200;
+    reply->content_type = "application/json";
+    text_printf(&reply->body, "{\"event\":%" PRIu64 ",\"label\":\"%s\"}", feedback.event,
+                feedback.is_normal ? "normal" : "anomaly");
+}

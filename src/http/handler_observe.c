@@ -1,0 +1,59 @@
+/* POST /v1/models/{m}/observe: rows known to be normal, answered when they are durable. */
+#include "base/text.h"
+#include "data/json_rows.h"
+#include "data/schema.h"
+#include "detector/detector.h"
+#include "http/first_rows.h"
+#include "http/handler.h"
+#include "http/lookup.h"
+#include "http/reply.h"
+#include "http/request.h"
+#include "http/row_body.h"
+#include "http/score_options.h"
+#include "service/learner.h"
+#include "service/live.h"
+#include "service/service.h"
+
+static void observe(struct handler *handler, const struct live_model *model,
+                    const struct request *request, struct reply *reply)
+{
+    struct learner *learner = service_learner(handler->service);
+    const struct schema *schema = detector_schema(model->detector);
+    const struct json_rows *rows = &handler->rows;
+    struct score_options options;
+    struct error error = {0};
+
+    if (!learner) {
+        lookup_refuse_learning(reply);
+        return;
+    }
+    score_options_init(&options);
+    options.is_for_observe = true;
+    if (row_body_read(&handler->rows, &options, schema, model->reject_missing, request, reply) < 0)
+        return;
+    int r =
+        learner_observe(learner, model->name, rows->rows, rows->n_rows, schema_n_features(schema),
+                        score_options_time_us(&options), score_options_series(&options), &error);
+    if (r < 0) {
+        lookup_learner_problem(r, &error, reply);
+        return;
+    }
+    reply->status = 200;
+    reply->content_type = "application/json";
+    text_printf(&reply->body, "{\"rows\":%zu}", rows->n_rows);
+}
+
+void handle_observe(struct handler *handler, const struct request *request, struct reply *reply)
+{
+    struct live_model *model = lookup_or_create(handler, request, reply);
+    if (!model)
+        return;
+
+    if (model->state == LIVE_FAILED)
+        lookup_refuse_failed(model, reply);
+    else if (model->state == LIVE_LEARNING)
+        first_rows_take(handler, model, FIRST_ROWS_OBSERVED, request, reply);
+    else
+        observe(handler, model, request, reply);
+    lookup_release(handler, model);
+}

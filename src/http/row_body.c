@@ -1,0 +1,104 @@
+#include "http/row_body.h"
+
+#include "base/text.h"
+#include "data/json_rows.h"
+#include "data/schema.h"
+#include "detector/verdict_json.h"
+#include "http/reply.h"
+#include "http/request.h"
+#include "http/score_options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+static void put_string(struct text *text, const char *string)
+{
+    text_json_string(text, string, strlen(string));
+}
+
+static void put_errors(struct text *text, const struct json_problem *problems, size_t n_problems)
+{
+    text_puts(text, ",\"errors\":[");
+    for (size_t i = 0; i < n_problems; i++) {
+        text_puts(text, i > 0 ? ",{\"pointer\":" : "{\"pointer\":");
+        put_string(text, problems[i].pointer);
+        text_puts(text, ",\"detail\":");
+        put_string(text, problems[i].detail);
+        text_puts(text, "}");
+    }
+    text_puts(text, "]");
+}
+
+/* The body is not JSON, or not a body of rows. */
+static void reply_malformed(const struct json_rows *rows, struct reply *reply)
+{
+    reply_begin_problem(reply, 400, "%s (byte %zu, line %zu, column %zu)", rows->problems[0].detail,
+                        rows->offset, rows->line, rows->column);
+    text_printf(&reply->body, ",\"offset\":%zu,\"line\":%zu,\"column\":%zu", rows->offset,
+                rows->line, rows->column);
+    if (rows->problems[0].pointer[0] != '\0')
+        put_errors(&reply->body, rows->problems, 1);
+    text_puts(&reply->body, "}");
+}
+
+/* JSON, but the features are wrong. */
+static void reply_unfit(const struct json_rows *rows, struct reply *reply)
+{
+    reply_begin_problem(reply, 422, "%s", rows->problems[0].detail);
+    put_errors(&reply->body, rows->problems, rows->n_problems);
+    text_puts(&reply->body, "}");
+}
+
+/* missing = reject: -EINVAL and a 422 for the first row that has a missing value. */
+static int check_nothing_missing(const struct json_rows *rows, const struct schema *schema,
+                                 struct reply *reply)
+{
+    size_t n_features = schema_n_features(schema);
+
+    for (size_t i = 0; i < rows->n_rows * n_features; i++) {
+        if (!isnan(rows->rows[i]))
+            continue;
+        size_t row = i / n_features;
+        char shown[TEXT_SHOWN_SIZE];
+        const char *name = schema_name(schema, i % n_features);
+        reply_begin_problem(reply, 422,
+                            "Row %zu has no value for \"%s\", and this model refuses missing "
+                            "values (missing = reject); send all features",
+                            row, text_show(shown, name, strlen(name)));
+        text_puts(&reply->body, ",\"missing\":");
+        verdict_json_missing(&reply->body, schema, rows->rows + row * n_features);
+        text_puts(&reply->body, "}");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int read_rows(struct json_rows *rows, const struct schema *schema,
+                     const struct request *request, struct reply *reply)
+{
+    int r = json_rows_read(rows, schema, request->body, request->body_size);
+    if (r == 0)
+        return 0;
+    if (r == -EBADMSG)
+        reply_malformed(rows, reply);
+    else if (r == -EINVAL)
+        reply_unfit(rows, reply);
+    else
+        reply_no_memory(reply);
+    return -EINVAL;
+}
+
+int row_body_read(struct json_rows *rows, struct score_options *options,
+                  const struct schema *schema, bool reject_missing, const struct request *request,
+                  struct reply *reply)
+{
+    int r = score_options_read_query(options, request, reply);
+    if (r == 0)
+        r = read_rows(rows, schema, request, reply);
+    if (r == 0)
+        r = score_options_read_body(options, rows, reply);
+    if (r == 0 && reject_missing)
+        r = check_nothing_missing(rows, schema, reply);
+    return r;
+}

@@ -1,0 +1,19 @@
+/* row_body - the rows and options of a request, read and checked; what is wrong with them is an
+ * answer. */
+#pragma once
+
+#include "base/cleanup.h"
+
+#include <stdbool.h>
+
+struct json_rows;
+struct reply;
+struct request;
+struct schema;
+struct score_options;
+
+/* Fills rows and options (from score_options_init()) from body and query. -EINVAL: reply says what
+ * is wrong with them, or that memory is short. reject_missing: a missing value is wrong too. */
+MUST_CHECK int row_body_read(struct json_rows *rows, struct score_options *options,
+                             const struct schema *schema, bool reject_missing,
+                             const struct request *request, struct reply *reply);
