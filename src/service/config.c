@@ -9,7 +9,6 @@
 #include "service/live.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -66,14 +65,6 @@ static const char *did_you_mean(const char *word, const char *const *names, size
 
 /* ---- sections ---- */
 
-static bool is_model_name(const char *name)
-{
-    size_t length =
-        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
-
-    return isalnum((unsigned char)*name) && length <= LIVE_NAME_MAX && name[length] == '\0';
-}
-
 /* Those of a model, or of all the other sections. */
 static int apply_defaults(const struct draft *draft, bool of_model, void *target)
 {
@@ -115,7 +106,7 @@ static int enter_model(struct draft *draft, const char *name, size_t line)
         config_complain(draft, here(draft, line), "a model needs a name: [model NAME]");
         return 0;
     }
-    if (strcmp(name, "*") != 0 && !is_model_name(name)) {
+    if (strcmp(name, "*") != 0 && !live_is_name(name, strlen(name))) {
         config_complain(draft, here(draft, line),
                         "%s cannot name a model: use 1 to %d letters, digits, _ and -, the first a "
                         "letter or digit",

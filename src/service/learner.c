@@ -28,6 +28,11 @@ uint64_t learner_next_event(void *userdata)
     return atomic_fetch_add(&learner->next_event, 1) + 1;
 }
 
+int learner_store_failed(int r, struct error *reterr)
+{
+    return error_set(reterr, LEARNER_UNAVAILABLE, "The store failed: %s", strerrordesc_np(-r));
+}
+
 /* ---- one model ---- */
 
 static void free_features(struct pupil *pupil)

@@ -11,11 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int store_failed(int r, struct error *reterr)
-{
-    return error_set(reterr, LEARNER_UNAVAILABLE, "The store failed: %s", strerrordesc_np(-r));
-}
-
 /* Who did what. It is done already: that it cannot be written down is no reason to undo it. */
 static void audit(struct pupil *pupil, const char *who, const char *act, const char *detail)
 {
@@ -60,7 +55,7 @@ int learner_set_features(struct learner *learner, const char *model, const char 
     (void)pthread_mutex_unlock(&pupil->lock);
     if (!is_new)
         return error_set(reterr, LEARNER_UNFIT, "Model \"%s\" has features already", model);
-    return r < 0 ? store_failed(r, reterr) : 0;
+    return r < 0 ? learner_store_failed(r, reterr) : 0;
 }
 
 int learner_progress(struct learner *learner, const char *model,
@@ -119,7 +114,7 @@ int learner_retrain(struct learner *learner, const char *model, const char *who,
                               &pupil->queued_run);
         (void)snprintf(pupil->trigger, sizeof(pupil->trigger), "request");
         if (r < 0)
-            r = store_failed(r, reterr);
+            r = learner_store_failed(r, reterr);
     }
     if (r == 0) {
         *ret_run = pupil->queued_run;
@@ -141,7 +136,7 @@ static int cancel_queued(struct pupil *pupil, struct error *reterr)
         r = model_log_update_run(pupil->learner->database, pupil->log.id, &run);
     }
     if (r < 0)
-        return store_failed(r, reterr);
+        return learner_store_failed(r, reterr);
     pupil->queued_run = 0;
     pupil->figures.n_cancelled++;
     return 0;
@@ -189,7 +184,7 @@ static int promote(struct pupil *pupil, unsigned version, const char *who, const
                 ? model_log_versions(pupil->learner->database, pupil->log.id, &versions, &n)
                 : 0;
     if (r < 0)
-        return store_failed(r, reterr);
+        return learner_store_failed(r, reterr);
     for (size_t i = 0; i < n; i++)
         is_there |= versions[i].version == version;
     if (!is_there)
@@ -256,7 +251,7 @@ int learner_freeze(struct learner *learner, const char *model, bool is_frozen, c
     else
         r = model_log_set_frozen(learner->database, pupil->log.id, is_frozen);
     if (r < 0 && r != LEARNER_CONFLICT)
-        r = store_failed(r, reterr);
+        r = learner_store_failed(r, reterr);
     if (r == 0) {
         pupil->log.is_frozen = is_frozen;
         if (pupil->learning)
@@ -286,7 +281,7 @@ int learner_rebaseline(struct learner *learner, const char *model, const char *w
             r = pupil_pin(pupil);
         }
         if (r < 0)
-            r = store_failed(r, reterr);
+            r = learner_store_failed(r, reterr);
     }
     if (r == 0)
         audit(pupil, who, "rebaseline", "");
@@ -306,7 +301,7 @@ int learner_reset(struct learner *learner, const char *model, const char *who, s
     if (pupil->learning)
         r = learning_forget(pupil->learning);
     if (r < 0)
-        r = store_failed(r, reterr);
+        r = learner_store_failed(r, reterr);
     if (r == 0)
         audit(pupil, who, "reset", "");
     (void)pthread_mutex_unlock(&pupil->lock);
@@ -337,7 +332,7 @@ int learner_feedback(struct learner *learner, const char *model, uint64_t event,
             "lists them",
             model, (unsigned long long)event, model);
     else if (r < 0)
-        r = store_failed(r, reterr);
+        r = learner_store_failed(r, reterr);
     else
         audit(pupil, who, "feedback", label);
     (void)pthread_mutex_unlock(&pupil->lock);

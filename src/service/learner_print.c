@@ -31,11 +31,6 @@ static void put_time(struct text *text, const char *name, uint64_t us)
     put_string(text, name, written);
 }
 
-static int store_failed(int r, struct error *reterr)
-{
-    return error_set(reterr, LEARNER_UNAVAILABLE, "The store failed: %s", strerrordesc_np(-r));
-}
-
 int learner_print_buffer(struct learner *learner, const char *model, struct text *text,
                          struct error *reterr)
 {
@@ -98,7 +93,7 @@ int learner_print_run(struct learner *learner, const char *model, int64_t id, st
     if (r == -ENOENT)
         return error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" has no run %lld", model,
                          (long long)id);
-    return r < 0 ? store_failed(r, reterr) : 0;
+    return r < 0 ? learner_store_failed(r, reterr) : 0;
 }
 
 int learner_print_runs(struct learner *learner, const char *model, struct text *text,
@@ -122,7 +117,7 @@ int learner_print_runs(struct learner *learner, const char *model, struct text *
     }
     text_puts(text, "]}");
     (void)pthread_mutex_unlock(&pupil->lock);
-    return r < 0 ? store_failed(r, reterr) : 0;
+    return r < 0 ? learner_store_failed(r, reterr) : 0;
 }
 
 static const char *state_of(const struct pupil *pupil, const struct logged_version *version)
@@ -162,7 +157,7 @@ int learner_print_versions(struct learner *learner, const char *model, struct te
     }
     text_puts(text, "]}");
     (void)pthread_mutex_unlock(&pupil->lock);
-    return r < 0 ? store_failed(r, reterr) : 0;
+    return r < 0 ? learner_store_failed(r, reterr) : 0;
 }
 
 static void put_event(struct text *text, const struct logged_event *event)
@@ -203,7 +198,7 @@ int learner_print_events(struct learner *learner, const char *model, struct text
         logged_event_clear(&events[i]);
     }
     text_puts(text, "]}");
-    return r < 0 ? store_failed(r, reterr) : 0;
+    return r < 0 ? learner_store_failed(r, reterr) : 0;
 }
 
 /* ---- /metrics ---- */

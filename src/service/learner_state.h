@@ -104,6 +104,9 @@ struct pupil *learner_find(struct learner *learner, const char *name);
 /* The same, or LEARNER_NOT_FOUND in reterr. */
 struct pupil *learner_need(struct learner *learner, const char *name, struct error *reterr);
 
+/* LEARNER_UNAVAILABLE, with what r, below 0, says. */
+int learner_store_failed(int r, struct error *reterr);
+
 /* Under the pupil's lock: what answers from here on is what live has. */
 MUST_CHECK int pupil_bind(struct pupil *pupil);
 /* Under the pupil's lock: says the features and opens the buffer. */
