@@ -107,6 +107,12 @@ struct pupil *learner_need(struct learner *learner, const char *name, struct err
 /* LEARNER_UNAVAILABLE, with what r, below 0, says. */
 int learner_store_failed(int r, struct error *reterr);
 
+void pupil_free(struct pupil *pupil);
+/* models/NAME/live points to the version that answers: what is left where the database is lost. */
+void pupil_print_link(const struct pupil *pupil, const char *suffix, char path[VERSIONS_PATH_SIZE]);
+void pupil_link_live(const struct pupil *pupil, unsigned version);
+/* Under the pupil's lock: the model's record, made or made anew where the features have changed. */
+MUST_CHECK int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_features);
 /* Under the pupil's lock: what answers from here on is what live has. */
 MUST_CHECK int pupil_bind(struct pupil *pupil);
 /* Under the pupil's lock: says the features and opens the buffer. */

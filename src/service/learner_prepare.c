@@ -1,0 +1,324 @@
+/* Which models there are and which version of each answers: at the start, at a reload, and when a
+ * row makes a new one. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "data/schema.h"
+#include "detector/detector.h"
+#include "detector/model_file.h"
+#include "service/learner_state.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct pupil_settings settings_of(struct learner *learner, const struct config_model *model)
+{
+    struct pupil_settings settings = {
+        .learning =
+            {
+                       .buffer_rows = model->buffer_rows,
+                       .min_rows = model->min_rows,
+                       .retrain_rows = model->retrain_rows,
+                       .retrain_every_us = model->retrain_every_us,
+                       .retrain_min_interval_us = model->retrain_min_interval_us,
+                       .retrain_on_drift = model->retrain_on_drift,
+                       .is_strict = model->is_strict,
+                       .learns_scored = model->learn == CONFIG_LEARN_AUTO,
+                       .follow_after = model->follow_after,
+                       .sample_rate = model->sample_rate,
+                       .seed = 1,
+                       .next_event_id = learner_next_event,
+                       .userdata = learner,
+                       },
+        .max_memory = model->retrain_max_memory,
+        .max_cpu_s = model->retrain_max_time_us / US_PER_S,
+        .keep_versions = model->keep_versions,
+        .false_alarm_rate = model->false_alarm_rate,
+        .reject_missing = model->reject_missing,
+        .recipe = model->recipe,
+    };
+
+    memcpy(settings.has_option, model->has_option, sizeof(settings.has_option));
+    return settings;
+}
+
+static struct pupil *add_pupil(struct learner *learner, const char *name)
+{
+    struct pupil *pupil = calloc(1, sizeof(*pupil));
+    struct pupil **pupils =
+        realloc(learner->pupils, (learner->n_pupils + 1) * sizeof(struct pupil *));
+
+    if (pupils)
+        learner->pupils = pupils;
+    if (!pupil || !pupils) {
+        free(pupil);
+        return NULL;
+    }
+    pupil->learner = learner;
+    (void)snprintf(pupil->name, sizeof(pupil->name), "%s", name);
+    (void)pthread_mutex_init(&pupil->lock, NULL);
+    (void)pthread_mutex_lock(&learner->lock);
+    pupils[learner->n_pupils++] = pupil;
+    (void)pthread_mutex_unlock(&learner->lock);
+    return pupil;
+}
+
+/* ---- preparing ---- */
+
+/* The file becomes a version, and live. */
+static int adopt(struct pupil *pupil, const char *file, struct error *reterr)
+{
+    struct learner *learner = pupil->learner;
+    CLEANUP(detector_freep) struct detector *detector = NULL;
+    struct logged_version version = {.made_us = clock_realtime_us(), .origin = "file"};
+
+    int r = model_file_load(file, &detector, reterr);
+    if (r < 0)
+        return r;
+    const struct schema *schema = detector_schema(detector);
+    const size_t n = schema_n_features(schema);
+    AUTO_FREE const char **names = calloc(n, sizeof(*names));
+    for (size_t i = 0; names && i < n; i++)
+        names[i] = schema_name(schema, i);
+    r = names ? pupil_open_record(pupil, names, n) : -ENOMEM;
+    if (r == 0)
+        r = pupil_next_version(pupil, &version.version);
+    if (r < 0)
+        return error_set(reterr, r, "the store: %s", strerrordesc_np(-r));
+    r = versions_import(file, learner->directory, pupil->name, version.version, version.sha256,
+                        reterr);
+    if (r < 0)
+        return r;
+    version.rows = detector_summary(detector)->n_rows;
+    r = model_log_add_version(learner->database, pupil->log.id, &version);
+    if (r == 0)
+        r = model_log_promote(learner->database, pupil->log.id, version.version, true);
+    if (r < 0)
+        return error_set(reterr, r, "the store: %s", strerrordesc_np(-r));
+    pupil->log.live_version = pupil->log.pinned_version = version.version;
+    pupil_link_live(pupil, version.version);
+    return 0;
+}
+
+/* What served last, where the store has forgotten it; else the configured file; else nothing. */
+static int adopt_first(struct pupil *pupil, const char *configured, struct error *reterr)
+{
+    char path[VERSIONS_PATH_SIZE];
+    struct error error;
+
+    pupil_print_link(pupil, "", path);
+    if (access(path, F_OK) == 0) {
+        if (adopt(pupil, path, &error) == 0) {
+            log_warning("model %s: the store knows no version: the one that served last serves on "
+                        "as version %u",
+                        pupil->name, pupil->log.live_version);
+            return 0;
+        }
+        log_warning("model %s: the version that served last cannot serve on: %s", pupil->name,
+                    error.text);
+    }
+    return configured ? adopt(pupil, configured, reterr) : 0;
+}
+
+static int prepare_one(struct pupil *pupil, struct live_source *source, struct error *reterr)
+{
+    struct learner *learner = pupil->learner;
+
+    if (pupil->log.id == 0) {
+        int r = model_log_open(learner->database, pupil->name, NULL, NULL, &pupil->log);
+        if (r < 0 && r != -ENOENT)
+            return error_set(reterr, r, "the store: %s", strerrordesc_np(-r));
+    }
+    if (pupil->log.live_version == 0) {
+        int r = adopt_first(pupil, source->file, reterr);
+        if (r < 0)
+            return r;
+    }
+    if (pupil->log.live_version == 0)
+        return 0;
+    int r = versions_path(learner->directory, pupil->name, pupil->log.live_version, pupil->path);
+    if (r == 0 && access(pupil->path, R_OK) < 0)
+        r = -errno;
+    if (r < 0 && !pupil->live) /* a reload fails with it rather than go back to the first file */
+        return error_set_errno(reterr, r, pupil->path, "read");
+    source->file = pupil->path;
+    source->version = pupil->log.live_version;
+    return 0;
+}
+
+static void set_settings(struct pupil *pupil, const struct pupil_settings *settings, int learn)
+{
+    pupil->settings = *settings;
+    atomic_store(&pupil->learn, learn);
+    if (pupil->learning)
+        learning_configure(pupil->learning, &settings->learning);
+}
+
+static int prepare_source(struct learner *learner, struct live_source *source,
+                          const struct pupil_settings *settings, int learn, struct text *ret_notes)
+{
+    struct pupil *pupil = learner_find(learner, source->name);
+    struct error error;
+    if (!pupil)
+        pupil = add_pupil(learner, source->name);
+    if (!pupil)
+        return -ENOMEM;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    set_settings(pupil, settings, learn);
+    if (!pupil->current_run)
+        versions_remove_candidates(learner->directory, pupil->name);
+    if (prepare_one(pupil, source, &error) < 0)
+        text_printf(ret_notes, "model %s does not learn: %s\n", pupil->name, error.text);
+    source->name = pupil->name;
+    (void)pthread_mutex_unlock(&pupil->lock);
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct live_source *)a)->name, ((const struct live_source *)b)->name);
+}
+
+/* The models of the store that no section names: their first rows have made them. */
+static int add_created(struct learner *learner, struct live_source **sources, size_t *n_sources,
+                       struct text *ret_notes)
+{
+    AUTO_FREE struct logged_model *models = NULL;
+    const size_t n_configured = *n_sources;
+    size_t n = 0;
+
+    int r = model_log_list(learner->database, &models, &n);
+    if (r < 0)
+        return r;
+    struct live_source *all =
+        realloc(*sources, (n_configured + n + 1) * sizeof(struct live_source));
+    if (all)
+        *sources = all;
+    for (size_t i = 0; i < n; i++) {
+        bool is_configured = !all;
+        for (size_t j = 0; j < n_configured && !is_configured; j++)
+            is_configured = strcmp(all[j].name, models[i].name) == 0;
+        if (!is_configured && r == 0) {
+            all[*n_sources] = (struct live_source){
+                .name = models[i].name,
+                .false_alarm_rate = learner->template.false_alarm_rate,
+                .reject_missing = learner->template.reject_missing,
+            };
+            r = prepare_source(learner, &all[*n_sources], &learner->template,
+                               learner->template_learn, ret_notes);
+            *n_sources += r == 0;
+        }
+        logged_model_clear(&models[i]);
+    }
+    if (all)
+        qsort(all, *n_sources, sizeof(*all), by_name);
+    return all ? r : -ENOMEM;
+}
+
+int learner_prepare(struct learner *learner, const struct config *config,
+                    struct live_source **sources, size_t *n_sources, struct text *ret_notes)
+{
+    int r = 0;
+
+    (void)pthread_mutex_lock(&learner->create_lock);
+    learner->template = settings_of(learner, &config->model_template);
+    learner->template_learn = (int)config->model_template.learn;
+    learner->creates = config->auto_create;
+    learner->max_models = config->max_models;
+    for (size_t i = 0; i < config->n_models && r == 0; i++) {
+        const struct pupil_settings settings = settings_of(learner, &config->models[i]);
+        r = prepare_source(learner, &(*sources)[i], &settings, (int)config->models[i].learn,
+                           ret_notes);
+    }
+    if (r == 0 && config->auto_create)
+        r = add_created(learner, sources, n_sources, ret_notes);
+    (void)pthread_mutex_unlock(&learner->create_lock);
+    return r;
+}
+
+/* Under create_lock. */
+static int create(struct learner *learner, const char *name, struct error *reterr)
+{
+    struct live_source source = {
+        .name = name,
+        .false_alarm_rate = learner->template.false_alarm_rate,
+        .reject_missing = learner->template.reject_missing,
+    };
+    CLEANUP(text_clear) struct text notes = {0};
+
+    if (!learner->creates)
+        return error_set(reterr, LEARNER_NOT_FOUND,
+                         "There is no model \"%s\"; GET /v1/models lists them", name);
+    if (!learner_find(learner, name) && learner->n_pupils >= learner->max_models)
+        return error_set(reterr, LEARNER_CONFLICT,
+                         "There are %zu models already, no more are made (max_models)",
+                         learner->n_pupils);
+    int r = prepare_source(learner, &source, &learner->template, learner->template_learn, &notes);
+    return r < 0 ? error_set(reterr, LEARNER_UNAVAILABLE, "out of memory")
+                 : live_put(learner->live, &source, reterr);
+}
+
+int learner_create(struct learner *learner, const char *name, size_t length, struct error *reterr)
+{
+    char copy[LIVE_NAME_MAX + 1];
+
+    if (!live_is_name(name, length))
+        return error_set(reterr, LEARNER_NOT_FOUND,
+                         "That is no name of a model: letters, digits, _ and -, at most %d",
+                         LIVE_NAME_MAX);
+    memcpy(copy, name, length);
+    copy[length] = '\0';
+    (void)pthread_mutex_lock(&learner->create_lock);
+    int r = create(learner, copy, reterr);
+    (void)pthread_mutex_unlock(&learner->create_lock);
+    return r;
+}
+
+/* There is no version yet: the features are those of the configuration, or of the rows that the
+ * store has. */
+static int open_without_version(struct pupil *pupil, const struct config_model *model)
+{
+    if (model->n_features > 0)
+        return pupil_open(pupil, (const char *const *)model->features, model->n_features);
+    if (!pupil->log.features)
+        return 0;
+    json_auto_t *list = json_loads(pupil->log.features, 0, NULL);
+    const size_t n = json_array_size(list);
+    AUTO_FREE const char **names = calloc(n + 1, sizeof(*names));
+    if (!list || !names)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < n; i++)
+        names[i] = json_string_value(json_array_get(list, i));
+    return n > 0 ? pupil_open(pupil, names, n) : 0;
+}
+
+static const struct config_model *section_of(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->n_models; i++)
+        if (strcmp(config->models[i].name, name) == 0)
+            return &config->models[i];
+    return &config->model_template;
+}
+
+int learner_commit(struct learner *learner, const struct config *config)
+{
+    (void)pthread_mutex_lock(&learner->create_lock); /* none is added meanwhile */
+    for (size_t i = 0; i < learner->n_pupils; i++) {
+        struct pupil *pupil = learner->pupils[i];
+        (void)pthread_mutex_lock(&pupil->lock);
+        int r = pupil_bind(pupil);
+        if (r == 0 && !pupil->learning)
+            r = open_without_version(pupil, section_of(config, pupil->name));
+        (void)pthread_mutex_unlock(&pupil->lock);
+        if (r < 0)
+            log_warning("model %s does not learn: %s", pupil->name, strerrordesc_np(-r));
+    }
+    (void)pthread_mutex_unlock(&learner->create_lock);
+    learner_wake_runs(learner);
+    return 0;
+}

@@ -1,0 +1,274 @@
+/* One model that learns: its record in the store, its features, the version that answers. */
+#include "base/checksum.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "data/schema.h"
+#include "detector/detector.h"
+#include "detector/model_file.h"
+#include "service/learner_state.h"
+#include "store/event_log.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void free_features(struct pupil *pupil)
+{
+    for (size_t i = 0; i < pupil->n_features; i++)
+        free(pupil->features[i]);
+    free(pupil->features);
+    pupil->features = NULL;
+    pupil->n_features = 0;
+}
+
+void pupil_free(struct pupil *pupil)
+{
+    if (!pupil)
+        return;
+    learning_free(pupil->learning);
+    shadow_end(pupil);
+    live_release(pupil->learner->live, pupil->live);
+    detector_free(pupil->pinned);
+    logged_model_clear(&pupil->log);
+    free_features(pupil);
+    (void)pthread_mutex_destroy(&pupil->lock);
+    free(pupil);
+}
+
+/* ---- features ---- */
+
+static int copy_features(struct pupil *pupil, const char *const *names, size_t n_features)
+{
+    pupil->features = calloc(n_features, sizeof(char *));
+    if (!pupil->features)
+        return -ENOMEM;
+    pupil->n_features = n_features;
+    for (size_t i = 0; i < n_features; i++) {
+        pupil->features[i] = strdup(names[i]);
+        if (!pupil->features[i]) {
+            free_features(pupil);
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+/* As a JSON array, and its SHA-256. */
+static int print_features(const char *const *names, size_t n_features, struct text *text,
+                          char fingerprint[SHA256_HEX_SIZE])
+{
+    text_puts(text, "[");
+    for (size_t i = 0; i < n_features; i++) {
+        text_puts(text, i ? "," : "");
+        text_json_string(text, names[i], strlen(names[i]));
+    }
+    text_puts(text, "]");
+    if (text_failed(text))
+        return -ENOMEM;
+    sha256_hex(text->data, text->length, fingerprint);
+    return 0;
+}
+
+/* The model's record, made or made anew where the features have changed. */
+int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_features)
+{
+    struct database *database = pupil->learner->database;
+    CLEANUP(text_clear) struct text text = {0};
+    char fingerprint[SHA256_HEX_SIZE];
+
+    int r = print_features(names, n_features, &text, fingerprint);
+    if (r < 0)
+        return r;
+    logged_model_clear(&pupil->log);
+    r = model_log_open(database, pupil->name, text.data, fingerprint, &pupil->log);
+    if (r != -ESTALE)
+        return r;
+    log_warning("model %s: its features have changed: the rows of the old ones are dropped",
+                pupil->name);
+    r = model_log_open(database, pupil->name, NULL, NULL, &pupil->log);
+    if (r == 0)
+        r = model_log_reschema(database, pupil->log.id, text.data, fingerprint);
+    if (r < 0)
+        return r;
+    logged_model_clear(&pupil->log);
+    return model_log_open(database, pupil->name, text.data, fingerprint, &pupil->log);
+}
+
+static bool has_features(const struct pupil *pupil, const char *const *names, size_t n_features)
+{
+    if (pupil->n_features != n_features)
+        return false;
+    for (size_t i = 0; i < n_features; i++)
+        if (strcmp(pupil->features[i], names[i]) != 0)
+            return false;
+    return true;
+}
+
+int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features)
+{
+    if (pupil->learning && has_features(pupil, names, n_features))
+        return 0;
+    learning_free(TAKE(pupil->learning));
+    free_features(pupil);
+    int r = pupil_open_record(pupil, names, n_features);
+    if (r == 0)
+        r = copy_features(pupil, names, n_features);
+    if (r == 0)
+        r = learning_new(pupil->learner->database, pupil->log.id, n_features,
+                         &pupil->settings.learning, &pupil->learning);
+    if (r == 0)
+        learning_freeze(pupil->learning, pupil->log.is_frozen);
+    return r;
+}
+
+/* ---- versions ---- */
+
+int pupil_pin(struct pupil *pupil)
+{
+    char path[VERSIONS_PATH_SIZE];
+    struct detector *pinned = NULL;
+    struct error error;
+
+    if (!pupil->log.pinned_version)
+        return learning_pin(pupil->learning, NULL);
+    int r = versions_path(pupil->learner->directory, pupil->name, pupil->log.pinned_version, path);
+    if (r == 0 && model_file_load(path, &pinned, &error) < 0) {
+        log_warning("model %s: the pinned version cannot be read, nothing is pinned: %s",
+                    pupil->name, error.text);
+        return learning_pin(pupil->learning, NULL);
+    }
+    if (r == 0)
+        r = learning_pin(pupil->learning, pinned);
+    if (r < 0) {
+        detector_free(pinned);
+        return r;
+    }
+    detector_free(pupil->pinned);
+    pupil->pinned = pinned;
+    return 0;
+}
+
+static int open_as_live(struct pupil *pupil, const struct live_model *live)
+{
+    const struct schema *schema = detector_schema(live->detector);
+    const size_t n = schema_n_features(schema);
+    AUTO_FREE const char **names = calloc(n, sizeof(*names));
+    if (!names)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < n; i++)
+        names[i] = schema_name(schema, i);
+    return pupil_open(pupil, names, n);
+}
+
+int pupil_bind(struct pupil *pupil)
+{
+    struct live *live = pupil->learner->live;
+    struct live_model *model = live_acquire(live, pupil->name, strlen(pupil->name));
+    int r = 0;
+
+    if (model && model->state == LIVE_SERVING && model != pupil->live) {
+        r = open_as_live(pupil, model);
+        if (r == 0)
+            r = learning_swap(pupil->learning, model->detector, model->threshold,
+                              model->false_alarm_rate);
+        if (r == 0)
+            r = pupil_pin(pupil);
+    }
+    if (r < 0 || !model || model->state != LIVE_SERVING) {
+        live_release(live, model);
+        return r;
+    }
+    live_release(live, pupil->live);
+    pupil->live = model;
+    return 0;
+}
+
+int pupil_next_version(struct pupil *pupil, unsigned *ret_version)
+{
+    struct learner *learner = pupil->learner;
+    char path[VERSIONS_PATH_SIZE];
+    unsigned version = 0;
+    int r;
+
+    do {
+        r = model_log_next_version(learner->database, pupil->log.id, &version);
+        if (r == 0)
+            r = versions_path(learner->directory, pupil->name, version, path);
+    } while (r == 0 && access(path, F_OK) == 0);
+    if (r == 0)
+        *ret_version = version;
+    return r;
+}
+
+/* A link beside the versions, to the live one: a new database, after the old one was set aside,
+ * knows none of them. */
+void pupil_print_link(const struct pupil *pupil, const char *suffix, char path[VERSIONS_PATH_SIZE])
+{
+    (void)snprintf(path, VERSIONS_PATH_SIZE, "%s/models/%s/live%s", pupil->learner->directory,
+                   pupil->name, suffix);
+}
+
+void pupil_link_live(const struct pupil *pupil, unsigned version)
+{
+    char target[32], path[VERSIONS_PATH_SIZE], temporary[VERSIONS_PATH_SIZE];
+
+    (void)snprintf(target, sizeof(target), "%u.safetensors", version);
+    pupil_print_link(pupil, "", path);
+    pupil_print_link(pupil, ".tmp", temporary);
+    (void)unlink(temporary);
+    if (symlink(target, temporary) < 0 || rename(temporary, path) < 0)
+        log_warning("%s: cannot be made to point to version %u: %s", path, version,
+                    strerrordesc_np(errno));
+}
+
+int pupil_promote(struct pupil *pupil, unsigned version, bool pin_too, struct error *reterr)
+{
+    struct learner *learner = pupil->learner;
+    char path[VERSIONS_PATH_SIZE];
+    const struct live_source source = {
+        .name = pupil->name,
+        .file = path,
+        .version = version,
+        .false_alarm_rate = pupil->settings.false_alarm_rate,
+        .reject_missing = pupil->settings.reject_missing,
+    };
+
+    int r = versions_path(learner->directory, pupil->name, version, path);
+    if (r < 0)
+        return error_set_errno(reterr, r, learner->directory, "read");
+    r = live_put(learner->live, &source, reterr);
+    if (r < 0)
+        return r;
+    memcpy(pupil->path, path, sizeof(path));
+    pupil_link_live(pupil, version);
+    r = model_log_promote(learner->database, pupil->log.id, version, pin_too);
+    if (r < 0)
+        log_warning("model %s: version %u serves, but is not remembered: %s", pupil->name, version,
+                    strerrordesc_np(-r));
+    if (version != pupil->log.live_version)
+        pupil->log.former_version = pupil->log.live_version;
+    pupil->log.live_version = version;
+    if (pin_too)
+        pupil->log.pinned_version = version;
+    r = pupil_bind(pupil);
+    return r < 0 ? error_set(reterr, r, "%s", strerrordesc_np(-r)) : 0;
+}
+
+void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const char *advice)
+{
+    struct logged_event event = {
+        .id = learner_next_event(pupil->learner),
+        .time_us = clock_realtime_us(),
+        .detail = detail ? strdup(detail) : NULL,
+        .advice = advice ? strdup(advice) : NULL,
+    };
+
+    (void)snprintf(event.kind, sizeof(event.kind), "%s", kind);
+    if (event_log_put(pupil->learner->database, pupil->log.id, &event, 1) < 0)
+        log_warning("model %s: the event %s could not be stored", pupil->name, kind);
+    logged_event_clear(&event);
+}
