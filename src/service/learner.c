@@ -98,6 +98,16 @@ int learner_start(struct learner *learner)
     return 0;
 }
 
+void learner_settle(struct learner *learner)
+{
+    bool is_busy;
+
+    do {
+        is_busy = learner_intake_turn(learner);
+        is_busy = learner_runs_turn(learner) || is_busy;
+    } while (is_busy);
+}
+
 void learner_free(struct learner *learner)
 {
     if (!learner)

@@ -45,6 +45,9 @@ MUST_CHECK int learner_commit(struct learner *learner, const struct config *conf
 
 /* Lets the threads begin. */
 MUST_CHECK int learner_start(struct learner *learner);
+/* Instead of them: does in the calling thread what they would do, until all rows are stored and no
+ * run is due. For benchmarks and tests. */
+void learner_settle(struct learner *learner);
 
 /* ---- for the workers ---- */
 

@@ -300,20 +300,31 @@ static void take_turn(struct learner *learner, struct turn *turn)
     learner_wake_runs(learner);
 }
 
+/* False: nothing waits. */
+bool learner_intake_turn(struct learner *learner)
+{
+    struct turn turn = {0};
+
+    (void)pthread_mutex_lock(&learner->lock);
+    take_items(learner, &turn);
+    (void)pthread_mutex_unlock(&learner->lock);
+    if (!turn.items)
+        return false;
+    take_turn(learner, &turn);
+    return true;
+}
+
 void *learner_intake_main(void *userdata)
 {
     struct learner *learner = userdata;
+    bool must_stop = false;
 
-    for (;;) {
-        struct turn turn = {0};
+    do {
         (void)pthread_mutex_lock(&learner->lock);
         while (!learner->first && !learner->must_stop)
             (void)pthread_cond_wait(&learner->has_items, &learner->lock);
-        take_items(learner, &turn);
-        const bool must_stop = learner->must_stop && !turn.items;
+        must_stop = learner->must_stop;
         (void)pthread_mutex_unlock(&learner->lock);
-        if (must_stop)
-            return NULL;
-        take_turn(learner, &turn);
-    }
+    } while (learner_intake_turn(learner) || !must_stop);
+    return NULL;
 }

@@ -361,18 +361,24 @@ static void wait_for_work(struct learner *learner)
     (void)pthread_mutex_unlock(&learner->run_lock);
 }
 
+/* False: none is due. */
+bool learner_runs_turn(struct learner *learner)
+{
+    char trigger[16];
+    int64_t run = 0;
+    struct pupil *pupil = next_run(learner, &run, trigger);
+
+    if (pupil)
+        do_run(pupil, run, trigger);
+    return pupil;
+}
+
 void *learner_runs_main(void *userdata)
 {
     struct learner *learner = userdata;
 
-    while (!must_stop(learner)) {
-        char trigger[16];
-        int64_t run = 0;
-        struct pupil *pupil = next_run(learner, &run, trigger);
-        if (pupil)
-            do_run(pupil, run, trigger);
-        else
+    while (!must_stop(learner))
+        if (!learner_runs_turn(learner))
             wait_for_work(learner);
-    }
     return NULL;
 }

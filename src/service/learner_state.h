@@ -135,5 +135,8 @@ void shadow_judge(struct pupil *pupil, const struct intake_item *item);
 
 void *learner_intake_main(void *userdata);
 void *learner_runs_main(void *userdata);
+/* One turn of these; false: there was nothing to do. */
+bool learner_intake_turn(struct learner *learner);
+bool learner_runs_turn(struct learner *learner);
 void learner_wake_runs(struct learner *learner);
 uint64_t learner_next_event(void *userdata);
