@@ -12,9 +12,15 @@
 struct settings {
     const char *model;
     struct online_options online;
+    bool verdicts;
 };
 
 static const struct option_row rows[] = {ONLINE_ROWS};
+static const struct option_row event_rows[] = {
+    OPTION_ROW("verdicts", NULL, OPTION_FLAG, false, verdicts,
+               "the anomalous verdicts instead of all else"),
+    ONLINE_ROWS,
+};
 
 static const struct table_column model_columns[] = {
     {"MODEL",   "name",    false},
@@ -46,6 +52,14 @@ static const struct table_column event_columns[] = {
     {"LABEL",  "label",  false},
     {"SERIES", "series", false},
 };
+static const struct table_column verdict_columns[] = {
+    {"EVENT",    "id",           true },
+    {"TIME",     "time",         false},
+    {"SCORE",    "detail.score", true },
+    {"INCIDENT", "incident",     true },
+    {"LABEL",    "label",        false},
+    {"SERIES",   "series",       false},
+};
 
 #define COLUMNS(columns) columns, sizeof(columns) / sizeof(*(columns))
 
@@ -57,8 +71,8 @@ static const char versions_help[] =
     "pinned one, too.";
 static const char runs_help[] = "Lists a model's trainings, what came of them and why.";
 static const char events_help[] =
-    "Lists what happened to a model and what to do about it; --json tells all.\n"
-    "Answer with anomalyctl feedback MODEL EVENT normal|anomaly.";
+    "Lists what happened to a model and what to do about it, or its anomalous verdicts;\n"
+    "--json tells all. Answer with anomalyctl feedback MODEL EVENT normal|anomaly.";
 
 /* name is also the key of the answer's array, and the end of its path. */
 static const struct list {
@@ -73,6 +87,9 @@ static const struct list {
     {"versions", true,  versions_help, COLUMNS(version_columns), NULL    },
     {"runs",     true,  runs_help,     COLUMNS(run_columns),     "reason"},
     {"events",   true,  events_help,   COLUMNS(event_columns),   "advice"},
+};
+static const struct list verdicts = {
+    "events", true, events_help, COLUMNS(verdict_columns), NULL,
 };
 
 #define N_LISTS (sizeof(lists) / sizeof(*lists))
@@ -97,7 +114,8 @@ static int run(const struct list *list, const struct settings *settings)
     if (status != EXIT_DONE)
         return status;
     if (list->is_of_model)
-        text_printf(&path, "/v1/models/%s/%s", settings->model, list->name);
+        text_printf(&path, "/v1/models/%s/%s%s", settings->model, list->name,
+                    list == &verdicts ? "?kind=verdict" : "");
     else
         text_printf(&path, "/v1/%s", list->name);
     if (text_failed(&path) || client_get(client, path.data, &reply, &err) < 0)
@@ -112,13 +130,15 @@ static int run(const struct list *list, const struct settings *settings)
 int list_main(int argc, char **argv)
 {
     const struct list *list = find_list(argv[0]);
+    const bool has_verdicts = strcmp(list->name, verdicts.name) == 0;
     const struct usage usage = {
         .command = list->name,
         .operand = list->is_of_model ? "MODEL" : NULL,
         .operand_offset = offsetof(struct settings, model),
         .description = list->description,
-        .rows = rows,
-        .n_rows = sizeof(rows) / sizeof(*rows),
+        .rows = has_verdicts ? event_rows : rows,
+        .n_rows =
+            has_verdicts ? sizeof(event_rows) / sizeof(*event_rows) : sizeof(rows) / sizeof(*rows),
     };
     struct settings settings = {.online = ONLINE_DEFAULTS};
     int status;
@@ -127,5 +147,7 @@ int list_main(int argc, char **argv)
         return status;
     if (list->is_of_model)
         status = online_check_model(list->name, settings.model);
-    return status == EXIT_DONE ? run(list, &settings) : status;
+    if (status != EXIT_DONE)
+        return status;
+    return run(settings.verdicts ? &verdicts : list, &settings);
 }

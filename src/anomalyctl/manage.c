@@ -63,8 +63,13 @@ static void show_version(const json_t *reply, const char *model, struct text *te
 
 static void show_label(const json_t *reply, const char *model, struct text *text)
 {
-    text_printf(text, "Event %lld of %s: %s\n", number_of(reply, "event"), model,
+    const long long incident = number_of(reply, "incident");
+
+    text_printf(text, "Event %lld of %s: %s", number_of(reply, "event"), model,
                 string_of(reply, "label"));
+    if (incident)
+        text_printf(text, ", and so is incident %lld, which it belongs to", incident);
+    text_puts(text, "\n");
 }
 
 static void show_state(const json_t *reply, const char *model, struct text *text)
@@ -93,9 +98,10 @@ static const char retrain_help[] =
 static const char promote_help[] = "Lets another version answer; see anomalyctl versions MODEL.";
 static const char rollback_help[] = "Lets the former version answer again.";
 static const char feedback_help[] =
-    "Says what an event was; see anomalyctl events MODEL. Rows of a normal one are\n"
-    "learned from, those of an anomaly never: later candidates are judged by whether\n"
-    "they find it.";
+    "Says what an event was: an incident, or a single verdict, by the number that it\n"
+    "came with; see anomalyctl events MODEL. Of a verdict in an incident it is said of\n"
+    "the incident. Rows of a normal one are learned from, those of an anomaly never:\n"
+    "later candidates are judged by whether they find it.";
 static const char freeze_help[] = "Stops learning; the model goes on scoring.";
 static const char unfreeze_help[] = "Resumes learning.";
 static const char rebaseline_help[] =

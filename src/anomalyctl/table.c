@@ -12,16 +12,29 @@
 #define NOTE_INDENT  4
 #define MOST_COLUMNS 8
 
+static const json_t *member_of(const json_t *row, const char *key)
+{
+    const char *dot = strchr(key, '.');
+    char outer[32];
+
+    if (!dot)
+        return json_object_get(row, key);
+    (void)snprintf(outer, sizeof(outer), "%.*s", (int)(dot - key), key);
+    return json_object_get(json_object_get(row, outer), dot + 1);
+}
+
 static void show_cell(const json_t *row, const struct table_column *column,
                       char ret_cell[TEXT_SHOWN_SIZE])
 {
-    const json_t *value = json_object_get(row, column->key);
+    const json_t *value = member_of(row, column->key);
 
     ret_cell[0] = '\0';
     if (json_is_string(value))
         (void)text_show(ret_cell, json_string_value(value), json_string_length(value));
     else if (json_is_integer(value))
         (void)snprintf(ret_cell, TEXT_SHOWN_SIZE, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value) && json_real_value(value) > 1)
+        (void)snprintf(ret_cell, TEXT_SHOWN_SIZE, "%.4g", json_real_value(value));
     else if (json_is_real(value))
         (void)snprintf(ret_cell, TEXT_SHOWN_SIZE, "%.0f %%", 100 * json_real_value(value));
     else if (json_is_true(value))

@@ -70,6 +70,7 @@ struct verdict {
     double p_value;              /* P(a normal row has at least this error), in (0, 1] */
     bool anomaly;
     unsigned n_imputed; /* features that were missing (NaN), taken as their training median */
+    uint64_t event;     /* its id, which the service may give an anomaly; else 0 */
 };
 
 /* Scratch memory of one thread, for any number of detectors. */

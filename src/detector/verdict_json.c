@@ -3,6 +3,7 @@
 #include "data/schema.h"
 #include "detector/detector.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -60,6 +61,8 @@ void verdict_json_append(struct text *text, const struct schema *schema,
     text_puts(text, ",\"p_value\":");
     text_double(text, verdict->p_value);
     text_puts(text, verdict->anomaly ? ",\"anomaly\":true" : ",\"anomaly\":false");
+    if (verdict->event)
+        text_printf(text, ",\"event\":%" PRIu64, verdict->event);
     if (verdict->n_imputed > 0) {
         text_puts(text, ",\"imputed\":");
         verdict_json_missing(text, schema, row);

@@ -12,8 +12,8 @@ struct verdict;
 void verdict_json_missing(struct text *text, const struct schema *schema, const float *row);
 
 /* The members "reconstruction_error" to "contributions", without braces. threshold NULL: it is left
- * out (a batch says it once). "imputed" appears if something was missing, "contributions" unless
- * the array is NULL. */
+ * out (a batch says it once). "event" appears if it has one, "imputed" if something was missing,
+ * "contributions" unless the array is NULL. */
 void verdict_json_append(struct text *text, const struct schema *schema,
                          const struct verdict *verdict, const double *threshold, const float *row,
                          const struct contribution *contributions, size_t n_contributions);

@@ -21,6 +21,7 @@ struct connection {
     int fd;                /* closed by the library */
     bool must_linger;      /* an answer was given before all input was read */
     bool has_long_timeout; /* server.c: the library's is longer than for writing */
+    void *aside;           /* server.c: the library's connection while the answer is not there */
     struct exchange exchange;
     struct reply early; /* kept until the request is complete; status 0: none */
 };

@@ -117,6 +117,10 @@ void exchange_answer(struct exchange *exchange, const struct exchange_context *c
     request->body_size = exchange->body.length;
     exchange->match.route->handle(context->handler, request, reply);
     handler_trim(context->handler);
+    if (reply->later) { /* which needs no body, and may take longer than a body may */
+        text_clear(&exchange->body);
+        deadline_enter(&exchange->deadline, PHASE_ANSWER, clock_monotonic_us());
+    }
 }
 
 void exchange_end(struct exchange *exchange, const struct exchange_context *context,

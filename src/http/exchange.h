@@ -64,7 +64,8 @@ bool exchange_take_head(struct exchange *exchange, struct exchange_context *cont
 bool exchange_take_body(struct exchange *exchange, const struct exchange_context *context,
                         const char *bytes, size_t n);
 
-/* All is there: calls the handler. */
+/* All is there: calls the handler. Where reply->later is set afterwards, the answer is what that
+ * makes. */
 void exchange_answer(struct exchange *exchange, const struct exchange_context *context,
                      struct reply *reply);
 

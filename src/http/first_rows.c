@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "data/schema.h"
 #include "http/handler.h"
+#include "http/later.h"
 #include "http/lookup.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -72,24 +73,18 @@ static int tell_features(const struct first *first, struct error *reterr)
     return learner_set_features(first->learner, first->model->name, names, n_features, reterr);
 }
 
-/* The rows have been read and accepted. */
-static int keep_rows(const struct first *first, const struct json_rows *rows,
-                     const struct score_options *options, struct error *reterr)
+/* The rows have been kept, or could not be. */
+static void finish(struct handler *handler, const struct later *later, struct reply *reply)
 {
-    int r = first->has_features ? 0 : tell_features(first, reterr);
-    if (r < 0)
-        return r;
-    return learner_observe(first->learner, first->model->name, rows->rows, rows->n_rows,
-                           schema_n_features(first->schema), score_options_time_us(options),
-                           score_options_series(options), reterr);
-}
-
-static void reply_progress(const struct first *first, struct reply *reply)
-{
+    struct learner *learner = service_learner(handler->service);
     struct learner_progress progress = {0};
     const struct error gone = {"The model is gone; GET /v1/models lists what there is"};
 
-    int r = learner_progress(first->learner, first->model->name, &progress);
+    if (later->r < 0) {
+        lookup_learner_problem(later->r, &later->error, reply);
+        return;
+    }
+    int r = learner_progress(learner, later->model, &progress);
     if (r < 0) {
         lookup_learner_problem(r, &gone, reply);
         return;
@@ -98,6 +93,18 @@ static void reply_progress(const struct first *first, struct reply *reply)
     reply->content_type = "application/json";
     text_printf(&reply->body, "{\"state\":\"learning\",\"rows\":%zu,\"rows_needed\":%zu}",
                 progress.rows, progress.rows_needed);
+}
+
+/* The rows have been read and accepted. */
+static int keep_rows(const struct first *first, const struct json_rows *rows,
+                     const struct score_options *options, struct later *later, struct error *reterr)
+{
+    int r = first->has_features ? 0 : tell_features(first, reterr);
+    if (r < 0)
+        return r;
+    return learner_observe(first->learner, first->model->name, rows->rows, rows->n_rows,
+                           schema_n_features(first->schema), score_options_time_us(options),
+                           score_options_series(options), later_done, later, reterr);
 }
 
 static void take(struct first *first, struct handler *handler, enum first_rows from,
@@ -112,11 +119,21 @@ static void take(struct first *first, struct handler *handler, enum first_rows f
         row_body_read(&handler->rows, &options, first->schema, first->model->reject_missing,
                       request, reply) < 0)
         return;
-    int r = options.learn ? keep_rows(first, &handler->rows, &options, &error) : 0;
+    CLEANUP(later_freep)
+    struct later *later = later_new(handler->later, finish, first->model->name);
+    if (!later) {
+        reply_no_memory(reply);
+        return;
+    }
+    if (!options.learn) {
+        finish(handler, later, reply);
+        return;
+    }
+    int r = keep_rows(first, &handler->rows, &options, later, &error);
     if (r < 0)
         lookup_learner_problem(r, &error, reply);
     else
-        reply_progress(first, reply);
+        reply->later = TAKE(later);
 }
 
 void first_rows_take(struct handler *handler, const struct live_model *model, enum first_rows from,

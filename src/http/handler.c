@@ -1,6 +1,7 @@
 #include "http/handler.h"
 
 #include "detector/detector.h"
+#include "http/later.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@ int handler_new(struct service *service, unsigned worker, struct handler **ret_h
     handler->service = service;
     handler->worker = worker;
     int r = detector_workspace_new(&handler->workspace);
+    if (r == 0)
+        r = later_queue_new(&handler->later);
     if (r < 0)
         return r;
     *ret_handler = TAKE(handler);
@@ -27,6 +30,7 @@ void handler_free(struct handler *handler)
         return;
     if (handler->workspace)
         detector_workspace_free(handler->workspace);
+    later_queue_free(handler->later);
     json_rows_clear(&handler->rows);
     free(handler->verdicts);
     free(handler->contributions);

@@ -6,6 +6,7 @@
 #include "data/json_rows.h"
 
 struct contribution;
+struct later_queue;
 struct reply;
 struct request;
 struct service;
@@ -16,6 +17,7 @@ struct handler {
     struct service *service;
     unsigned worker; /* its number, for counting */
     struct workspace *workspace;
+    struct later_queue *later; /* of the answers that cannot be made at once */
     struct json_rows rows;
     struct verdict *verdicts; /* [verdicts_capacity] */
     size_t verdicts_capacity;
@@ -33,8 +35,9 @@ MUST_CHECK int handler_reserve(struct handler *handler, size_t n_rows, size_t n_
 /* Gives back what a large request made grow. Call it after each request. */
 void handler_trim(struct handler *handler);
 
-/* The functions behind the routes. One fills the reply and never fails: what goes wrong is an
- * answer too. It runs on the worker's thread and holds no lock while it computes. */
+/* The functions behind the routes. One fills the reply, or leaves a `struct later` in it, and never
+ * fails: what goes wrong is an answer too. It runs on the worker's thread and holds no lock while
+ * it computes. */
 void handle_score(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_observe(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_retrain(struct handler *handler, const struct request *request, struct reply *reply);

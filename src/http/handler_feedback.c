@@ -94,18 +94,22 @@ void handle_feedback(struct handler *handler, const struct request *request, str
     char model[LIVE_NAME_MAX + 1], who[REQUEST_WHO_SIZE];
     struct feedback feedback;
     struct error error = {0};
+    uint64_t incident = 0;
 
     struct learner *learner = lookup_learner(handler, request, model, reply);
     if (!learner || read_feedback(request, &feedback, reply) < 0)
         return;
     int r = learner_feedback(learner, model, feedback.event, feedback.is_normal,
-                             request_who(request, who), &error);
+                             request_who(request, who), &incident, &error);
     if (r < 0) {
         lookup_learner_problem(r, &error, reply);
         return;
     }
     reply->status = 200;
     reply->content_type = "application/json";
-    text_printf(&reply->body, "{\"event\":%" PRIu64 ",\"label\":\"%s\"}", feedback.event,
+    text_printf(&reply->body, "{\"event\":%" PRIu64 ",\"label\":\"%s\"", feedback.event,
                 feedback.is_normal ? "normal" : "anomaly");
+    if (incident && incident != feedback.event)
+        text_printf(&reply->body, ",\"incident\":%" PRIu64, incident);
+    text_puts(&reply->body, "}");
 }

@@ -7,6 +7,8 @@
 #include "http/request.h"
 #include "service/learner.h"
 
+#include <string.h>
+
 static int freeze(struct learner *learner, const char *model, const char *who, struct error *reterr)
 {
     return learner_freeze(learner, model, true, who, reterr);
@@ -70,7 +72,19 @@ void handle_buffer(struct handler *handler, const struct request *request, struc
     lookup_print(handler, request, learner_print_buffer, reply);
 }
 
+/* The query may only say kind=verdict. */
 void handle_events(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    lookup_print(handler, request, learner_print_events, reply);
+    const struct request_parameter *parameter = request->parameters;
+    const bool wants_verdicts = request->n_parameters == 1 &&
+                                strcmp(parameter->name, "kind") == 0 &&
+                                strcmp(parameter->value, "verdict") == 0;
+
+    if (request->n_parameters > 0 && !wants_verdicts)
+        reply_problem(reply, 400,
+                      "Events are asked for without a query, or with ?kind=verdict for the "
+                      "anomalous verdicts");
+    else
+        lookup_print(handler, request,
+                     wants_verdicts ? learner_print_verdicts : learner_print_events, reply);
 }

@@ -5,6 +5,7 @@
 #include "detector/detector.h"
 #include "http/first_rows.h"
 #include "http/handler.h"
+#include "http/later.h"
 #include "http/lookup.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -13,6 +14,19 @@
 #include "service/learner.h"
 #include "service/live.h"
 #include "service/service.h"
+
+/* The rows are on the disk, or they could not be brought there. */
+static void finish(struct handler *handler, const struct later *later, struct reply *reply)
+{
+    (void)handler;
+    if (later->r < 0) {
+        lookup_learner_problem(later->r, &later->error, reply);
+        return;
+    }
+    reply->status = 200;
+    reply->content_type = "application/json";
+    text_printf(&reply->body, "{\"rows\":%zu}", later->n_rows);
+}
 
 static void observe(struct handler *handler, const struct live_model *model,
                     const struct request *request, struct reply *reply)
@@ -31,16 +45,19 @@ static void observe(struct handler *handler, const struct live_model *model,
     options.is_for_observe = true;
     if (row_body_read(&handler->rows, &options, schema, model->reject_missing, request, reply) < 0)
         return;
-    int r =
-        learner_observe(learner, model->name, rows->rows, rows->n_rows, schema_n_features(schema),
-                        score_options_time_us(&options), score_options_series(&options), &error);
-    if (r < 0) {
-        lookup_learner_problem(r, &error, reply);
+    CLEANUP(later_freep) struct later *later = later_new(handler->later, finish, model->name);
+    if (!later) {
+        reply_no_memory(reply);
         return;
     }
-    reply->status = 200;
-    reply->content_type = "application/json";
-    text_printf(&reply->body, "{\"rows\":%zu}", rows->n_rows);
+    later->n_rows = rows->n_rows;
+    int r = learner_observe(learner, model->name, rows->rows, rows->n_rows,
+                            schema_n_features(schema), score_options_time_us(&options),
+                            score_options_series(&options), later_done, later, &error);
+    if (r < 0)
+        lookup_learner_problem(r, &error, reply);
+    else
+        reply->later = TAKE(later);
 }
 
 void handle_observe(struct handler *handler, const struct request *request, struct reply *reply)

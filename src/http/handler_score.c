@@ -108,6 +108,8 @@ static int score_rows(const struct scoring *scoring, struct reply *reply)
                            model->threshold, handler->verdicts);
     if (r < 0)
         return r;
+    if (service_learner(handler->service))
+        learner_name_verdicts(service_learner(handler->service), handler->verdicts, rows->n_rows);
 
     reply->status = 200;
     reply->content_type = "application/json";
@@ -119,15 +121,15 @@ static int score_rows(const struct scoring *scoring, struct reply *reply)
     return r;
 }
 
-/* The rows have got their verdicts: they are for learning too. */
+/* The rows have got their verdicts: feedback can name these, and the rows are for learning too. */
 static void offer_rows(const struct scoring *scoring)
 {
     struct handler *handler = scoring->handler;
     struct learner *learner = service_learner(handler->service);
 
-    if (learner && scoring->options.learn)
-        learner_offer(learner, scoring->model, handler->rows.rows, handler->verdicts,
-                      handler->rows.n_rows, schema_n_features(scoring->schema),
+    if (learner)
+        learner_offer(learner, scoring->model, scoring->options.learn ? handler->rows.rows : NULL,
+                      handler->verdicts, handler->rows.n_rows, schema_n_features(scoring->schema),
                       score_options_time_us(&scoring->options),
                       score_options_series(&scoring->options));
 }

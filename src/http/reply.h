@@ -13,8 +13,11 @@
 #define REPLY_ALLOW_SIZE    64
 #define REPLY_LOCATION_SIZE 128
 
+struct later;
+
 /* Start with {0}. */
 struct reply {
+    struct later *later; /* not NULL: it makes the answer (http/later.h), nothing else counts yet */
     unsigned status;
     const char *content_type; /* a literal */
     struct text body;

@@ -7,7 +7,9 @@
 #include "http/connections.h"
 #include "http/deadline.h"
 #include "http/exchange.h"
+#include "http/handler.h"
 #include "http/handoff.h"
+#include "http/later.h"
 #include "http/listeners.h"
 #include "http/reply.h"
 #include "http/request_head.h"
@@ -18,6 +20,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -41,7 +44,8 @@ struct worker {
     struct handoff *handoff;
     struct connections connections;
     struct connection *incoming; /* on its way into the daemon */
-    int epoll_fd;                /* the daemon's epoll, the handoff and the connections */
+    size_t n_aside;              /* connections whose answer comes later */
+    int epoll_fd;                /* the daemon's epoll, the handoff, the answers, the connections */
 };
 
 struct http_server {
@@ -250,7 +254,18 @@ static enum MHD_Result receive_head(struct connection *connection, struct MHD_Co
     return MHD_YES;
 }
 
-/* libmicrohttpd calls it with the head, with each piece of the body, and at the end. */
+/* The library looks at the connection no more, until take_answers(). */
+static void put_aside(struct worker *worker, struct connection *connection,
+                      struct MHD_Connection *mhd, struct later *later)
+{
+    later->waiting = connection;
+    connection->aside = mhd;
+    worker->n_aside++;
+    MHD_suspend_connection(mhd);
+}
+
+/* libmicrohttpd calls it with the head, with each piece of the body, at the end, and once more when
+ * an answer that came later is there. */
 static enum MHD_Result receive(void *userdata, struct MHD_Connection *mhd, const char *path,
                                const char *method, const char *version, const char *bytes,
                                size_t *n_bytes, void **request_context)
@@ -280,6 +295,10 @@ static enum MHD_Result receive(void *userdata, struct MHD_Connection *mhd, const
     connection->early = (struct reply){0};
     if (reply.status == 0)
         exchange_answer(exchange, &worker->connections.context, &reply);
+    if (reply.later) {
+        put_aside(worker, connection, mhd, reply.later);
+        return MHD_YES;
+    }
     return send_reply(connection, mhd, &reply);
 }
 
@@ -332,6 +351,21 @@ static void take_connections(struct worker *worker)
         add_connection(worker, fd);
 }
 
+static void take_answers(struct worker *worker)
+{
+    struct handler *handler = worker->connections.context.handler;
+    struct later *later;
+
+    later_queue_acknowledge(handler->later);
+    while ((later = later_take(handler->later))) {
+        struct connection *connection = later->waiting;
+        later->finish(handler, later, &connection->early);
+        later_free(later);
+        worker->n_aside--;
+        MHD_resume_connection(TAKE(connection->aside));
+    }
+}
+
 static int timeout_ms(const struct worker *worker)
 {
     MHD_UNSIGNED_LONG_LONG mhd_ms;
@@ -346,13 +380,17 @@ static void *run_worker(void *userdata)
 {
     struct worker *worker = userdata;
     struct http_server *server = worker->server;
-    struct epoll_event events[3];
+    struct later_queue *answers = worker->connections.context.handler->later;
+    struct epoll_event events[4];
 
+    (void)pthread_setname_np(pthread_self(), "http");
     while (!atomic_load(&server->must_stop)) {
-        int n = epoll_wait(worker->epoll_fd, events, 3, timeout_ms(worker));
+        int n = epoll_wait(worker->epoll_fd, events, 4, timeout_ms(worker));
         for (int i = 0; i < n; i++)
             if (events[i].data.fd == handoff_fd(worker->handoff))
                 take_connections(worker);
+            else if (events[i].data.fd == later_queue_fd(answers))
+                take_answers(worker);
         (void)MHD_run(worker->daemon);
 
         size_t n_before = connections_lingering(&worker->connections);
@@ -374,11 +412,11 @@ static int start_daemon(struct worker *worker)
 {
     /* TURBO: reads a new connection at once, since its head is known to be there. */
     worker->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO, 0, NULL, NULL, receive, worker,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
-        UINT_MAX, MHD_OPTION_CONNECTION_TIMEOUT, WRITE_STALL_S, MHD_OPTION_NOTIFY_CONNECTION,
-        notice_connection, worker, MHD_OPTION_NOTIFY_COMPLETED, end_request, worker,
-        MHD_OPTION_URI_LOG_CALLBACK, begin_request, worker, MHD_OPTION_END);
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME, 0,
+        NULL, NULL, receive, worker, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+        MHD_OPTION_CONNECTION_LIMIT, UINT_MAX, MHD_OPTION_CONNECTION_TIMEOUT, WRITE_STALL_S,
+        MHD_OPTION_NOTIFY_CONNECTION, notice_connection, worker, MHD_OPTION_NOTIFY_COMPLETED,
+        end_request, worker, MHD_OPTION_URI_LOG_CALLBACK, begin_request, worker, MHD_OPTION_END);
     if (!worker->daemon)
         return -ENOMEM;
     const union MHD_DaemonInfo *info =
@@ -401,11 +439,22 @@ static int start_worker(struct worker *worker, unsigned number)
     if (r == 0)
         r = watch(worker->epoll_fd, handoff_fd(worker->handoff));
     if (r == 0)
+        r = watch(worker->epoll_fd, later_queue_fd(worker->connections.context.handler->later));
+    if (r == 0)
         r = start_daemon(worker);
     if (r == 0)
         r = -pthread_create(&worker->thread, NULL, run_worker, worker);
     worker->is_running = r == 0;
     return r;
+}
+
+static void wait_for_answers(struct worker *worker)
+{
+    struct pollfd fd = {.fd = later_queue_fd(worker->connections.context.handler->later),
+                        .events = POLLIN};
+
+    (void)poll(&fd, 1, -1);
+    take_answers(worker);
 }
 
 static void free_worker(struct worker *worker)
@@ -414,6 +463,8 @@ static void free_worker(struct worker *worker)
         handoff_wake(worker->handoff);
         (void)pthread_join(worker->thread, NULL);
     }
+    while (worker->n_aside > 0) /* the library does not end with them, and others write to them */
+        wait_for_answers(worker);
     if (worker->daemon)
         MHD_stop_daemon(worker->daemon);
     handoff_free(worker->handoff);

@@ -420,6 +420,13 @@ uint64_t admission_incident(const struct admission *admission)
     return admission->incident.id;
 }
 
+bool admission_is_drifting(const struct admission *admission)
+{
+    const struct incident *incident = &admission->incident;
+
+    return incident->id != 0 && incident->answer == ANSWER_NONE && lets_rows_in(admission);
+}
+
 bool admission_is_answered(const struct admission *admission)
 {
     return admission->incident.answer == ANSWER_NORMAL;

@@ -100,6 +100,8 @@ void admission_swap(struct admission *admission, const float *std);
 void admission_flush(struct admission *admission);
 
 uint64_t admission_incident(const struct admission *admission); /* open; 0: none */
-bool admission_is_answered(const struct admission *admission);  /* it was "normal" */
+/* A soft incident is open that has grown so old that it lets rows in: normal is moving. */
+bool admission_is_drifting(const struct admission *admission);
+bool admission_is_answered(const struct admission *admission); /* it was "normal" */
 double admission_hard(const struct admission *admission);
 double admission_soft(const struct admission *admission);

@@ -121,6 +121,8 @@ void learner_free(struct learner *learner)
         (void)pthread_join(learner->runs_thread, NULL);
     if (learner->has_intake)
         (void)pthread_join(learner->intake_thread, NULL);
+    while (learner_intake_turn(learner))
+        ; /* what came without the thread */
     for (size_t i = 0; i < learner->n_pupils; i++)
         pupil_free(learner->pupils[i]);
     free(learner->pupils);

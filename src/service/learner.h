@@ -28,7 +28,8 @@ struct verdict;
 MUST_CHECK int learner_new(const struct config *config, struct live *live, struct stats *stats,
                            struct learner **ret_learner, struct text *ret_notes,
                            struct error *reterr);
-/* Ends the threads: rows that were acknowledged are stored, a run is cancelled. */
+/* Ends the threads: rows that are on their way are stored and their done() called, a run is
+ * cancelled. */
 void learner_free(struct learner *learner);
 DEFINE_CLEANUP(struct learner *, learner_free)
 
@@ -51,8 +52,13 @@ void learner_settle(struct learner *learner);
 
 /* ---- for the workers ---- */
 
-/* Rows that were scored, for learning: copied into a bounded queue; what does not fit is counted
- * and dropped. Never blocks. series NULL: independent rows. */
+/* Gives each anomaly among verdicts[n_rows] the id of an event, by which feedback can name it once
+ * learner_offer() has got the verdict. Never blocks. */
+void learner_name_verdicts(struct learner *learner, struct verdict *verdicts, size_t n_rows);
+
+/* Rows that were scored, for learning (rows NULL: they are not meant for it), and their verdicts
+ * with an id for the log of events: copied into a bounded queue; what does not fit is counted and
+ * dropped. Never blocks. series NULL: independent rows. */
 void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
                    const struct verdict *verdicts, size_t n_rows, size_t n_features,
                    uint64_t time_us, const char *series);
@@ -64,10 +70,17 @@ enum learner_problem {        /* besides 0, why something is not done; reterr is
     LEARNER_UNAVAILABLE = -11 /* 503: no store, or it is full */
 };
 
-/* Rows known to be normal: returns when they are durable. */
+/* Rows known to be normal; they are copied. Below 0: nothing has been done, reterr says why, and
+ * done() is never called. 0: they are on their way, and done(userdata, r, error) is called exactly
+ * once: with 0 when they are durable, else with a LEARNER_… and what is for the client (error lives
+ * as long as the call). It is called by the intake thread, which may be quicker than this returns,
+ * or where there is none, by learner_settle() and learner_free(); never by this function, and
+ * without a lock. It must not wait: the rows of all models wait for it. Any thread. */
 MUST_CHECK int learner_observe(struct learner *learner, const char *model, const float *rows,
                                size_t n_rows, size_t n_features, uint64_t time_us,
-                               const char *series, struct error *reterr);
+                               const char *series,
+                               void (*done)(void *userdata, int r, const struct error *error),
+                               void *userdata, struct error *reterr);
 
 /* A row came for a name that there is no model of: makes it from [model *]. LEARNER_NOT_FOUND: the
  * configuration does not want that (auto_create), or the name cannot be one; LEARNER_CONFLICT:
@@ -107,8 +120,11 @@ MUST_CHECK int learner_rebaseline(struct learner *learner, const char *model, co
                                   struct error *reterr);
 MUST_CHECK int learner_reset(struct learner *learner, const char *model, const char *who,
                              struct error *reterr);
+/* A word on an event. That on a verdict, or a regime_change, concerns the incident that it belongs
+ * to: ret_incident (may be NULL); 0: it is in none, a verdict's word is on its row alone then. */
 MUST_CHECK int learner_feedback(struct learner *learner, const char *model, uint64_t event,
-                                bool is_normal, const char *who, struct error *reterr);
+                                bool is_normal, const char *who, uint64_t *ret_incident,
+                                struct error *reterr);
 
 /* JSON for the API. */
 MUST_CHECK int learner_print_buffer(struct learner *learner, const char *model, struct text *text,
@@ -119,13 +135,17 @@ MUST_CHECK int learner_print_run(struct learner *learner, const char *model, int
                                  struct text *text, struct error *reterr);
 MUST_CHECK int learner_print_versions(struct learner *learner, const char *model, struct text *text,
                                       struct error *reterr);
+/* The newest; verdicts apart from the others. */
 MUST_CHECK int learner_print_events(struct learner *learner, const char *model, struct text *text,
                                     struct error *reterr);
+MUST_CHECK int learner_print_verdicts(struct learner *learner, const char *model, struct text *text,
+                                      struct error *reterr);
 
 /* What /metrics shows of a model. */
 struct learner_figures {
     struct row_counts rows;
-    uint64_t n_dropped_queue, n_dropped_store;
+    uint64_t n_dropped_queue, n_dropped_store; /* rows */
+    uint64_t n_verdicts_dropped;               /* that became no event */
     uint64_t n_promoted, n_refused, n_failed, n_cancelled, n_rolled_back;
     double drift_log10;
     double run_seconds; /* of the last one */

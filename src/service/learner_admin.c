@@ -87,6 +87,7 @@ bool learner_figures(struct learner *learner, const char *model,
     (void)pthread_mutex_lock(&pupil->lock);
     *ret_figures = pupil->figures;
     ret_figures->n_dropped_queue = atomic_load(&pupil->n_dropped_by_queue);
+    ret_figures->n_verdicts_dropped = atomic_load(&pupil->n_verdicts_dropped);
     if (pupil->learning) {
         ret_figures->rows = learning_counts(pupil->learning);
         ret_figures->drift_log10 = learning_drift(pupil->learning);
@@ -308,34 +309,97 @@ int learner_reset(struct learner *learner, const char *model, const char *who, s
     return r;
 }
 
+/* ---- feedback ---- */
+
+static int refuse_event(const struct pupil *pupil, uint64_t event, struct error *reterr)
+{
+    return error_set(reterr, LEARNER_NOT_FOUND,
+                     "Model \"%s\" has no event %llu, or it is too old; GET /v1/models/%s/events "
+                     "and …/events?kind=verdict list them",
+                     pupil->name, (unsigned long long)event, pupil->name);
+}
+
+/* What the word is about: the incident that the event is or belongs to; 0: none. */
+static int find_incident(struct pupil *pupil, const struct logged_event *event,
+                         uint64_t *ret_incident)
+{
+    uint64_t incident = strcmp(event->kind, "incident") == 0 ? event->id : event->incident;
+    int r = 0;
+
+    if (strcmp(event->kind, "verdict") == 0 && pupil->learning)
+        r = learning_incident_of(pupil->learning, event->id, &incident);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    *ret_incident = incident;
+    return 0;
+}
+
+static int label_event(struct pupil *pupil, uint64_t event, bool is_normal, const char *who)
+{
+    return event_log_label(pupil->learner->database, pupil->log.id, event,
+                           is_normal ? "normal" : "anomaly", who, clock_realtime_us());
+}
+
+/* Does what the word says; that no row of it is kept is fine: the word itself is evidence. */
+static int obey(struct pupil *pupil, const struct logged_event *event, uint64_t incident,
+                bool is_normal)
+{
+    int r = 0;
+
+    if (!pupil->learning)
+        return 0;
+    if (incident)
+        r = learning_answer(pupil->learning, incident, is_normal);
+    else if (strcmp(event->kind, "verdict") == 0)
+        r = learning_answer_verdict(pupil->learning, event->id, event->series, is_normal);
+    return r == -ENOENT ? 0 : r;
+}
+
+/* Under the pupil's lock. */
+static int take_word(struct pupil *pupil, uint64_t id, bool is_normal, const char *who,
+                     uint64_t *ret_incident, struct error *reterr)
+{
+    CLEANUP(logged_event_clear) struct logged_event event = {0};
+    uint64_t incident = 0;
+    char detail[64];
+
+    int r = pupil->log.id ? event_log_get(pupil->learner->database, pupil->log.id, id, &event)
+                          : -ENOENT;
+    if (r == -ENOENT)
+        return refuse_event(pupil, id, reterr);
+    if (r == 0)
+        r = find_incident(pupil, &event, &incident);
+    if (r == 0)
+        r = obey(pupil, &event, incident, is_normal);
+    if (r == 0)
+        r = label_event(pupil, id, is_normal, who);
+    if (r == 0 && incident != 0 && incident != id) {
+        r = label_event(pupil, incident, is_normal, who);
+        r = r == -ENOENT ? 0 : r; /* it has aged out */
+    }
+    if (r < 0)
+        return learner_store_failed(r, reterr);
+    (void)snprintf(detail, sizeof(detail), "%s, event %llu", is_normal ? "normal" : "anomaly",
+                   (unsigned long long)id);
+    audit(pupil, who, "feedback", detail);
+    *ret_incident = incident;
+    return 0;
+}
+
 int learner_feedback(struct learner *learner, const char *model, uint64_t event, bool is_normal,
-                     const char *who, struct error *reterr)
+                     const char *who, uint64_t *ret_incident, struct error *reterr)
 {
     struct pupil *pupil = learner_need(learner, model, reterr);
-    const char *label = is_normal ? "normal" : "anomaly";
-    int r = -ENOENT;
+    uint64_t incident = 0;
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
+    learner_wait_for_intake(learner, pupil);
     (void)pthread_mutex_lock(&pupil->lock);
-    if (pupil->log.id)
-        r = event_log_label(learner->database, pupil->log.id, event, label, who,
-                            clock_realtime_us());
-    if (r == 0 && pupil->learning) {
-        r = learning_answer(pupil->learning, event, is_normal);
-        r = r == -ENOENT ? 0 : r; /* no row of it is kept: the word itself is evidence */
-    }
-    if (r == -ENOENT)
-        r = error_set(
-            reterr, LEARNER_NOT_FOUND,
-            "Model \"%s\" has no event %llu, or it has aged out; GET /v1/models/%s/events "
-            "lists them",
-            model, (unsigned long long)event, model);
-    else if (r < 0)
-        r = learner_store_failed(r, reterr);
-    else
-        audit(pupil, who, "feedback", label);
+    const int r = take_word(pupil, event, is_normal, who, &incident, reterr);
     (void)pthread_mutex_unlock(&pupil->lock);
     learner_wake_runs(learner);
+    if (r == 0 && ret_incident)
+        *ret_incident = incident;
     return r;
 }

@@ -31,6 +31,7 @@ static void item_free(struct intake_item *item)
     free(item);
 }
 
+/* rows NULL: there are none, only verdicts. */
 static struct intake_item *new_item(struct pupil *pupil, const float *rows, size_t n_rows,
                                     size_t n_features, uint64_t time_us, const char *series)
 {
@@ -45,6 +46,8 @@ static struct intake_item *new_item(struct pupil *pupil, const float *rows, size
     item->time_us = time_us;
     item->is_independent = !series;
     (void)snprintf(item->series, sizeof(item->series), "%s", series ? series : "");
+    if (!rows)
+        return item;
     item->values = malloc(n * sizeof(*item->values) + 1);
     if (!item->values) {
         free(item);
@@ -66,39 +69,101 @@ static bool append(struct learner *learner, struct intake_item *item)
     return true;
 }
 
+static int not_stored(int r, struct error *reterr)
+{
+    return error_set(reterr, LEARNER_UNAVAILABLE, "The rows were not stored: %s",
+                     strerrordesc_np(-r));
+}
+
+void learner_name_verdicts(struct learner *learner, struct verdict *verdicts, size_t n_rows)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < n_rows; i++)
+        n += verdicts[i].anomaly;
+    uint64_t next = n > 0 ? atomic_fetch_add(&learner->next_event, n) + 1 : 0;
+    for (size_t i = 0; i < n_rows; i++)
+        if (verdicts[i].anomaly)
+            verdicts[i].event = next++;
+}
+
+static size_t count_named(const struct verdict *verdicts, size_t n_rows)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < n_rows; i++)
+        n += verdicts[i].event != 0;
+    return n;
+}
+
+/* A scored row for each verdict; of an item without values for those that have a name. */
+static int fill_item(struct intake_item *item, const struct live_model *model,
+                     const struct verdict *verdicts, size_t n_rows)
+{
+    size_t n = 0;
+
+    item->version = model->version;
+    item->rows = calloc(item->n_rows, sizeof(*item->rows));
+    if (!item->rows)
+        return -ENOMEM;
+    for (size_t i = 0; i < n_rows; i++) {
+        if (!item->values && verdicts[i].event == 0)
+            continue;
+        item->rows[n++] = (struct scored_row){
+            .time_us = item->time_us,
+            .series = item->is_independent ? NULL : item->series,
+            .values = item->values ? item->values + i * item->n_features : NULL,
+            .error = verdicts[i].reconstruction_error,
+            .p_value = verdicts[i].p_value,
+            .score = verdicts[i].score,
+            .is_flagged = verdicts[i].anomaly,
+            .version = model->version,
+            .event = verdicts[i].event,
+        };
+    }
+    return 0;
+}
+
 void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
                    const struct verdict *verdicts, size_t n_rows, size_t n_features,
                    uint64_t time_us, const char *series)
 {
     struct pupil *pupil = learner_find(learner, model->name);
-    if (!pupil || atomic_load(&pupil->learn) != CONFIG_LEARN_AUTO || n_rows == 0)
+    const size_t n_named = count_named(verdicts, n_rows);
+    if (pupil && atomic_load(&pupil->learn) != CONFIG_LEARN_AUTO)
+        rows = NULL;
+    const size_t n = rows ? n_rows : n_named;
+    if (!pupil || n == 0)
         return;
-    struct intake_item *item = new_item(pupil, rows, n_rows, n_features, time_us, series);
-    if (item)
-        item->rows = calloc(n_rows, sizeof(*item->rows));
-    if (item)
-        item->version = model->version;
-    for (size_t i = 0; item && item->rows && i < n_rows; i++)
-        item->rows[i] = (struct scored_row){
-            .time_us = time_us,
-            .series = series ? item->series : NULL,
-            .values = item->values + i * n_features,
-            .error = verdicts[i].reconstruction_error,
-            .p_value = verdicts[i].p_value,
-            .is_flagged = verdicts[i].anomaly,
-        };
 
+    struct intake_item *item = new_item(pupil, rows, n, rows ? n_features : 0, time_us, series);
+    const bool is_made = item && fill_item(item, model, verdicts, n_rows) == 0;
     (void)pthread_mutex_lock(&learner->lock);
-    const bool is_in = item && item->rows && append(learner, item);
-    if (!is_in)
-        (void)atomic_fetch_add(&pupil->n_dropped_by_queue, n_rows);
+    const bool is_in = is_made && append(learner, item);
     (void)pthread_mutex_unlock(&learner->lock);
-    if (!is_in)
-        item_free(item);
+    if (is_in)
+        return;
+    (void)atomic_fetch_add(&pupil->n_dropped_by_queue, rows ? n_rows : 0);
+    (void)atomic_fetch_add(&pupil->n_verdicts_dropped, n_named);
+    item_free(item);
+}
+
+/* Takes the item over. */
+static int enqueue(struct learner *learner, struct intake_item *item)
+{
+    (void)pthread_mutex_lock(&learner->lock);
+    const bool is_in = append(learner, item);
+    (void)pthread_mutex_unlock(&learner->lock);
+    if (is_in)
+        return 0;
+    item_free(item);
+    return -EAGAIN;
 }
 
 int learner_observe(struct learner *learner, const char *model, const float *rows, size_t n_rows,
-                    size_t n_features, uint64_t time_us, const char *series, struct error *reterr)
+                    size_t n_features, uint64_t time_us, const char *series,
+                    void (*done)(void *userdata, int r, const struct error *error), void *userdata,
+                    struct error *reterr)
 {
     struct pupil *pupil = learner_need(learner, model, reterr);
     if (!pupil)
@@ -110,22 +175,46 @@ int learner_observe(struct learner *learner, const char *model, const float *row
     if (!item)
         return error_set(reterr, LEARNER_UNAVAILABLE, "There is no memory for these rows");
     item->is_observed = true;
+    item->done = done;
+    item->userdata = userdata;
+    return enqueue(learner, item) < 0 ? not_stored(-EAGAIN, reterr) : 0;
+}
+
+/* One who waits in learner_wait_for_intake(). */
+struct waiter {
+    struct learner *learner;
+    bool is_done; /* under the learner's lock */
+};
+
+static void end_wait(void *userdata, int r, const struct error *error)
+{
+    (void)r; /* what could not be stored is not found */
+    (void)error;
+    struct waiter *waiter = userdata;
+    struct learner *learner = waiter->learner;
 
     (void)pthread_mutex_lock(&learner->lock);
-    int r = append(learner, item) ? 0 : -EAGAIN;
-    while (r == 0 && !item->is_done)
-        (void)pthread_cond_wait(&learner->has_answers, &learner->lock);
-    if (r == 0)
-        r = item->result;
+    waiter->is_done = true;
+    (void)pthread_cond_broadcast(&learner->has_answers);
     (void)pthread_mutex_unlock(&learner->lock);
-    item_free(item);
-    if (r == -EINVAL)
-        return error_set(reterr, LEARNER_UNFIT,
-                         "Model \"%s\" has other features now; see GET /v1/models/%s", model,
-                         model);
-    return r < 0 ? error_set(reterr, LEARNER_UNAVAILABLE, "The rows were not stored: %s",
-                             strerrordesc_np(-r))
-                 : 0;
+}
+
+/* Who has got a verdict may name it at once, before it is in the log. */
+void learner_wait_for_intake(struct learner *learner, struct pupil *pupil)
+{
+    struct waiter waiter = {.learner = learner};
+    struct intake_item *item = learner->has_intake ? new_item(pupil, NULL, 0, 0, 0, NULL) : NULL;
+
+    if (!item)
+        return;
+    item->done = end_wait;
+    item->userdata = &waiter;
+    if (enqueue(learner, item) < 0)
+        return;
+    (void)pthread_mutex_lock(&learner->lock);
+    while (!waiter.is_done)
+        (void)pthread_cond_wait(&learner->has_answers, &learner->lock);
+    (void)pthread_mutex_unlock(&learner->lock);
 }
 
 /* ---- the thread ---- */
@@ -171,6 +260,10 @@ static int learn_item(struct intake_item *item)
 {
     struct pupil *pupil = item->pupil;
 
+    if (pupil->learning && !item->values) {
+        learning_note(pupil->learning, item->rows, item->n_rows); /* none of one that waits */
+        return 0;
+    }
     if (!pupil->learning || pupil->n_features != item->n_features)
         return -EINVAL;
     if (item->is_observed)
@@ -237,17 +330,26 @@ static int store(struct learner *learner, struct turn *turn)
 
 static void tell_events(struct pupil *pupil)
 {
+    struct learner *learner = pupil->learner;
+    const struct logged_event *events;
     size_t n = 0;
-    const struct logged_event *events = learning_events(pupil->learning, &n);
 
-    if (n > 0 && event_log_put(pupil->learner->database, pupil->log.id, events, n) < 0)
+    (void)learning_events(pupil->learning, &n);
+    if (n > 0 && check_room(learner) < 0)
+        learning_drop_verdicts(pupil->learning);
+    events = learning_events(pupil->learning, &n);
+    if (n > 0 && event_log_put(learner->database, pupil->log.id, events, n) < 0) {
         log_warning("model %s: %zu events could not be stored", pupil->name, n);
+        learning_drop_verdicts(pupil->learning); /* counts them */
+        events = learning_events(pupil->learning, &n);
+    }
     for (size_t i = 0; i < n; i++)
         if (strcmp(events[i].kind, "verdict") != 0)
             log_fields(LOG_NOTICE, (const char *const[]){"MODEL", pupil->name, NULL},
                        "model %s: %s%s%s", pupil->name, events[i].kind,
                        events[i].advice ? ": " : "", events[i].advice ? events[i].advice : "");
     learning_told(pupil->learning);
+    (void)atomic_fetch_add(&pupil->n_verdicts_dropped, learning_verdicts_lost(pupil->learning));
 }
 
 static void end_turn(struct turn *turn, int stored)
@@ -259,30 +361,34 @@ static void end_turn(struct turn *turn, int stored)
         if (stored < 0)
             pupil->figures.n_dropped_store += learning_pending(pupil->learning).n_rows;
         learning_stored(pupil->learning);
+        if (stored == 0 && learning_follow(pupil->learning) < 0)
+            log_warning("model %s: the rows of a followed incident stay in quarantine",
+                        pupil->name);
         tell_events(pupil);
+        pupil_note_pin(pupil);
     }
 }
 
-static void answer(struct learner *learner, struct turn *turn, int stored)
+/* Why rows have not been kept. */
+static int explain(const struct intake_item *item, int r, struct error *reterr)
 {
-    struct intake_item *dead = NULL;
+    return r == -EINVAL ? error_set(reterr, LEARNER_UNFIT,
+                                    "Model \"%s\" has other features now; see GET /v1/models/%s",
+                                    item->pupil->name, item->pupil->name)
+                        : not_stored(r, reterr);
+}
 
-    (void)pthread_mutex_lock(&learner->lock);
+static void answer(struct turn *turn, int stored)
+{
     for (struct intake_item *item = turn->items, *next; item; item = next) {
+        struct error error = {0};
         next = item->next;
-        if (item->is_observed) {
-            item->result = item->result < 0 ? item->result : stored;
-            item->is_done = true; /* it belongs to who waits from here on */
-        } else {
-            item->next = dead;
-            dead = item;
+        if (item->done) {
+            int r = item->result < 0 ? item->result : stored;
+            r = r < 0 ? explain(item, r, &error) : 0;
+            item->done(item->userdata, r, &error);
         }
-    }
-    (void)pthread_cond_broadcast(&learner->has_answers);
-    (void)pthread_mutex_unlock(&learner->lock);
-    for (struct intake_item *next; dead; dead = next) {
-        next = dead->next;
-        item_free(dead);
+        item_free(item);
     }
 }
 
@@ -296,7 +402,7 @@ static void take_turn(struct learner *learner, struct turn *turn)
     end_turn(turn, stored);
     for (size_t i = turn->n_pupils; i-- > 0;)
         (void)pthread_mutex_unlock(&turn->pupils[i]->lock);
-    answer(learner, turn, stored);
+    answer(turn, stored);
     learner_wake_runs(learner);
 }
 
@@ -319,6 +425,7 @@ void *learner_intake_main(void *userdata)
     struct learner *learner = userdata;
     bool must_stop = false;
 
+    (void)pthread_setname_np(pthread_self(), "intake");
     do {
         (void)pthread_mutex_lock(&learner->lock);
         while (!learner->first && !learner->must_stop)

@@ -60,6 +60,7 @@ static struct pupil *add_pupil(struct learner *learner, const char *name)
     pupil->learner = learner;
     (void)snprintf(pupil->name, sizeof(pupil->name), "%s", name);
     (void)pthread_mutex_init(&pupil->lock, NULL);
+    (void)pthread_mutex_init(&pupil->pin_lock, NULL);
     (void)pthread_mutex_lock(&learner->lock);
     pupils[learner->n_pupils++] = pupil;
     (void)pthread_mutex_unlock(&learner->lock);

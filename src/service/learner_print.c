@@ -46,10 +46,10 @@ int learner_print_buffer(struct learner *learner, const char *model, struct text
     (void)pthread_mutex_unlock(&pupil->lock);
     text_printf(text,
                 "{\"rows\":%zu,\"capacity\":%zu,\"quarantined\":%zu,\"training\":%zu,"
-                "\"calibration\":%zu,\"held\":%zu,\"confirmed\":%zu}",
+                "\"calibration\":%zu,\"held\":%zu,\"confirmed\":%zu,\"aside\":%zu}",
                 counts.rows, counts.capacity, counts.of_role[ROW_QUARANTINE],
                 counts.of_role[ROW_TRAIN], counts.of_role[ROW_CALIBRATE], counts.of_role[ROW_GATE],
-                counts.of_role[ROW_CONFIRMED]);
+                counts.of_role[ROW_CONFIRMED], counts.of_role[ROW_ASIDE]);
     return 0;
 }
 
@@ -172,13 +172,16 @@ static void put_event(struct text *text, const struct logged_event *event)
         put_string(text, "advice", event->advice);
     if (*event->label)
         put_string(text, "label", event->label);
+    if (event->incident)
+        text_printf(text, ",\"incident\":%llu", (unsigned long long)event->incident);
     if (strcmp(event->kind, "incident") == 0)
         text_printf(text, ",\"open\":%s", event->is_open ? "true" : "false");
     text_puts(text, "}");
 }
 
-int learner_print_events(struct learner *learner, const char *model, struct text *text,
-                         struct error *reterr)
+/* kind NULL: all but verdicts. */
+static int print_events(struct learner *learner, const char *model, const char *kind,
+                        struct text *text, struct error *reterr)
 {
     struct pupil *pupil = learner_need(learner, model, reterr);
     AUTO_FREE struct logged_event *events = NULL;
@@ -187,9 +190,11 @@ int learner_print_events(struct learner *learner, const char *model, struct text
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
+    if (kind)
+        learner_wait_for_intake(learner, pupil);
     (void)pthread_mutex_lock(&pupil->lock);
     if (pupil->log.id)
-        r = event_log_list(learner->database, pupil->log.id, NULL, 0, MOST_EVENTS, &events, &n);
+        r = event_log_list(learner->database, pupil->log.id, kind, 0, MOST_EVENTS, &events, &n);
     (void)pthread_mutex_unlock(&pupil->lock);
     text_puts(text, "{\"events\":[");
     for (size_t i = 0; i < n; i++) {
@@ -199,6 +204,18 @@ int learner_print_events(struct learner *learner, const char *model, struct text
     }
     text_puts(text, "]}");
     return r < 0 ? learner_store_failed(r, reterr) : 0;
+}
+
+int learner_print_events(struct learner *learner, const char *model, struct text *text,
+                         struct error *reterr)
+{
+    return print_events(learner, model, NULL, text, reterr);
+}
+
+int learner_print_verdicts(struct learner *learner, const char *model, struct text *text,
+                           struct error *reterr)
+{
+    return print_events(learner, model, "verdict", text, reterr);
 }
 
 /* ---- /metrics ---- */
@@ -221,6 +238,11 @@ static double dropped_by_queue(const struct learner_figures *figures)
 static double dropped_by_store(const struct learner_figures *figures)
 {
     return (double)figures->n_dropped_store;
+}
+
+static double verdicts_dropped(const struct learner_figures *figures)
+{
+    return (double)figures->n_verdicts_dropped;
 }
 
 static double promoted(const struct learner_figures *figures)
@@ -263,6 +285,8 @@ static const struct {
     {"anomalyd_rows_dropped_total",       "counter", "Rows that were not kept for learning.",
      ",reason=\"queue\"",                                                                                                  dropped_by_queue},
     {"anomalyd_rows_dropped_total",       NULL,      NULL,                                       ",reason=\"store\"",      dropped_by_store},
+    {"anomalyd_verdicts_dropped_total",   "counter",
+     "Anomalies that were not written down: feedback cannot name them.",                         "",                       verdicts_dropped},
     {"anomalyd_retrains_total",           "counter", "Runs that ended.",                         ",outcome=\"promoted\"",  promoted        },
     {"anomalyd_retrains_total",           NULL,      NULL,                                       ",outcome=\"refused\"",   refused         },
     {"anomalyd_retrains_total",           NULL,      NULL,                                       ",outcome=\"failed\"",    failed          },

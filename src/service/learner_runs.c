@@ -87,14 +87,33 @@ static struct recipe recipe_of(const struct pupil *pupil)
 }
 
 /* Under the pupil's lock. */
-static int draw(struct run *run)
+static int read_rows(struct run *run)
 {
     struct pupil *pupil = run->pupil;
 
+    if (!pupil->learning)
+        return error_set(&run->error, -ENODATA, "there are no rows to train on yet");
     learning_run_began(pupil->learning, clock_monotonic_us());
-    int r = learning_draw(pupil->learning, &run->set, &run->error);
-    if (r < 0)
-        return r;
+    int r = learning_read(pupil->learning, &run->set);
+    return r < 0 ? error_set(&run->error, r, "the store: %s", strerrordesc_np(-r)) : 0;
+}
+
+/* Scores every row: nobody waits for it meanwhile, but who would move the pin. */
+static int guard(struct run *run)
+{
+    struct pupil *pupil = run->pupil;
+
+    (void)pthread_mutex_lock(&pupil->pin_lock);
+    const int r = learning_guard(pupil->learning, &run->set, &run->error);
+    (void)pthread_mutex_unlock(&pupil->pin_lock);
+    return r;
+}
+
+/* Under the pupil's lock: what the child is told. */
+static void describe(struct run *run)
+{
+    struct pupil *pupil = run->pupil;
+
     run->job = (struct training_job){
         .recipe = recipe_of(pupil),
         .names = (const char *const *)pupil->features,
@@ -110,7 +129,18 @@ static int draw(struct run *run)
         memcpy(run->start, pupil->path, sizeof(run->start));
         run->job.start = run->start;
     }
-    return 0;
+}
+
+/* Under the pupil's lock. */
+static void tell_excess(const struct run *run)
+{
+    char detail[128];
+
+    (void)snprintf(detail, sizeof(detail), "{\"run\":%lld,\"rows\":%zu,\"guarded\":%zu}",
+                   (long long)run->log.id, run->set.n_candidates, run->set.n_guarded);
+    pupil_tell(run->pupil, "excess", detail,
+               "more rows than chance allows are rare to the pinned version: see who sends them; "
+               "strict = yes refuses such batches, rebaseline if it is the new normal");
 }
 
 /* Waits for the child; cancelled by hand or by the end of the daemon. */
@@ -204,6 +234,24 @@ static void retain(struct pupil *pupil)
     }
 }
 
+/* Against the version that is live now; it is not held up meanwhile. */
+static int judge(struct run *run)
+{
+    struct pupil *pupil = run->pupil;
+    struct live *live = pupil->learner->live;
+
+    (void)pthread_mutex_lock(&pupil->lock);
+    struct gate_input input = learning_gate_input(pupil->learning, &run->set, run->detector);
+    struct live_model *judged = live_acquire(live, pupil->name, strlen(pupil->name));
+    (void)pthread_mutex_unlock(&pupil->lock);
+    const bool is_serving = judged && judged->state == LIVE_SERVING;
+    input.live = is_serving ? judged->detector : NULL;
+    input.live_threshold = is_serving ? judged->threshold : 0.0;
+    int r = gate_compare(&input, &run->report);
+    live_release(live, judged);
+    return r < 0 ? error_set(&run->error, r, "out of memory") : 0;
+}
+
 /* Under the pupil's lock. */
 static int decide(struct run *run)
 {
@@ -212,12 +260,9 @@ static int decide(struct run *run)
     CLEANUP(text_clear) struct text comparison = {0};
     unsigned version = 0;
 
-    int r = learning_judge(pupil->learning, &run->set, run->detector, &run->report);
-    if (r < 0)
-        return error_set(&run->error, r, "out of memory");
     gate_print(&run->report, &comparison);
     run->log.comparison = text_failed(&comparison) ? NULL : strdup(comparison.data);
-    r = keep(run, !run->report.is_accepted, &version);
+    int r = keep(run, !run->report.is_accepted, &version);
     if (r < 0)
         return r;
     run->log.version = version;
@@ -229,7 +274,10 @@ static int decide(struct run *run)
         return 0;
     }
     struct live_model *former = live_acquire(learner->live, pupil->name, strlen(pupil->name));
-    r = pupil_promote(pupil, version, pupil->log.pinned_version == 0, &run->error);
+    const bool must_pin = pupil->log.pinned_version == 0 || learning_must_pin(pupil->learning);
+    r = pupil_promote(pupil, version, must_pin, &run->error);
+    if (r == 0 && must_pin)
+        pupil_pinned(pupil);
     if (r == 0 && former && former->state == LIVE_SERVING)
         shadow_begin(pupil, former);
     else
@@ -289,8 +337,16 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     pupil->queued_run = 0;
     pupil->done = 0.0;
     (void)!model_log_update_run(pupil->learner->database, pupil->log.id, &run.log);
-    int r = pupil->learning ? draw(&run)
-                            : error_set(&run.error, -ENODATA, "there are no rows to train on yet");
+    int r = read_rows(&run);
+    (void)pthread_mutex_unlock(&pupil->lock);
+
+    if (r == 0)
+        r = guard(&run);
+    (void)pthread_mutex_lock(&pupil->lock);
+    if (run.set.has_excess)
+        tell_excess(&run);
+    if (r == 0)
+        describe(&run);
     if (r == 0)
         r = start(&run, &process);
     (void)pthread_mutex_unlock(&pupil->lock);
@@ -299,6 +355,8 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
         r = wait_for(&run, process);
     if (r == 0)
         r = model_file_load(run.candidate, &run.detector, &run.error);
+    if (r == 0)
+        r = judge(&run);
     (void)pthread_mutex_lock(&pupil->lock);
     if (r == 0)
         r = decide(&run);
@@ -377,6 +435,7 @@ void *learner_runs_main(void *userdata)
 {
     struct learner *learner = userdata;
 
+    (void)pthread_setname_np(pthread_self(), "runs");
     while (!must_stop(learner))
         if (!learner_runs_turn(learner))
             wait_for_work(learner);

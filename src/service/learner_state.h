@@ -37,7 +37,9 @@ struct pupil {
     char name[LIVE_NAME_MAX + 1];             /* never changes */
     atomic_int learn;                         /* enum config_learn; without the lock */
     atomic_uint_least64_t n_dropped_by_queue; /* rows; without the lock */
+    atomic_uint_least64_t n_verdicts_dropped; /* that became no event; without the lock */
     pthread_mutex_t lock;
+    pthread_mutex_t pin_lock; /* of the pinned version, which a run works with; after lock */
     struct pupil_settings settings;
     char path[VERSIONS_PATH_SIZE]; /* of the live version; main thread and runs thread */
     struct logged_model log;       /* log.id 0: nothing is known of it yet */
@@ -65,10 +67,11 @@ struct intake_item {
     bool is_independent;
     unsigned version;        /* that scored the rows */
     struct scored_row *rows; /* [n_rows] unless is_observed */
-    float *values;           /* [n_rows][n_features] */
-    /* the answer to who waits */
-    bool is_done;
+    float *values;           /* [n_rows][n_features]; NULL: rows are verdicts for the log alone */
     int result;
+    /* told of the end of it; NULL: nobody is */
+    void (*done)(void *userdata, int r, const struct error *error);
+    void *userdata;
 };
 
 struct learner {
@@ -119,6 +122,10 @@ MUST_CHECK int pupil_bind(struct pupil *pupil);
 MUST_CHECK int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features);
 /* Under the pupil's lock: the pinned version of the log guards from here on. */
 MUST_CHECK int pupil_pin(struct pupil *pupil);
+/* Under the pupil's lock: learning_must_pin() may have changed: the store remembers it. */
+void pupil_note_pin(struct pupil *pupil);
+/* Under the pupil's lock: what was promoted has been pinned. */
+void pupil_pinned(struct pupil *pupil);
 /* Under the pupil's lock: the version answers from here on; pin: nothing else is trusted more. */
 MUST_CHECK int pupil_promote(struct pupil *pupil, unsigned version, bool pin, struct error *reterr);
 /* Under the pupil's lock: a number for a new version, which no file has: the files of a database
@@ -137,6 +144,8 @@ void *learner_intake_main(void *userdata);
 void *learner_runs_main(void *userdata);
 /* One turn of these; false: there was nothing to do. */
 bool learner_intake_turn(struct learner *learner);
+/* Returns when all that is in the queue now is stored. Not under a pupil's lock. */
+void learner_wait_for_intake(struct learner *learner, struct pupil *pupil);
 bool learner_runs_turn(struct learner *learner);
 void learner_wake_runs(struct learner *learner);
 uint64_t learner_next_event(void *userdata);

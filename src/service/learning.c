@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define FEEDBACK_ROWS  500 /* after an answer "normal" a run for each so many */
+#define FEEDBACK_RUNS  4   /* at least */
 #define LEAST_MIN_ROWS 1000
 #define ROWS_A_FEATURE 20
 
@@ -53,6 +54,7 @@ static void free_series(struct series *series)
     if (!series)
         return;
     admission_free(series->admission);
+    free(series->held);
     free(series->name);
     free(series);
 }
@@ -135,6 +137,12 @@ double learning_drift(const struct learning *learning)
 
 /* ---- feedback ---- */
 
+void learning_approve(struct learning *learning)
+{
+    learning->must_pin = true;
+    learning->feedback_runs = FEEDBACK_RUNS;
+}
+
 int learning_answer(struct learning *learning, uint64_t incident, bool is_normal)
 {
     bool is_open = false;
@@ -153,7 +161,11 @@ int learning_answer(struct learning *learning, uint64_t incident, bool is_normal
                       : row_buffer_confirm(learning->buffer, incident, &n);
     if (r < 0)
         return r;
-    return is_open || n > 0 ? 0 : -ENOENT;
+    if (!is_open && n == 0)
+        return -ENOENT;
+    if (is_normal)
+        learning_approve(learning);
+    return 0;
 }
 
 int learning_forget(struct learning *learning)
@@ -178,12 +190,30 @@ size_t learning_min_rows(const struct learning *learning)
     return n < capacity ? n : capacity;
 }
 
-static bool has_answered_incident(const struct learning *learning)
+/* An operator has approved what is new, and the model may not know all of it yet. */
+static bool is_following(const struct learning *learning)
 {
+    if (learning->feedback_runs > 0)
+        return true;
     for (size_t i = 0; i < learning->n_series; i++)
         if (admission_is_answered(learning->series[i]->admission))
             return true;
     return false;
+}
+
+bool learning_must_pin(const struct learning *learning)
+{
+    return learning->must_pin;
+}
+
+void learning_set_must_pin(struct learning *learning)
+{
+    learning->must_pin = true;
+}
+
+void learning_pinned(struct learning *learning)
+{
+    learning->must_pin = is_following(learning);
 }
 
 const char *learning_is_due(struct learning *learning, uint64_t now_us)
@@ -202,10 +232,12 @@ const char *learning_is_due(struct learning *learning, uint64_t now_us)
                        (!learning->has_run || since_us >= options->retrain_min_interval_us)
                    ? "first"
                    : NULL;
-    if (has_answered_incident(learning) && fresh >= FEEDBACK_ROWS)
+    if (is_following(learning) && fresh >= FEEDBACK_ROWS)
         return "feedback";
     if (learning->has_run && since_us < options->retrain_min_interval_us)
         return NULL;
+    if (learning->is_drifting && fresh >= FEEDBACK_ROWS)
+        return "shift";
     if (options->retrain_on_drift && learning->drift.is_alarming)
         return "drift";
     if (options->retrain_rows > 0 && fresh >= options->retrain_rows)
@@ -220,4 +252,7 @@ void learning_run_began(struct learning *learning, uint64_t now_us)
     learning->has_run = true;
     learning->last_run_us = now_us;
     learning->stored_at_run = learning_counts(learning).stored;
+    learning->is_drifting = false;
+    if (learning->feedback_runs > 0)
+        learning->feedback_runs--;
 }

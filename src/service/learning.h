@@ -63,15 +63,20 @@ struct scored_row {
     uint64_t time_us;    /* since 1970 */
     const char *series;  /* "": the default one; NULL: independent, no CUSUM */
     const float *values; /* [n_features], copied */
-    double error, p_value;
+    double error, p_value, score;
     bool is_flagged;
-    uint64_t event; /* id of its verdict; 0: none */
+    unsigned version; /* that judged it */
+    uint64_t event;   /* id of its verdict, if that is an anomaly; 0: feedback cannot name it */
 };
 
 /* Takes rows in the order of their arrival; what the sample rate leaves out is only counted. Ends
  * in the pending rows and events. 0 or -ENOMEM (some rows are lost then: counted). */
 MUST_CHECK int learning_take(struct learning *learning, const struct scored_row *rows,
                              size_t n_rows);
+
+/* Rows that are not learned from (their values do not count): only their verdicts become events,
+ * as those of the rows above do. */
+void learning_note(struct learning *learning, const struct scored_row *rows, size_t n_rows);
 
 /* Rows that somebody knows to be normal, copied: all are pending afterwards, or none with
  * -ENOMEM. series as above. */
@@ -84,6 +89,15 @@ void learning_stored(struct learning *learning);
 /* Events that happened, for the log; valid until learning_told(). */
 const struct logged_event *learning_events(const struct learning *learning, size_t *ret_n);
 void learning_told(struct learning *learning);
+/* Verdicts among them are dropped, for want of room; the others stay. */
+void learning_drop_verdicts(struct learning *learning);
+/* Verdicts that became no event since the last call, dropped like that or because they were too
+ * many at once. */
+uint64_t learning_verdicts_lost(struct learning *learning);
+
+/* Once what was pending is stored: lets in the rows of an incident that has been followed
+ * (follow_after). */
+MUST_CHECK int learning_follow(struct learning *learning);
 
 /* Stores what is pending and logs what happened, in this thread: for the benchmark and tests. */
 MUST_CHECK int learning_flush(struct learning *learning);
@@ -98,6 +112,15 @@ double learning_drift(const struct learning *learning); /* the meter, decimal lo
  * them. -ENOENT: no such incident. */
 MUST_CHECK int learning_answer(struct learning *learning, uint64_t incident, bool is_normal);
 
+/* The incident that the row of a verdict is stored with; 0: none. -ENOENT: it is not stored. */
+MUST_CHECK int learning_incident_of(struct learning *learning, uint64_t event,
+                                    uint64_t *ret_incident);
+/* An operator's word on the row of one verdict, wherever it is, also if it waits still (series: its
+ * own, as above). "normal": it may train, unless it calibrates or judges already, where it stays;
+ * "anomaly": it is confirmed. -ENOENT: the row was not kept, or not that long. */
+MUST_CHECK int learning_answer_verdict(struct learning *learning, uint64_t event,
+                                       const char *series, bool is_normal);
+
 /* All rows go, those that wait too. */
 MUST_CHECK int learning_forget(struct learning *learning);
 
@@ -105,27 +128,48 @@ MUST_CHECK int learning_forget(struct learning *learning);
 
 size_t learning_min_rows(const struct learning *learning); /* in the buffer before the first run */
 
-/* Why a run should begin now: "first", "feedback", "drift", "rows", "time"; NULL: it need not.
- * now_us is monotonic; before any run "time" counts from the first question. */
+/* Why a run should begin now: "first", "feedback", "shift", "drift", "rows", "time"; NULL: it need
+ * not. now_us is monotonic; before any run "time" counts from the first question. */
 const char *learning_is_due(struct learning *learning, uint64_t now_us);
 void learning_run_began(struct learning *learning, uint64_t now_us);
 
 /* Rows for a run. */
 struct training_set {
     float *rows, *calibration, *held, *confirmed; /* [n_…][n_features] */
+    bool *is_approved; /* [n_rows] an operator's "normal" keeps it from guard and thinning */
     size_t n_rows, n_calibration, n_held, n_confirmed;
     size_t n_candidates; /* training rows before guard and thinning */
     size_t n_guarded;    /* that the pinned version finds too rare */
     size_t n_thinned;
     bool has_excess; /* somebody pushes: with `strict` the batch is refused */
+    /* for learning_guard() */
+    double least_p; /* under the pinned version, that a training row must be above */
+    uint64_t seed;  /* of what is thinned */
+    bool is_strict;
 };
 void training_set_clear(struct training_set *set);
 
-/* Draws it from what is stored. -ENODATA with the reason, and what is needed: too few rows, or an
- * excess that `strict` refuses. */
+/* What is stored, as it is. */
+MUST_CHECK int learning_read(struct learning *learning, struct training_set *ret_set);
+/* Leaves out what guard and thinning say. -ENODATA with the reason, and what is needed: too few
+ * rows, or an excess that `strict` refuses. Takes a while (each row is scored) and changes nothing
+ * of the learning: only the pinned version must stay meanwhile. */
+MUST_CHECK int learning_guard(struct learning *learning, struct training_set *set,
+                              struct error *reterr);
+/* Both. */
 MUST_CHECK int learning_draw(struct learning *learning, struct training_set *ret_set,
                              struct error *reterr);
 
-/* Judges a candidate on the set's held rows. */
+/* What judges a candidate on the set's held rows; it borrows the live detector and the set. */
+struct gate_input learning_gate_input(const struct learning *learning,
+                                      const struct training_set *set,
+                                      const struct detector *candidate);
+/* Does it. */
 MUST_CHECK int learning_judge(struct learning *learning, const struct training_set *set,
                               const struct detector *candidate, struct gate_report *ret_report);
+
+/* An operator's "normal" since the pin was set, or what follow_after took for one: the next version
+ * that is promoted is to be pinned too, and those after it as long as the incident is open. */
+bool learning_must_pin(const struct learning *learning);
+void learning_pinned(struct learning *learning);
+void learning_set_must_pin(struct learning *learning); /* after a restart */

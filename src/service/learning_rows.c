@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,17 +96,27 @@ enum row_role learning_next_role(struct learning *learning)
 
 /* ---- events ---- */
 
+static int reserve_event(struct learning *learning)
+{
+    if (learning->n_events < learning->events_capacity)
+        return 0;
+    const size_t capacity = learning->events_capacity ? 2 * learning->events_capacity : 16;
+    struct logged_event *events = realloc(learning->events, capacity * sizeof(*events));
+    if (!events)
+        return -ENOMEM;
+    learning->events = events;
+    learning->events_capacity = capacity;
+    return 0;
+}
+
 uint64_t learning_tell(struct learning *learning, const struct logged_event *event,
                        const char *series, const char *detail, const char *advice)
 {
     const uint64_t id =
         event->id ? event->id : learning->options.next_event_id(learning->options.userdata);
-    struct logged_event *events =
-        realloc(learning->events, (learning->n_events + 1) * sizeof(*events));
-    if (!events)
+    if (reserve_event(learning) < 0)
         return id;
-    learning->events = events;
-    struct logged_event *told = &events[learning->n_events++];
+    struct logged_event *told = &learning->events[learning->n_events++];
     *told = *event;
     told->id = id;
     told->series = series ? strdup(series) : NULL;
@@ -127,6 +138,18 @@ void learning_told(struct learning *learning)
     learning->n_events = 0;
 }
 
+int learning_follow(struct learning *learning)
+{
+    size_t n = 0;
+
+    if (!learning->followed)
+        return 0;
+    int r = row_buffer_release(learning->buffer, learning->followed, &n);
+    if (r == 0)
+        learning->followed = 0;
+    return r;
+}
+
 int learning_flush(struct learning *learning)
 {
     int r = 0;
@@ -135,6 +158,8 @@ int learning_flush(struct learning *learning)
         r = row_buffer_store(learning->buffer, learning->pending, learning->n_pending);
     if (r == 0)
         learning_stored(learning);
+    if (r == 0)
+        r = learning_follow(learning);
     if (r == 0 && learning->n_events > 0)
         r = event_log_put(learning->database, learning->model, learning->events,
                           learning->n_events);
@@ -145,34 +170,50 @@ int learning_flush(struct learning *learning)
 
 /* ---- one series ---- */
 
-static bool may_train(bool is_flagged, enum admission_fate fate)
+/* What becomes of a row that is let in. A flagged one must not train by itself, but is not lost if
+ * feedback can name it. N_ROW_ROLES: it is not kept. */
+static enum row_role let_in(struct learning *learning, bool may_train, uint64_t event)
 {
-    return !is_flagged || fate == ADMISSION_LEARN_ALL;
+    const enum row_role role = learning_next_role(learning);
+
+    if (role != ROW_TRAIN || may_train)
+        return role;
+    return event ? ROW_ASIDE : N_ROW_ROLES;
+}
+
+static enum row_role role_of(struct learning *learning, const struct held_verdict *held,
+                             bool is_flagged, enum admission_fate fate)
+{
+    if (held->word == HELD_ANOMALY)
+        return ROW_CONFIRMED;
+    if (held->word == HELD_NORMAL && fate == ADMISSION_QUARANTINE)
+        return ROW_TRAIN;
+    if (fate == ADMISSION_QUARANTINE)
+        return ROW_QUARANTINE;
+    return let_in(learning, !is_flagged || fate == ADMISSION_LEARN_ALL || held->word == HELD_NORMAL,
+                  held->event);
 }
 
 static void release(void *userdata, uint64_t row, const float *values, bool is_flagged,
                     enum admission_fate fate, uint64_t incident)
 {
-    (void)row;
     struct series *series = userdata;
     struct learning *learning = series->learning;
-    struct buffered_row kept = {
+    const struct held_verdict held =
+        is_flagged ? series_let_go(series, row) : (struct held_verdict){0};
+    const struct buffered_row kept = {
         .time_us = series->current_us,
-        .role = ROW_QUARANTINE,
+        .role =
+            fate == ADMISSION_STALE_ROW ? N_ROW_ROLES : role_of(learning, &held, is_flagged, fate),
         .is_flagged = is_flagged,
+        .is_approved = fate == ADMISSION_LEARN_ALL || held.word == HELD_NORMAL,
         .incident = incident,
+        .event = held.event,
         .series = series->name,
         .values = values,
     };
 
-    if (fate == ADMISSION_STALE_ROW)
-        return;
-    if (fate != ADMISSION_QUARANTINE) {
-        kept.role = learning_next_role(learning);
-        if (kept.role == ROW_TRAIN && !may_train(is_flagged, fate))
-            return;
-    }
-    if (learning_keep(learning, &kept) < 0)
+    if (kept.role != N_ROW_ROLES && learning_keep(learning, &kept) < 0)
         learning->n_lost++;
 }
 
@@ -208,10 +249,16 @@ static uint64_t notice(void *userdata, enum admission_event event, uint64_t inci
     };
 
     (void)snprintf(log.kind, sizeof(log.kind), "%s", told[event].kind);
+    if (event == ADMISSION_FOLLOWED) {
+        learning_approve(series->learning);
+        series->learning->followed = incident;
+    }
     if (event == ADMISSION_OPENED)
         incident = options->next_event_id(options->userdata);
     if (strcmp(log.kind, "incident") == 0)
         log.id = incident;
+    else
+        log.incident = incident;
     if (incident)
         (void)snprintf(detail, sizeof(detail),
                        "{\"opened_by\":\"%s\",\"incident\":%" PRIu64 ",\"rows\":%" PRIu64 "}",
@@ -256,12 +303,22 @@ static size_t place_of(const struct learning *learning, const char *name)
     return low;
 }
 
-struct series *learning_series(struct learning *learning, const char *name)
+struct series *learning_find_series(const struct learning *learning, const char *name)
 {
     const size_t place = place_of(learning, name);
+    const bool is_there =
+        place < learning->n_series && strcmp(learning->series[place]->name, name) == 0;
 
-    if (place < learning->n_series && strcmp(learning->series[place]->name, name) == 0)
-        return learning->series[place];
+    return is_there ? learning->series[place] : NULL;
+}
+
+struct series *learning_series(struct learning *learning, const char *name)
+{
+    struct series *found = learning_find_series(learning, name);
+    const size_t place = place_of(learning, name);
+
+    if (found)
+        return found;
     if (learning->n_series == MOST_SERIES)
         return NULL;
     struct series **all =
@@ -296,12 +353,14 @@ static int take_independent(struct learning *learning, const struct scored_row *
 {
     const struct buffered_row kept = {
         .time_us = row->time_us,
-        .role = learning_next_role(learning),
+        .role = let_in(learning, !row->is_flagged, row->event),
         .is_flagged = row->is_flagged,
+        .event = row->event,
         .values = row->values,
     };
 
-    return kept.role == ROW_TRAIN && row->is_flagged ? 0 : learning_keep(learning, &kept);
+    learning_tell_verdict(learning, row, 0, 0);
+    return kept.role == N_ROW_ROLES ? 0 : learning_keep(learning, &kept);
 }
 
 static void watch_drift(struct learning *learning, const struct scored_row *row)
@@ -309,8 +368,9 @@ static void watch_drift(struct learning *learning, const struct scored_row *row)
     const struct calibration *calibration = detector_calibration(learning->live);
     const size_t m = calibration_n_rows(calibration);
     const size_t n_from = calibration_n_rows_from(calibration, row->error);
+    const size_t n_greater = calibration_n_rows_from(calibration, nextafter(row->error, INFINITY));
 
-    if (m < DRIFT_MIN_ROWS || !drift_update(&learning->drift, n_from, 0, m))
+    if (m < DRIFT_MIN_ROWS || !drift_update(&learning->drift, n_greater, n_from - n_greater, m))
         return;
     const struct logged_event event = {.time_us = row->time_us, .kind = "drift"};
     (void)learning_tell(learning, &event, row->series, NULL,
@@ -318,31 +378,54 @@ static void watch_drift(struct learning *learning, const struct scored_row *row)
                         "changed, retrain if it is normal");
 }
 
+static int take_into(struct series *series, const struct scored_row *row)
+{
+    struct learning *learning = series->learning;
+    const uint64_t number = ++series->n_rows;
+
+    series->current_us = row->time_us;
+    watch_drift(learning, row);
+    int r = row->is_flagged && row->event ? series_hold(series, number, row->event) : 0;
+    if (r < 0)
+        return r;
+    r = admission_take(series->admission, number, row->values, row->is_flagged, row->p_value,
+                       learning->false_alarm_rate);
+    if (r < 0)
+        (void)series_let_go(series, number);
+    learning->is_drifting |= admission_is_drifting(series->admission);
+    return r;
+}
+
 static int take(struct learning *learning, const struct scored_row *row)
 {
+    int r = 0;
+
     if (!row->series) {
         watch_drift(learning, row);
         return take_independent(learning, row);
     }
     struct series *series = learning_series(learning, row->series);
-    if (!series)
+    if (!series) {
+        learning_tell_verdict(learning, row, 0, 0);
         return -ENOMEM;
-    if (!is_sampled(learning, series, row->time_us)) {
-        learning->n_sampled_out++;
-        return 0;
     }
-    series->current_us = row->time_us;
-    watch_drift(learning, row);
-    return admission_take(series->admission, ++series->n_rows, row->values, row->is_flagged,
-                          row->p_value, learning->false_alarm_rate);
+    const bool counts = is_sampled(learning, series, row->time_us);
+    if (counts)
+        r = take_into(series, row);
+    else
+        learning->n_sampled_out++;
+    learning_tell_verdict(learning, row, series->n_rows, admission_incident(series->admission));
+    return r;
 }
 
 int learning_take(struct learning *learning, const struct scored_row *rows, size_t n_rows)
 {
     int result = 0;
 
-    if (learning->is_frozen || !learning->live || !learning->options.learns_scored)
+    if (learning->is_frozen || !learning->live || !learning->options.learns_scored) {
+        learning_note(learning, rows, n_rows);
         return 0;
+    }
     for (size_t i = 0; i < n_rows; i++) {
         const int r = take(learning, &rows[i]);
         if (r < 0) {

@@ -18,6 +18,7 @@
 void training_set_clear(struct training_set *set)
 {
     free(set->rows);
+    free(set->is_approved);
     free(set->calibration);
     free(set->held);
     free(set->confirmed);
@@ -25,7 +26,7 @@ void training_set_clear(struct training_set *set)
 }
 
 static int read_part(struct learning *learning, enum row_role role, size_t newest, size_t older,
-                     float **ret_rows, size_t *ret_n_rows)
+                     float **ret_rows, size_t *ret_n_rows, bool **ret_is_approved)
 {
     CLEANUP(row_block_clear) struct row_block block = {0};
 
@@ -34,23 +35,38 @@ static int read_part(struct learning *learning, enum row_role role, size_t newes
         return r;
     *ret_rows = TAKE(block.values);
     *ret_n_rows = block.n_rows;
+    if (ret_is_approved)
+        *ret_is_approved = TAKE(block.is_approved);
     return 0;
 }
 
-/* Keeps the rows that keep[] says; returns how many. */
-static size_t keep_rows(float *rows, double *p_values, size_t n_rows, size_t n_features,
-                        const bool *keep)
+int learning_read(struct learning *learning, struct training_set *ret_set)
 {
-    size_t n = 0;
+    CLEANUP(training_set_clear) struct training_set set = {0};
 
-    for (size_t i = 0; i < n_rows; i++) {
-        if (!keep[i])
-            continue;
-        memmove(rows + n * n_features, rows + i * n_features, n_features * sizeof(*rows));
-        p_values[n++] = p_values[i];
-    }
-    return n;
+    int r = read_part(learning, ROW_TRAIN, SIZE_MAX, SIZE_MAX, &set.rows, &set.n_rows,
+                      &set.is_approved);
+    if (r == 0)
+        r = read_part(learning, ROW_CALIBRATE, SIZE_MAX, SIZE_MAX, &set.calibration,
+                      &set.n_calibration, NULL);
+    if (r == 0)
+        r = read_part(learning, ROW_GATE, GATE_MOST_ROWS / 2, GATE_MOST_ROWS / 2, &set.held,
+                      &set.n_held, NULL);
+    if (r == 0)
+        r = read_part(learning, ROW_CONFIRMED, SIZE_MAX, SIZE_MAX, &set.confirmed, &set.n_confirmed,
+                      NULL);
+    if (r < 0)
+        return r;
+    set.n_candidates = set.n_rows;
+    set.least_p = 0.5 * learning->false_alarm_rate;
+    set.seed = learning->options.seed + learning->stored_at_run;
+    set.is_strict = learning->options.is_strict;
+    *ret_set = set;
+    set = (struct training_set){0};
+    return 0;
 }
+
+/* ---- guard and thinning ---- */
 
 /* p-values under the pinned version, stretch by stretch in the order of the rows: each is shifted
  * by how far normal had moved then, or benign drift would look like poison. */
@@ -73,30 +89,81 @@ static int judge_by_pinned(struct learning *learning, const struct training_set 
     return 0;
 }
 
-/* Leaves out what the pinned version finds too rare, and thins what is too frequent. */
+/* p_values[] of the rows that nobody has approved: [n] places and values, both in the rows' order.
+ */
+static size_t list_doubtful(const struct training_set *set, const double *p_values, size_t *places,
+                            double *values)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < set->n_rows; i++) {
+        if (set->is_approved && set->is_approved[i])
+            continue;
+        places[n] = i;
+        values[n++] = p_values[i];
+    }
+    return n;
+}
+
+/* Of places[n] those that are common enough to the pinned version; returns how many. */
+static size_t drop_rare(size_t *places, double *values, size_t n, double least, bool *keep)
+{
+    size_t n_left = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        keep[places[i]] = values[i] > least;
+        places[n_left] = places[i];
+        values[n_left] = values[i];
+        n_left += keep[places[i]];
+    }
+    return n_left;
+}
+
+/* Leaves the rows that keep[] says. */
+static void keep_rows(struct training_set *set, size_t n_features, const bool *keep)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < set->n_rows; i++) {
+        if (!keep[i])
+            continue;
+        memmove(set->rows + n * n_features, set->rows + i * n_features,
+                n_features * sizeof(*set->rows));
+        if (set->is_approved)
+            set->is_approved[n] = set->is_approved[i];
+        n++;
+    }
+    set->n_rows = n;
+}
+
+/* Leaves out what the pinned version finds too rare, and thins what is too frequent. What an
+ * operator has approved stays. */
 static int guard_rows(struct learning *learning, struct training_set *set)
 {
-    const size_t n = set->n_rows, d = learning->n_features;
-    AUTO_FREE double *p_values = calloc(n, sizeof(*p_values));
-    AUTO_FREE bool *keep = calloc(n, sizeof(*keep));
+    const size_t n_rows = set->n_rows;
+    AUTO_FREE double *p_values = calloc(n_rows, sizeof(*p_values));
+    AUTO_FREE double *values = calloc(n_rows, sizeof(*values));
+    AUTO_FREE size_t *places = calloc(n_rows, sizeof(*places));
+    AUTO_FREE bool *keep = malloc(n_rows * sizeof(*keep));
+    AUTO_FREE bool *thinned = calloc(n_rows, sizeof(*thinned));
     struct random random;
     size_t bin;
-    if (!p_values || !keep)
+    if (!p_values || !values || !places || !keep || !thinned)
         return -ENOMEM;
 
     int r = judge_by_pinned(learning, set, p_values);
     if (r < 0)
         return r;
-    set->has_excess = thinning_has_excess(p_values, n, &bin);
+    memset(keep, true, n_rows * sizeof(*keep));
+    const size_t n_doubtful = list_doubtful(set, p_values, places, values);
+    set->has_excess = thinning_has_excess(values, n_doubtful, &bin);
+    const size_t n = drop_rare(places, values, n_doubtful, set->least_p, keep);
+    set->n_guarded = n_doubtful - n;
+    random_seed(&random, set->seed);
+    set->n_thinned = n - thinning_keep(values, n, &random, thinned);
     for (size_t i = 0; i < n; i++)
-        keep[i] = p_values[i] > 0.5 * learning->false_alarm_rate;
-    set->n_rows = keep_rows(set->rows, p_values, n, d, keep);
-    set->n_guarded = n - set->n_rows;
-    random_seed(&random, learning->options.seed + learning->stored_at_run);
-    (void)thinning_keep(p_values, set->n_rows, &random, keep);
-    const size_t n_kept = keep_rows(set->rows, p_values, set->n_rows, d, keep);
-    set->n_thinned = set->n_rows - n_kept;
-    set->n_rows = n_kept;
+        keep[places[i]] = thinned[i];
+    keep_rows(set, learning->n_features, keep);
     return 0;
 }
 
@@ -109,29 +176,25 @@ static int check_enough(const struct training_set *set, struct error *reterr)
     return 0;
 }
 
+int learning_guard(struct learning *learning, struct training_set *set, struct error *reterr)
+{
+    int r = learning->guard && set->n_rows > 0 ? guard_rows(learning, set) : 0;
+    if (r == 0)
+        r = check_enough(set, reterr);
+    if (r == 0 && set->has_excess && set->is_strict)
+        r = error_set(reterr, -ENODATA,
+                      "more rows than chance allows are rare to the pinned version: somebody "
+                      "pushes, and strict refuses the batch");
+    return r;
+}
+
 int learning_draw(struct learning *learning, struct training_set *ret_set, struct error *reterr)
 {
     CLEANUP(training_set_clear) struct training_set set = {0};
 
-    int r = read_part(learning, ROW_TRAIN, SIZE_MAX, SIZE_MAX, &set.rows, &set.n_rows);
+    int r = learning_read(learning, &set);
     if (r == 0)
-        r = read_part(learning, ROW_CALIBRATE, SIZE_MAX, SIZE_MAX, &set.calibration,
-                      &set.n_calibration);
-    if (r == 0)
-        r = read_part(learning, ROW_GATE, GATE_MOST_ROWS / 2, GATE_MOST_ROWS / 2, &set.held,
-                      &set.n_held);
-    if (r == 0)
-        r = read_part(learning, ROW_CONFIRMED, SIZE_MAX, SIZE_MAX, &set.confirmed,
-                      &set.n_confirmed);
-    set.n_candidates = set.n_rows;
-    if (r == 0 && learning->guard && set.n_rows > 0)
-        r = guard_rows(learning, &set);
-    if (r == 0)
-        r = check_enough(&set, reterr);
-    if (r == 0 && set.has_excess && learning->options.is_strict)
-        r = error_set(reterr, -ENODATA,
-                      "more rows than chance allows are rare to the pinned version: somebody "
-                      "pushes, and strict refuses the batch");
+        r = learning_guard(learning, &set, reterr);
     if (r < 0)
         return r;
     *ret_set = set;
@@ -139,14 +202,18 @@ int learning_draw(struct learning *learning, struct training_set *ret_set, struc
     return 0;
 }
 
-int learning_judge(struct learning *learning, const struct training_set *set,
-                   const struct detector *candidate, struct gate_report *ret_report)
+/* ---- the gate ---- */
+
+struct gate_input learning_gate_input(const struct learning *learning,
+                                      const struct training_set *set,
+                                      const struct detector *candidate)
 {
     const size_t by_width = ROWS_A_FEATURE * learning->n_features;
     const double rate = learning->false_alarm_rate > 0.0
                             ? learning->false_alarm_rate
                             : detector_summary(candidate)->recipe.false_alarm_rate;
-    const struct gate_input input = {
+
+    return (struct gate_input){
         .live = learning->live,
         .candidate = candidate,
         .live_threshold = learning->threshold,
@@ -161,6 +228,12 @@ int learning_judge(struct learning *learning, const struct training_set *set,
         .min_train = by_width > LEAST_TRAIN ? by_width : LEAST_TRAIN,
         .seed = learning->options.seed,
     };
+}
+
+int learning_judge(struct learning *learning, const struct training_set *set,
+                   const struct detector *candidate, struct gate_report *ret_report)
+{
+    const struct gate_input input = learning_gate_input(learning, set, candidate);
 
     return gate_compare(&input, ret_report);
 }

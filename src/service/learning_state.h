@@ -9,13 +9,25 @@
 struct guard;
 struct workspace;
 
+/* A flagged row that the admission of its series holds back, and the word on it. */
+struct held_verdict {
+    uint64_t row, event; /* event 0: none */
+    enum {
+        HELD_WITHOUT_WORD,
+        HELD_NORMAL,
+        HELD_ANOMALY
+    } word;
+};
+
 struct series {
     struct learning *learning;
     char *name;
     struct admission *admission;
-    uint64_t n_rows;     /* that counted */
-    uint64_t last_us;    /* of the last of them */
-    uint64_t current_us; /* of the row that is being taken */
+    uint64_t n_rows;           /* that counted */
+    uint64_t last_us;          /* of the last of them */
+    uint64_t current_us;       /* of the row that is being taken */
+    struct held_verdict *held; /* [n_held] the oldest first */
+    size_t n_held, held_capacity;
 };
 
 struct learning {
@@ -42,9 +54,14 @@ struct learning {
     size_t n_names;
     /* events */
     struct logged_event *events; /* [n_events] */
-    size_t n_events;
+    size_t n_events, events_capacity;
+    uint64_t n_verdicts_lost; /* that became no event */
     /* runs */
     bool is_frozen, has_run;
+    bool is_drifting;       /* a soft incident grew old since the last run */
+    unsigned feedback_runs; /* still to come after an answer */
+    uint64_t followed;      /* incident whose quarantined rows are to be let in; 0: none */
+    bool must_pin;          /* what is promoted next, learning_must_pin() */
     uint64_t last_run_us;   /* without one: when it was first asked for */
     uint64_t stored_at_run; /* row_counts.stored then */
 };
@@ -56,6 +73,9 @@ MUST_CHECK int learning_keep(struct learning *learning, const struct buffered_ro
  * judges, in an order that a hash decides. */
 enum row_role learning_next_role(struct learning *learning);
 
+/* An incident is taken for normal: what is trained next follows it. */
+void learning_approve(struct learning *learning);
+
 /* Appends an event with copies of these texts (NULL: none). event->id 0: a new one. Returns its id,
  * also where there is no memory to tell it. */
 uint64_t learning_tell(struct learning *learning, const struct logged_event *event,
@@ -63,3 +83,15 @@ uint64_t learning_tell(struct learning *learning, const struct logged_event *eve
 
 /* The series of that name, made if it is new; NULL: no memory. */
 struct series *learning_series(struct learning *learning, const char *name);
+/* The same; NULL: there is none. */
+struct series *learning_find_series(const struct learning *learning, const char *name);
+
+/* Appends the event of the row's verdict, if that has an id. number: the row's in its series, or 0;
+ * incident: the one that it came in, or 0. */
+void learning_tell_verdict(struct learning *learning, const struct scored_row *row, uint64_t number,
+                           uint64_t incident);
+
+/* Remembers the verdict of a row as long as that waits. -ENOMEM. */
+MUST_CHECK int series_hold(struct series *series, uint64_t row, uint64_t event);
+/* The row waits no more: what was remembered. */
+struct held_verdict series_let_go(struct series *series, uint64_t row);

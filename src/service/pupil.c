@@ -35,6 +35,7 @@ void pupil_free(struct pupil *pupil)
     logged_model_clear(&pupil->log);
     free_features(pupil);
     (void)pthread_mutex_destroy(&pupil->lock);
+    (void)pthread_mutex_destroy(&pupil->pin_lock);
     free(pupil);
 }
 
@@ -111,7 +112,9 @@ int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features)
 {
     if (pupil->learning && has_features(pupil, names, n_features))
         return 0;
+    (void)pthread_mutex_lock(&pupil->pin_lock); /* a run may be reading it */
     learning_free(TAKE(pupil->learning));
+    (void)pthread_mutex_unlock(&pupil->pin_lock);
     free_features(pupil);
     int r = pupil_open_record(pupil, names, n_features);
     if (r == 0)
@@ -121,10 +124,27 @@ int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features)
                          &pupil->settings.learning, &pupil->learning);
     if (r == 0)
         learning_freeze(pupil->learning, pupil->log.is_frozen);
+    if (r == 0 && pupil->log.repin)
+        learning_set_must_pin(pupil->learning);
     return r;
 }
 
 /* ---- versions ---- */
+
+/* Takes the detector over. */
+static int set_pinned(struct pupil *pupil, struct detector *pinned)
+{
+    (void)pthread_mutex_lock(&pupil->pin_lock);
+    int r = learning_pin(pupil->learning, pinned);
+    if (r == 0) {
+        detector_free(pupil->pinned);
+        pupil->pinned = pinned;
+    } else {
+        detector_free(pinned);
+    }
+    (void)pthread_mutex_unlock(&pupil->pin_lock);
+    return r;
+}
 
 int pupil_pin(struct pupil *pupil)
 {
@@ -133,22 +153,32 @@ int pupil_pin(struct pupil *pupil)
     struct error error;
 
     if (!pupil->log.pinned_version)
-        return learning_pin(pupil->learning, NULL);
+        return set_pinned(pupil, NULL);
     int r = versions_path(pupil->learner->directory, pupil->name, pupil->log.pinned_version, path);
     if (r == 0 && model_file_load(path, &pinned, &error) < 0) {
         log_warning("model %s: the pinned version cannot be read, nothing is pinned: %s",
                     pupil->name, error.text);
-        return learning_pin(pupil->learning, NULL);
+        return set_pinned(pupil, NULL);
     }
-    if (r == 0)
-        r = learning_pin(pupil->learning, pinned);
-    if (r < 0) {
-        detector_free(pinned);
-        return r;
-    }
-    detector_free(pupil->pinned);
-    pupil->pinned = pinned;
-    return 0;
+    return r < 0 ? r : set_pinned(pupil, pinned);
+}
+
+void pupil_note_pin(struct pupil *pupil)
+{
+    const bool must = learning_must_pin(pupil->learning);
+
+    if (must == pupil->log.repin)
+        return;
+    pupil->log.repin = must;
+    if (model_log_set_repin(pupil->learner->database, pupil->log.id, must) < 0)
+        log_warning("model %s: that its next version shall be pinned is not remembered",
+                    pupil->name);
+}
+
+void pupil_pinned(struct pupil *pupil)
+{
+    learning_pinned(pupil->learning);
+    pupil_note_pin(pupil);
 }
 
 static int open_as_live(struct pupil *pupil, const struct live_model *live)

@@ -107,6 +107,7 @@ static void bind_event(struct query *query, int64_t model, const struct logged_e
     query_bind_text(query, event->detail);
     query_bind_text(query, event->advice);
     query_bind_int(query, event->is_open);
+    query_bind_uint(query, event->incident);
 }
 
 /* Adds 1 to n_added of its group if it was not there. */
@@ -117,7 +118,7 @@ static int put_event(struct database *database, struct sqlite3 *connection, int6
     struct query update = query_begin(
         database, connection,
         "UPDATE events SET time_us = ?3, kind = ?4, series = ?5, first_row = ?6, last_row = ?7, "
-        "detail = ?8, advice = ?9, is_open = ?10 WHERE id = ?1 AND model = ?2 "
+        "detail = ?8, advice = ?9, is_open = ?10, incident = ?11 WHERE id = ?1 AND model = ?2 "
         "AND (kind = 'verdict') = (?4 = 'verdict')"); /* each group has its own count */
     bind_event(&update, model, event);
     int r = query_change(&update);
@@ -128,7 +129,7 @@ static int put_event(struct database *database, struct sqlite3 *connection, int6
     struct query insert = query_begin(
         database, connection,
         "INSERT INTO events (id, model, time_us, kind, series, first_row, last_row, detail, "
-        "advice, is_open) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "advice, is_open, incident) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO NOTHING");
     bind_event(&insert, model, event);
     r = query_insert(&insert);
@@ -226,7 +227,7 @@ int event_log_label(struct database *database, int64_t model, uint64_t id, const
 
 #define SELECT_EVENTS                                                                         \
     "SELECT id, time_us, kind, series, first_row, last_row, detail, advice, is_open, label, " \
-    "label_who, label_us FROM events "
+    "label_who, label_us, incident FROM events "
 
 static void read_event(struct query *query, void *item)
 {
@@ -244,6 +245,7 @@ static void read_event(struct query *query, void *item)
     query_copy_text(query, 9, event->label, sizeof(event->label));
     event->label_who = query_dup_text(query, 10);
     event->label_us = query_uint(query, 11);
+    event->incident = query_uint(query, 12);
 }
 
 static void clear_event(void *item)

@@ -24,6 +24,7 @@ struct logged_event {
                        * "refused", "rolled_back", "verdict" */
     char *series;     /* NULL: none or independent */
     uint64_t first_row, last_row; /* numbers as scored or stored; 0: none */
+    uint64_t incident;            /* id of the one that it belongs to; 0: none, or it is one */
     char *detail;                 /* a JSON object for the API; NULL: none */
     char *advice;                 /* what a person should do; NULL: nothing */
     bool is_open;                 /* an incident that goes on */

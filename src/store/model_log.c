@@ -17,7 +17,7 @@ void logged_model_clear(struct logged_model *model)
 
 #define SELECT_MODELS                                                        \
     "SELECT id, name, fingerprint, features, live_version, former_version, " \
-    "pinned_version, last_version, is_frozen FROM models "
+    "pinned_version, last_version, is_frozen, repin FROM models "
 
 static void read_model(struct query *query, void *item)
 {
@@ -32,6 +32,7 @@ static void read_model(struct query *query, void *item)
     model->pinned_version = (unsigned)query_int(query, 6);
     model->last_version = (unsigned)query_int(query, 7);
     model->is_frozen = query_int(query, 8) != 0;
+    model->repin = query_int(query, 9) != 0;
 }
 
 static void clear_model(void *item)
@@ -113,6 +114,17 @@ int model_log_set_frozen(struct database *database, int64_t model, bool is_froze
     struct query query =
         query_begin_write(database, "UPDATE models SET is_frozen = ? WHERE id = ?");
     query_bind_int(&query, is_frozen);
+    query_bind_int(&query, model);
+    query_change(&query);
+    return query_commit(&query);
+}
+
+int model_log_set_repin(struct database *database, int64_t model, bool repin)
+{
+    assert(database);
+    CLEANUP(query_end)
+    struct query query = query_begin_write(database, "UPDATE models SET repin = ? WHERE id = ?");
+    query_bind_int(&query, repin);
     query_bind_int(&query, model);
     query_change(&query);
     return query_commit(&query);

@@ -26,6 +26,7 @@ struct logged_model {
     unsigned former_version, pinned_version;
     unsigned last_version; /* the highest number ever given */
     bool is_frozen;
+    bool repin; /* the next version that is promoted shall be pinned too */
 };
 void logged_model_clear(struct logged_model *model);
 
@@ -44,6 +45,7 @@ MUST_CHECK int model_log_list(struct database *database, struct logged_model **r
 MUST_CHECK int model_log_reschema(struct database *database, int64_t model, const char *features,
                                   const char *fingerprint);
 MUST_CHECK int model_log_set_frozen(struct database *database, int64_t model, bool is_frozen);
+MUST_CHECK int model_log_set_repin(struct database *database, int64_t model, bool repin);
 MUST_CHECK int model_log_delete(struct database *database, int64_t model); /* all of it */
 
 struct logged_version {

@@ -1,6 +1,7 @@
 #include "store/row_buffer.h"
 
 #include "store/database.h"
+#include "store/query.h"
 #include "store/row_places.h"
 #include "store/row_read.h"
 
@@ -143,7 +144,7 @@ static void end_change(struct row_buffer *buffer, int r)
 static bool is_valid(const struct buffered_row *row)
 {
     return row->values && (unsigned)row->role < N_ROW_ROLES && row->time_us <= INT64_MAX &&
-           row->incident <= INT64_MAX &&
+           row->incident <= INT64_MAX && row->event <= INT64_MAX &&
            (!row->series || strnlen(row->series, ROW_SERIES_MAX + 1) <= ROW_SERIES_MAX);
 }
 
@@ -203,23 +204,47 @@ int row_buffer_read(struct row_buffer *buffer, enum row_role role, size_t newest
     return r;
 }
 
-/* ---- incidents ---- */
+/* ---- feedback ---- */
 
-static const enum row_role by_turns[] = {ROW_TRAIN, ROW_CALIBRATE, ROW_TRAIN, ROW_GATE};
+/* What a person said: of the rows that `mark` finds, those that `select` finds get another role. */
+struct word {
+    const char *mark, *select;
+    uint64_t id; /* of the incident or the verdict */
+    bool is_normal;
+};
 
-/* Moves what the statement finds of the incident. */
-static int move_all(struct row_buffer *buffer, struct sqlite3 *sqlite, const char *sql,
-                    uint64_t incident, bool is_normal, size_t *ret_n)
+static struct sqlite3_stmt *statement_about(struct row_buffer *buffer, struct sqlite3 *sqlite,
+                                            const char *sql, const struct word *word)
 {
-    CLEANUP(row_ids_clear) struct row_ids list = {0};
     struct sqlite3_stmt *statement = database_statement(buffer->database, sqlite, sql);
 
     (void)sqlite3_bind_int64(statement, 1, buffer->model);
-    (void)sqlite3_bind_int64(statement, 2, (int64_t)incident);
-    int r = row_ids_collect(&list, statement);
+    (void)sqlite3_bind_int64(statement, 2, word->id <= INT64_MAX ? (int64_t)word->id : -1);
+    return statement;
+}
+
+static int mark_all(struct row_buffer *buffer, struct sqlite3 *sqlite, const struct word *word,
+                    size_t *ret_n)
+{
+    struct sqlite3_stmt *statement = statement_about(buffer, sqlite, word->mark, word);
+
+    (void)sqlite3_bind_int(statement, 3, word->is_normal);
+    const int r = database_run(statement);
+    if (r == 0)
+        *ret_n = (size_t)sqlite3_changes(sqlite);
+    return r;
+}
+
+static int move_all(struct row_buffer *buffer, struct sqlite3 *sqlite, const struct word *word,
+                    size_t *ret_n)
+{
+    static const enum row_role by_turns[] = {ROW_TRAIN, ROW_CALIBRATE, ROW_TRAIN, ROW_GATE};
+    CLEANUP(row_ids_clear) struct row_ids list = {0};
+
+    int r = row_ids_collect(&list, statement_about(buffer, sqlite, word->select, word));
     struct row_places *places = begin_change(buffer, sqlite);
     for (size_t i = 0; r == 0 && i < list.n; i++)
-        r = row_places_move(places, list.ids[i], is_normal ? by_turns[i % 4] : ROW_CONFIRMED);
+        r = row_places_move(places, list.ids[i], word->is_normal ? by_turns[i % 4] : ROW_CONFIRMED);
     if (r == 0)
         r = row_places_save(places);
     if (r == 0)
@@ -227,40 +252,88 @@ static int move_all(struct row_buffer *buffer, struct sqlite3 *sqlite, const cha
     return r;
 }
 
-static int move_incident(struct row_buffer *buffer, const char *sql, uint64_t incident,
-                         bool is_normal, size_t *ret_n)
+static int obey(struct row_buffer *buffer, const struct word *word, size_t *ret_n_marked,
+                size_t *ret_n_moved)
 {
     struct sqlite3 *sqlite;
-    size_t n = 0;
+    size_t n_marked = 0, n_moved = 0;
 
     int r = database_write(buffer->database, &sqlite);
     if (r < 0)
         return r;
-    r = move_all(buffer, sqlite, sql, incident, is_normal, &n);
+    r = mark_all(buffer, sqlite, word, &n_marked);
+    if (r == 0)
+        r = move_all(buffer, sqlite, word, &n_moved);
     r = database_commit(buffer->database, r);
     end_change(buffer, r);
     database_unlock(buffer->database);
-    if (r == 0)
-        *ret_n = n;
-    return r;
+    if (r < 0)
+        return r;
+    *ret_n_marked = n_marked;
+    *ret_n_moved = n_moved;
+    return 0;
 }
+
+#define OF_INCIDENT "WHERE model = ?1 AND incident = ?2 AND incident <> 0"
+#define OF_EVENT    "WHERE model = ?1 AND event = ?2 AND event <> 0"
+#define MARK        "UPDATE rows SET is_approved = ?3 "
+#define SELECT_IDS  "SELECT id FROM rows "
+static_assert(ROW_QUARANTINE == 3 && ROW_CONFIRMED == 4 && ROW_ASIDE == 5, "as in the statements");
 
 int row_buffer_release(struct row_buffer *buffer, uint64_t incident, size_t *ret_n)
 {
-    return move_incident(buffer,
-                         "SELECT id FROM rows WHERE model = ? AND incident = ? AND incident <> 0"
-                         " AND role IN (3, 4) ORDER BY id",
-                         incident, true, ret_n);
+    const struct word word = {.mark = MARK OF_INCIDENT,
+                              .select = SELECT_IDS OF_INCIDENT " AND role >= 3 ORDER BY id",
+                              .id = incident,
+                              .is_normal = true};
+    size_t n_marked;
+
+    return obey(buffer, &word, &n_marked, ret_n);
 }
 
 int row_buffer_confirm(struct row_buffer *buffer, uint64_t incident, size_t *ret_n)
 {
-    return move_incident(buffer,
-                         "SELECT id FROM rows WHERE model = ? AND incident = ? AND incident <> 0"
-                         " AND role <> 4 ORDER BY id",
-                         incident, false, ret_n);
+    const struct word word = {.mark = MARK OF_INCIDENT,
+                              .select = SELECT_IDS OF_INCIDENT " AND role <> 4 ORDER BY id",
+                              .id = incident};
+    size_t n_marked;
+
+    return obey(buffer, &word, &n_marked, ret_n);
 }
-static_assert(ROW_QUARANTINE == 3 && ROW_CONFIRMED == 4, "as in the statements above");
+
+int row_buffer_release_row(struct row_buffer *buffer, uint64_t event, size_t *ret_n)
+{
+    const struct word word = {.mark = MARK OF_EVENT,
+                              .select = SELECT_IDS OF_EVENT " AND role >= 3",
+                              .id = event,
+                              .is_normal = true};
+    size_t n_moved;
+
+    return obey(buffer, &word, ret_n, &n_moved);
+}
+
+int row_buffer_confirm_row(struct row_buffer *buffer, uint64_t event, size_t *ret_n)
+{
+    const struct word word = {
+        .mark = MARK OF_EVENT, .select = SELECT_IDS OF_EVENT " AND role <> 4", .id = event};
+    size_t n_moved;
+
+    return obey(buffer, &word, ret_n, &n_moved);
+}
+
+int row_buffer_incident(struct row_buffer *buffer, uint64_t event, uint64_t *ret_incident)
+{
+    CLEANUP(query_end)
+    struct query query = query_begin_read(buffer->database, "SELECT incident FROM rows " OF_EVENT);
+
+    query_bind_int(&query, buffer->model);
+    query_bind_int(&query, event <= INT64_MAX ? (int64_t)event : -1);
+    const int r = query_step(&query);
+    if (r <= 0)
+        return r < 0 ? r : -ENOENT;
+    *ret_incident = query_uint(&query, 0);
+    return 0;
+}
 
 int row_buffer_forget(struct row_buffer *buffer)
 {

@@ -21,12 +21,14 @@ enum row_role {
     ROW_GATE,      /* judges candidates; neither trained nor calibrated on */
     ROW_QUARANTINE,
     ROW_CONFIRMED, /* anomalies, by feedback */
+    ROW_ASIDE,     /* flagged outside an incident: train only if feedback says "normal" */
     N_ROW_ROLES
 };
 
 #define ROW_SERIES_MAX        128 /* bytes of a series' name */
 #define ROW_BUFFER_CONFIRMED  200
 #define ROW_BUFFER_QUARANTINE 20000 /* rows kept in quarantine, the oldest go first */
+#define ROW_BUFFER_ASIDE      2000  /* rows set aside, the oldest go first */
 
 /* One row on its way in or out. */
 struct buffered_row {
@@ -35,7 +37,9 @@ struct buffered_row {
     enum row_role role;
     bool is_flagged;     /* its score was above 1 when it came */
     bool is_observed;    /* from /observe */
+    bool is_approved;    /* an operator said "normal" of it or of its incident */
     uint64_t incident;   /* id; 0: none */
+    uint64_t event;      /* id of its verdict; 0: none */
     const char *series;  /* "" the default one; NULL: independent */
     const float *values; /* [n_features], NaN is missing */
 };
@@ -85,6 +89,7 @@ struct row_counts row_buffer_counts(struct row_buffer *buffer);
 struct row_block {
     float *values;                /* [n_rows][n_features] */
     uint64_t *numbers, *times_us; /* [n_rows] */
+    bool *is_approved;            /* [n_rows] */
     size_t n_rows;
 };
 void row_block_clear(struct row_block *block);
@@ -95,10 +100,20 @@ MUST_CHECK int row_buffer_read(struct row_buffer *buffer, enum row_role role, si
                                size_t older, struct row_block *ret_block);
 
 /* Feedback on an incident, which may change its mind. release: its rows in quarantine and among the
- * confirmed become TRAIN, CALIBRATE, TRAIN, GATE by turns. confirm: all its rows, wherever they
- * are, become CONFIRMED (the oldest above ROW_BUFFER_CONFIRMED go). How many were moved: ret_n. */
+ * confirmed become TRAIN, CALIBRATE, TRAIN, GATE by turns, approved. confirm: all its rows,
+ * wherever they are, become CONFIRMED (the oldest above ROW_BUFFER_CONFIRMED go), approved no more.
+ * How many were moved: ret_n. */
 MUST_CHECK int row_buffer_release(struct row_buffer *buffer, uint64_t incident, size_t *ret_n);
 MUST_CHECK int row_buffer_confirm(struct row_buffer *buffer, uint64_t incident, size_t *ret_n);
+
+/* The same for the row of one verdict. release: it becomes TRAIN, unless it calibrates or judges:
+ * then it goes on doing so (taken out, thresholds would creep); approved either way. ret_n: 0 if
+ * the row is not there. */
+MUST_CHECK int row_buffer_release_row(struct row_buffer *buffer, uint64_t event, size_t *ret_n);
+MUST_CHECK int row_buffer_confirm_row(struct row_buffer *buffer, uint64_t event, size_t *ret_n);
+/* The incident of that row; 0: none. -ENOENT: the row is not there. */
+MUST_CHECK int row_buffer_incident(struct row_buffer *buffer, uint64_t event,
+                                   uint64_t *ret_incident);
 
 /* All rows of the model go, the numbers go on. */
 MUST_CHECK int row_buffer_forget(struct row_buffer *buffer);

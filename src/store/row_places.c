@@ -230,10 +230,14 @@ static int push_out(struct row_places *places, int role)
 
 static int push_out_of_fixed(struct row_places *places, int role)
 {
-    const size_t most = role == ROW_QUARANTINE ? ROW_BUFFER_QUARANTINE : ROW_BUFFER_CONFIRMED;
+    static const size_t most[N_ROW_ROLES] = {
+        [ROW_QUARANTINE] = ROW_BUFFER_QUARANTINE,
+        [ROW_CONFIRMED] = ROW_BUFFER_CONFIRMED,
+        [ROW_ASIDE] = ROW_BUFFER_ASIDE,
+    };
     int r = 0;
 
-    while (r == 0 && places->in_ring[role] > most) {
+    while (r == 0 && places->in_ring[role] > most[role]) {
         places->in_ring[role]--;
         r = delete_oldest(places, role);
     }
@@ -252,17 +256,21 @@ static int arrive(struct row_places *places, int role)
 int row_places_insert(struct row_places *places, const struct buffered_row *row, size_t n_features)
 {
     struct sqlite3_stmt *statement = statement_of(
-        places, "INSERT INTO rows (model, role, number, time_us, is_flagged, is_observed, incident,"
-                " series, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+        places, "INSERT INTO rows (model, role, number, time_us, is_flagged, is_observed,"
+                " is_approved, incident, event, series, vector)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 
     (void)sqlite3_bind_int(statement, 2, (int)row->role);
     (void)sqlite3_bind_int64(statement, 3, (int64_t)++places->last_number);
     (void)sqlite3_bind_int64(statement, 4, (int64_t)row->time_us);
     (void)sqlite3_bind_int(statement, 5, row->is_flagged);
     (void)sqlite3_bind_int(statement, 6, row->is_observed);
-    (void)sqlite3_bind_int64(statement, 7, (int64_t)row->incident);
-    (void)sqlite3_bind_text(statement, 8, row->series, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_blob64(statement, 9, row->values, n_features * sizeof(float), SQLITE_STATIC);
+    (void)sqlite3_bind_int(statement, 7, row->is_approved);
+    (void)sqlite3_bind_int64(statement, 8, (int64_t)row->incident);
+    (void)sqlite3_bind_int64(statement, 9, (int64_t)row->event);
+    (void)sqlite3_bind_text(statement, 10, row->series, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_blob64(statement, 11, row->values, n_features * sizeof(float),
+                              SQLITE_STATIC);
     const int r = database_run(statement);
     return r < 0 ? r : arrive(places, (int)row->role);
 }

@@ -5,8 +5,8 @@
  * the reservoir. Once the capacity is used up, the role that holds most over its part loses a row
  * for each that comes: algorithm R (Vitter 1985) lets the reservoir of that role stay a uniform
  * sample of all that ever left its ring. Draws depend on the seed and on how many have left, so the
- * same rows give the same reservoir, in however many transactions. Quarantine and confirmed
- * anomalies are rings of a fixed size. Each step is a few look-ups by key. */
+ * same rows give the same reservoir, in however many transactions. Quarantine, confirmed anomalies
+ * and rows set aside are rings of a fixed size. Each step is a few look-ups by key. */
 #pragma once
 
 #include "store/row_buffer.h"

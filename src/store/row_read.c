@@ -106,14 +106,16 @@ void row_block_clear(struct row_block *block)
     free(block->values);
     free(block->numbers);
     free(block->times_us);
+    free(block->is_approved);
     *block = (struct row_block){0};
 }
 
 static int read_row(const struct row_reader *reader, int64_t id, struct row_block *block)
 {
     const size_t size = reader->n_features * sizeof(float);
-    struct sqlite3_stmt *statement = database_statement(
-        reader->database, reader->sqlite, "SELECT number, time_us, vector FROM rows WHERE id = ?");
+    struct sqlite3_stmt *statement =
+        database_statement(reader->database, reader->sqlite,
+                           "SELECT number, time_us, is_approved, vector FROM rows WHERE id = ?");
 
     (void)sqlite3_bind_int64(statement, 1, id);
     int r = database_step(statement);
@@ -121,8 +123,9 @@ static int read_row(const struct row_reader *reader, int64_t id, struct row_bloc
         return r < 0 ? r : -EUCLEAN;
     block->numbers[block->n_rows] = (uint64_t)sqlite3_column_int64(statement, 0);
     block->times_us[block->n_rows] = (uint64_t)sqlite3_column_int64(statement, 1);
-    const void *vector = sqlite3_column_blob(statement, 2);
-    if ((size_t)sqlite3_column_bytes(statement, 2) != size)
+    block->is_approved[block->n_rows] = sqlite3_column_int(statement, 2) != 0;
+    const void *vector = sqlite3_column_blob(statement, 3);
+    if ((size_t)sqlite3_column_bytes(statement, 3) != size)
         r = -EINVAL;
     else if (!vector)
         r = -ENOMEM;
@@ -148,7 +151,8 @@ int row_read(const struct row_reader *reader, size_t newest, size_t older,
         block.values = calloc(list.n, reader->n_features * sizeof(float));
         block.numbers = calloc(list.n, sizeof(*block.numbers));
         block.times_us = calloc(list.n, sizeof(*block.times_us));
-        if (!block.values || !block.numbers || !block.times_us)
+        block.is_approved = calloc(list.n, sizeof(*block.is_approved));
+        if (!block.values || !block.numbers || !block.times_us || !block.is_approved)
             return -ENOMEM;
     }
     for (size_t i = 0; r == 0 && i < list.n; i++)

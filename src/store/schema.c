@@ -99,6 +99,13 @@ static const char *const migrations[] = {
     " vector BLOB NOT NULL) STRICT;"
     "CREATE INDEX rows_by_place ON rows (model, role, slot);"
     "CREATE INDEX rows_of_incident ON rows (model, incident) WHERE incident <> 0;",
+
+    /* 2: feedback on single verdicts, and what an operator has approved. */
+    "ALTER TABLE models ADD COLUMN repin INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE events ADD COLUMN incident INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE rows ADD COLUMN event INTEGER NOT NULL DEFAULT 0;" /* of its verdict */
+    "ALTER TABLE rows ADD COLUMN is_approved INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX rows_of_event ON rows (model, event) WHERE event <> 0;",
 };
 static_assert(sizeof(migrations) / sizeof(*migrations) == SCHEMA_VERSION, "one migration each");
 

@@ -2,9 +2,11 @@
 
 Programs: ./anomalyd and ./anomalyctl in the current folder, or $ANOMALYD and $ANOMALYCTL."""
 
+import ctypes
 import http.client
 import json
 import os
+import pathlib
 import random
 import re
 import signal
@@ -327,3 +329,32 @@ def pytest_make_parametrize_id(val):
     if isinstance(val, (bytes, str)) and (len(val) > 40 or not str(val).isprintable()):
         return ascii(val[:40])
     return None
+
+
+class StoppedThread:
+    """A with block in which one thread of a process, found by its name, does nothing."""
+
+    SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
+
+    def __init__(self, pid, name):
+        tasks = pathlib.Path(f"/proc/{pid}/task")
+        self.thread = next(int(task.name) for task in tasks.iterdir()
+                           if (task / "comm").read_text().strip() == name)
+        self.libc = ctypes.CDLL(None, use_errno=True)
+
+    def _trace(self, request):
+        if self.libc.ptrace(request, self.thread, None, None) < 0:
+            pytest.skip(f"ptrace: {os.strerror(ctypes.get_errno())}")
+
+    def _sleeps(self):
+        return pathlib.Path(f"/proc/{self.thread}/stat").read_text().rsplit(")", 1)[1].split()[0] == "S"
+
+    def __enter__(self):
+        wait_for(self._sleeps, "the thread to have nothing to do")  # nor does it hold a lock
+        self._trace(self.SEIZE)
+        self._trace(self.INTERRUPT)
+        os.waitpid(self.thread, self.WALL)
+        return self
+
+    def __exit__(self, *unused):
+        self._trace(self.DETACH)

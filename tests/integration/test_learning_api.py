@@ -2,12 +2,13 @@
 
 import json
 import random
+import signal
 import threading
 import urllib.parse
 
 import pytest
 
-from conftest import FEATURES, NORMAL, ODD, Daemon, check_problem, wait_for
+from conftest import (FEATURES, NORMAL, ODD, Daemon, StoppedThread, check_problem, wait_for)
 
 MODEL = "/v1/models/web"
 ENDED = {"promoted", "refused", "failed", "cancelled"}
@@ -62,11 +63,11 @@ def start(tmp_path, model_file):
     """start(keys_of_web) with the model file; start(keys, None) without one."""
     started = []
 
-    def begin(keys=None, file=model_file):
+    def begin(keys=None, file=model_file, server=None):
         folder = tmp_path / f"daemon-{len(started)}"
         folder.mkdir()
         keys = {**QUICK, **({"file": file} if file else {}), **(keys or {})}
-        started.append(LearningDaemon(folder, {"threads": 2}, {"web": keys}))
+        started.append(LearningDaemon(folder, server or {"threads": 2}, {"web": keys}))
         return started[-1]
 
     yield begin
@@ -173,6 +174,49 @@ def test_observed_rows_outlive_a_kill(start):
 # ---- rows of /score ----
 
 
+def request_bytes(method, path, body=b""):
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return (f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n").encode() + body
+
+
+def test_while_the_store_is_slow_observe_waits_and_nothing_else_does(start):
+    daemon = start(server={"threads": 1})
+    before = daemon.get("buffer")["rows"]
+    with daemon.connect() as waiting, daemon.connect() as gone:
+        with StoppedThread(daemon.process.pid, "intake"):
+            waiting.send(request_bytes("POST", f"{MODEL}/observe", {"instances": [NORMAL] * 3}) +
+                         request_bytes("GET", "/healthz"))
+            gone.send(request_bytes("POST", f"{MODEL}/observe", NORMAL))
+            gone.socket.close()
+            for _ in range(20):
+                assert daemon.score(ODD).json()["anomaly"] is True
+            for path in ("", "buffer", "runs", "versions", "events"):
+                daemon.get(path)
+            assert "anomalyd_buffer_rows" in daemon.request("GET", "/metrics").body.decode()
+            waiting.socket.setblocking(False)
+            with pytest.raises(BlockingIOError):  # not answered before it is stored
+                waiting.socket.recv(1)
+            waiting.socket.settimeout(60)
+        assert waiting.read().json() == {"rows": 3}
+        assert waiting.read().status == 200  # what came after it on the connection
+    wait_for(lambda: daemon.get("buffer")["rows"] == before + 4, "all rows")
+    assert daemon.score(NORMAL).status == 200
+
+
+def test_a_stop_while_observe_waits_answers_it_first(start):
+    daemon = start()
+    with daemon.connect() as waiting:
+        with StoppedThread(daemon.process.pid, "intake"):
+            waiting.send(request_bytes("POST", f"{MODEL}/observe", NORMAL))
+            wait_for(lambda: daemon.score(NORMAL).status == 200, "the service")
+            daemon.signal(signal.SIGTERM)
+            wait_for(lambda: "stopping" in daemon.log(), "the stop")
+        reply = waiting.read()
+        assert reply.json() == {"rows": 1} and reply.headers["connection"] == "close"
+    assert daemon.wait_for_exit() == 0
+
+
 def test_scored_rows_are_learned_from_unless_learn_is_false(start):
     daemon = start()
     rows = {"instances": rows_like_normal(40)}
@@ -185,9 +229,14 @@ def test_scored_rows_are_learned_from_unless_learn_is_false(start):
 
 
 def test_the_options_of_learning_do_not_change_a_verdict(learning):
-    plain = learning.score(ODD).body
-    assert learning.score(ODD, "?learn=false&series=x&timestamp=1709292600").body == plain
-    assert learning.score({"features": ODD, "series": None, "learn": True}).body == plain
+    def verdict(*request):
+        verdict = learning.score(*request).json()
+        assert verdict.pop("event") > 0  # each has its own
+        return verdict
+
+    plain = verdict(ODD)
+    assert verdict(ODD, "?learn=false&series=x&timestamp=1709292600") == plain
+    assert verdict({"features": ODD, "series": None, "learn": True}) == plain
 
 
 # ---- from nothing ----

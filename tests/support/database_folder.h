@@ -73,11 +73,13 @@ static inline void execute(const char *sql)
 static inline int64_t count(const char *sql)
 {
     struct sqlite3 *connection;
+    struct sqlite3_stmt *statement = NULL; /* not a kept one: sql may be a buffer */
 
     assert_int_equal(database_read(database, &connection), 0);
-    struct sqlite3_stmt *statement = database_statement(database, connection, sql);
-    assert_int_equal(database_step(statement), 1);
+    assert_int_equal(sqlite3_prepare_v2(connection, sql, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
     const int64_t n = sqlite3_column_int64(statement, 0);
+    (void)sqlite3_finalize(statement);
     database_read_end(database);
     return n;
 }

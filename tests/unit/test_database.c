@@ -1,4 +1,5 @@
 #include "store/database.h"
+#include "store/schema.h"
 
 #include "support/alloc_fail.h"
 #include "support/cmocka.h"
@@ -278,7 +279,7 @@ static void a_newer_file_is_set_aside_with_its_wal(void **state)
     database_free(database);
 
     /* put back, a newer anomalyd finds all that was in it */
-    char aside[256];
+    char aside[256], sql[64];
     const char *name = strstr(notes.data, "set aside as ") + strlen("set aside as ");
     (void)snprintf(aside, sizeof(aside), "%.*s", (int)strcspn(name, ";"), name);
     assert_int_equal(rename(aside, path_in("state.db")), 0);
@@ -286,7 +287,8 @@ static void a_newer_file_is_set_aside_with_its_wal(void **state)
     assert_int_equal(rename(aside, path_in("state.db-wal")), 0);
     struct sqlite3 *newer = NULL;
     assert_int_equal(sqlite3_open(path_in("state.db"), &newer), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(newer, "PRAGMA user_version = 1", NULL, NULL, NULL), SQLITE_OK);
+    (void)snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", SCHEMA_VERSION);
+    assert_int_equal(sqlite3_exec(newer, sql, NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(newer), SQLITE_OK);
     database = open_quietly();
     assert_int_equal(ask(database, count_models), 1);

@@ -86,7 +86,8 @@ static void an_event_is_kept_whole(void **state)
                                        .last_row = 3000000001,
                                        .detail = detail,
                                        .advice = advice,
-                                       .is_open = true};
+                                       .is_open = true,
+                                       .incident = 3000000002};
 
     assert_int_equal(event_log_put(database, web, &event, 1), 0);
     reopen_database();
@@ -101,6 +102,7 @@ static void an_event_is_kept_whole(void **state)
     assert_string_equal(found.detail, detail);
     assert_string_equal(found.advice, advice);
     assert_true(found.is_open);
+    assert_int_equal(found.incident, 3000000002);
     assert_string_equal(found.label, "");
     assert_null(found.label_who);
     assert_int_equal(found.label_us, 0);

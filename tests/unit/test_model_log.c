@@ -189,6 +189,23 @@ static void freezing_is_remembered(void **state)
     assert_int_equal(model_log_set_frozen(database, web + 1, true), -ENOENT);
 }
 
+static void a_pin_that_shall_move_is_remembered(void **state)
+{
+    (void)state;
+    const int64_t web = make_model("web");
+
+    CLEANUP(logged_model_clear) struct logged_model made = find("web");
+    assert_false(made.repin);
+    for (int repin = 1; repin >= 0; repin--) {
+        assert_int_equal(model_log_set_repin(database, web, repin), 0);
+        reopen_database();
+        CLEANUP(logged_model_clear) struct logged_model model = find("web");
+        assert_int_equal(model.repin, repin);
+        assert_false(model.is_frozen);
+    }
+    assert_int_equal(model_log_set_repin(database, web + 1, true), -ENOENT);
+}
+
 static void a_deleted_model_leaves_nothing_and_its_id_is_not_used_again(void **state)
 {
     (void)state;
@@ -725,6 +742,7 @@ int main(void)
         DATABASE_TEST(models_are_listed_by_name),
         DATABASE_TEST(new_features_take_the_old_rows_away),
         DATABASE_TEST(freezing_is_remembered),
+        DATABASE_TEST(a_pin_that_shall_move_is_remembered),
         DATABASE_TEST(a_deleted_model_leaves_nothing_and_its_id_is_not_used_again),
         DATABASE_TEST(a_version_number_is_never_given_twice),
         DATABASE_TEST(versions_are_kept_as_they_were_added),

@@ -178,7 +178,7 @@ static void rows_that_cannot_be_are_refused_and_none_is_stored(void **state)
 
     memset(too_long, 'x', sizeof(too_long));
     too_long[ROW_SERIES_MAX + 1] = '\0';
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         (void)make_rows(2, ROW_TRAIN, 0);
         if (i == 0)
             rows[1].series = too_long;
@@ -188,6 +188,8 @@ static void rows_that_cannot_be_are_refused_and_none_is_stored(void **state)
             rows[1].time_us = UINT64_MAX;
         else if (i == 3)
             rows[1].incident = UINT64_MAX;
+        else if (i == 4)
+            rows[1].event = UINT64_MAX;
         else
             rows[1].values = NULL;
         assert_int_equal(row_buffer_store(buffer, rows, 2), -EINVAL);
@@ -515,6 +517,8 @@ static void quarantine_and_confirmed_keep_the_newest(void **state)
     store(buffer, ROW_QUARANTINE, ROW_BUFFER_QUARANTINE + 50);
     assert_int_equal(count(buffer, ROW_CONFIRMED), ROW_BUFFER_CONFIRMED);
     assert_int_equal(count(buffer, ROW_QUARANTINE), ROW_BUFFER_QUARANTINE);
+    store(buffer, ROW_ASIDE, ROW_BUFFER_ASIDE + 30);
+    assert_int_equal(count(buffer, ROW_ASIDE), ROW_BUFFER_ASIDE);
     CLEANUP(row_block_clear)
     struct row_block confirmed = read_rows(buffer, ROW_CONFIRMED, SIZE_MAX, SIZE_MAX);
     assert_int_equal(confirmed.n_rows, ROW_BUFFER_CONFIRMED);
@@ -608,6 +612,131 @@ static void an_operator_may_change_their_mind(void **state)
     assert_int_equal(n, 80);
     assert_int_equal(row_buffer_counts(buffer).rows, 80);
     assert_counts_hold(buffer);
+}
+
+/* ---- single verdicts ---- */
+
+/* One row of each role with its event: 101 TRAIN, 102 CALIBRATE, … 106 ASIDE, and 50 others. */
+static void store_one_of_each(struct row_buffer *buffer)
+{
+    store(buffer, ROW_TRAIN, 50);
+    for (int role = 0; role < N_ROW_ROLES; role++) {
+        (void)make_rows(1, (enum row_role)role, 0);
+        rows[0].event = 101 + (uint64_t)role;
+        rows[0].is_flagged = true;
+        assert_int_equal(row_buffer_store(buffer, rows, 1), 0);
+    }
+}
+
+static int64_t role_of(uint64_t event)
+{
+    char sql[96];
+
+    (void)snprintf(sql, sizeof(sql), "SELECT role + 10 * is_approved FROM rows WHERE event = %d",
+                   (int)event);
+    return ask(database, sql);
+}
+
+static void a_verdict_called_normal_lets_its_row_train_or_leaves_it_calibrating(void **state)
+{
+    (void)state;
+    static const int64_t after[N_ROW_ROLES] = {10 + ROW_TRAIN, 10 + ROW_CALIBRATE, 10 + ROW_GATE,
+                                               10 + ROW_TRAIN, 10 + ROW_TRAIN,     10 + ROW_TRAIN};
+    CLEANUP(row_buffer_freep) struct row_buffer *buffer = open_buffer(1000);
+    size_t n = 0;
+
+    store_one_of_each(buffer);
+    for (uint64_t role = 0; role < N_ROW_ROLES; role++) {
+        assert_int_equal(role_of(101 + role), role); /* not approved */
+        assert_int_equal(row_buffer_release_row(buffer, 101 + role, &n), 0);
+        assert_int_equal(n, 1);
+        assert_int_equal(role_of(101 + role), after[role]);
+    }
+    assert_int_equal(count(buffer, ROW_TRAIN), 54);
+    assert_counts_hold(buffer);
+}
+
+static void a_verdict_called_anomaly_takes_its_row_out_wherever_it_is(void **state)
+{
+    (void)state;
+    CLEANUP(row_buffer_freep) struct row_buffer *buffer = open_buffer(1000);
+    size_t n = 0;
+
+    store_one_of_each(buffer);
+    for (uint64_t role = 0; role < N_ROW_ROLES; role++) {
+        assert_int_equal(row_buffer_confirm_row(buffer, 101 + role, &n), 0);
+        assert_int_equal(n, 1);
+        assert_int_equal(role_of(101 + role), ROW_CONFIRMED);
+    }
+    assert_int_equal(count(buffer, ROW_CALIBRATE), 0);
+    assert_int_equal(count(buffer, ROW_TRAIN), 50);
+    assert_int_equal(row_buffer_release_row(buffer, 102, &n), 0); /* a change of mind */
+    assert_int_equal(role_of(102), 10 + ROW_TRAIN);
+    assert_int_equal(row_buffer_confirm_row(buffer, 102, &n), 0);
+    assert_int_equal(role_of(102), ROW_CONFIRMED);
+    assert_counts_hold(buffer);
+}
+
+static void a_word_on_a_verdict_without_a_row_moves_nothing(void **state)
+{
+    (void)state;
+    CLEANUP(row_buffer_freep) struct row_buffer *buffer = open_buffer(1000);
+    size_t n = 9;
+
+    store_one_of_each(buffer);
+    store_in_batches(buffer, ROW_QUARANTINE, 5, 5, 102); /* an incident is no verdict */
+    for (int i = 0; i < 3; i++) {
+        const uint64_t event = (const uint64_t[]){0, 99, UINT64_MAX}[i];
+        assert_int_equal(row_buffer_release_row(buffer, event, &n), 0);
+        assert_int_equal(n, 0);
+        assert_int_equal(row_buffer_confirm_row(buffer, event, &n), 0);
+        assert_int_equal(n, 0);
+    }
+    assert_int_equal(row_buffer_confirm_row(buffer, 102, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(count(buffer, ROW_QUARANTINE), 6);
+    assert_counts_hold(buffer);
+}
+
+static void the_row_of_a_verdict_knows_its_incident(void **state)
+{
+    (void)state;
+    CLEANUP(row_buffer_freep) struct row_buffer *buffer = open_buffer(1000);
+    uint64_t incident = 9;
+
+    store_one_of_each(buffer);
+    (void)make_rows(1, ROW_QUARANTINE, 7);
+    rows[0].event = 200;
+    assert_int_equal(row_buffer_store(buffer, rows, 1), 0);
+    assert_int_equal(row_buffer_incident(buffer, 300, &incident), -ENOENT);
+    assert_int_equal(row_buffer_incident(buffer, 0, &incident), -ENOENT);
+    assert_int_equal(incident, 9);
+    assert_int_equal(row_buffer_incident(buffer, 101, &incident), 0);
+    assert_int_equal(incident, 0);
+    assert_int_equal(row_buffer_incident(buffer, 200, &incident), 0);
+    assert_int_equal(incident, 7);
+}
+
+static void approval_is_stored_read_given_and_taken_away(void **state)
+{
+    (void)state;
+    CLEANUP(row_buffer_freep) struct row_buffer *buffer = open_buffer(1000);
+    size_t n = 0;
+
+    (void)make_rows(3, ROW_TRAIN, 0);
+    rows[1].is_approved = true;
+    assert_int_equal(row_buffer_store(buffer, rows, 3), 0);
+    store_in_batches(buffer, ROW_QUARANTINE, 4, 4, 7);
+    assert_int_equal(row_buffer_release(buffer, 7, &n), 0);
+
+    CLEANUP(row_block_clear)
+    struct row_block block = read_rows(buffer, ROW_TRAIN, SIZE_MAX, SIZE_MAX);
+    assert_int_equal(block.n_rows, 5);
+    const bool approved[] = {false, true, false, true, true};
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(block.is_approved[i], approved[i]);
+    assert_int_equal(row_buffer_confirm(buffer, 7, &n), 0);
+    assert_int_equal(ask(database, "SELECT sum(is_approved) FROM rows"), 1);
 }
 
 static void what_is_forgotten_is_gone_and_numbers_go_on(void **state)
@@ -859,6 +988,11 @@ int main(void)
         in_a_database(releasing_more_than_there_is_room_pushes_out),
         in_a_database(confirmed_rows_leave_every_other_role),
         in_a_database(an_operator_may_change_their_mind),
+        in_a_database(a_verdict_called_normal_lets_its_row_train_or_leaves_it_calibrating),
+        in_a_database(a_verdict_called_anomaly_takes_its_row_out_wherever_it_is),
+        in_a_database(a_word_on_a_verdict_without_a_row_moves_nothing),
+        in_a_database(the_row_of_a_verdict_knows_its_incident),
+        in_a_database(approval_is_stored_read_given_and_taken_away),
         in_a_database(what_is_forgotten_is_gone_and_numbers_go_on),
         in_a_database(any_order_of_all_of_it_keeps_the_counts),
         in_a_database(a_full_disk_stores_nothing_of_a_batch_and_changes_no_count),

@@ -39,6 +39,21 @@ static void each_type_has_its_form_and_what_is_absent_shows_nothing(void **state
            "\n");
 }
 
+static void a_member_of_a_member_and_a_number_above_1_are_shown(void **state)
+{
+    (void)state;
+    static const struct table_column inner[] = {
+        {"SCORE", "detail.score", true}
+    };
+    json_auto_t *rows = json_loads("[{\"detail\":{\"score\":12.3456}},{\"detail\":7},{},"
+                                   "{\"detail\":{\"score\":1234.5}}]",
+                                   0, NULL);
+    CLEANUP(text_clear) struct text text = {0};
+
+    table_print(rows, inner, 1, NULL, &text);
+    assert_string_equal(text.data, "SCORE\n12.35\n\n\n 1234\n");
+}
+
 static void an_empty_list_has_titles_only(void **state)
 {
     (void)state;
@@ -119,6 +134,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_type_has_its_form_and_what_is_absent_shows_nothing),
+        cmocka_unit_test(a_member_of_a_member_and_a_number_above_1_are_shown),
         cmocka_unit_test(an_empty_list_has_titles_only),
         cmocka_unit_test(control_characters_do_not_reach_the_terminal),
         cmocka_unit_test(notes_are_wrapped_below_their_row),

@@ -49,6 +49,19 @@ static void a_batch_leaves_the_threshold_out(void **state)
                                    "\"anomaly\":false");
 }
 
+static void an_event_stands_behind_the_anomaly(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+    const struct verdict verdict = {
+        .score = 2, .p_value = 0.25, .anomaly = true, .n_imputed = 1, .event = 8121};
+    const float row[] = {1, NAN, 3};
+
+    verdict_json_append(&text, schema, &verdict, NULL, row, NULL, 0);
+    assert_string_equal(text.data, "\"reconstruction_error\":0,\"score\":2,\"p_value\":0.25,"
+                                   "\"anomaly\":true,\"event\":8121,\"imputed\":[\"di\\\"sk\"]");
+}
+
 static void missing_features_are_listed_and_their_value_is_null(void **state)
 {
     (void)state;
@@ -83,6 +96,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plain_verdict_has_five_members),
         cmocka_unit_test(a_batch_leaves_the_threshold_out),
+        cmocka_unit_test(an_event_stands_behind_the_anomaly),
         cmocka_unit_test(missing_features_are_listed_and_their_value_is_null),
         cmocka_unit_test(nothing_missing_is_an_empty_list),
     };
