@@ -153,6 +153,20 @@ static void do_score(struct driver *driver, const char *arguments)
     learner_settle(driver->learner);
 }
 
+/* What became of observed rows. */
+struct observed {
+    int r;
+    struct error error;
+};
+
+static void note_observed(void *userdata, int r, const struct error *error)
+{
+    struct observed *observed = userdata;
+
+    observed->r = r;
+    observed->error = *error;
+}
+
 static void do_observe(struct driver *driver, const char *arguments)
 {
     char name[NAME_SIZE], series[NAME_SIZE];
@@ -165,10 +179,13 @@ static void do_observe(struct driver *driver, const char *arguments)
         read_rows(driver, &rows) < 0)
         return refuse("observe MODEL N D SERIES, then rows");
     values = rows.values;
-    if (learner_observe(driver->learner, name, values, rows.n_rows, rows.n_features,
-                        driver->time_us, series, &error) < 0)
+    struct observed observed = {0};
+    if (learner_observe(driver->learner, name, rows.values, rows.n_rows, rows.n_features,
+                        driver->time_us, series, note_observed, &observed, &error) < 0)
         return refuse(error.text);
     learner_settle(driver->learner);
+    if (observed.r < 0)
+        return refuse(observed.error.text);
     (void)puts("ok");
 }
 
@@ -222,7 +239,8 @@ static int administer(struct learner *learner, const char *verb, const char *nam
     if (strcmp(verb, "promote") == 0)
         return learner_promote(learner, name, (unsigned)number, WHO, reterr);
     if (strcmp(verb, "feedback") == 0)
-        return learner_feedback(learner, name, number, strcmp(label, "normal") == 0, WHO, reterr);
+        return learner_feedback(learner, name, number, strcmp(label, "normal") == 0, WHO, NULL,
+                                reterr);
     return error_set(reterr, -EINVAL, "no such command");
 }
 
