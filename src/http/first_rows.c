@@ -45,12 +45,11 @@ static int find_schema(struct first *first, struct handler *handler, struct scor
                        const struct request *request, struct reply *reply)
 {
     struct error error = {0};
-    size_t n_features;
-    const char *const *names = learner_features(first->learner, first->model->name, &n_features);
 
-    first->has_features = names != NULL;
-    int r = names ? schema_new(names, n_features, &first->schema, &error)
-                  : row_names_read(request->body, request->body_size, &first->schema, &error);
+    int r = learner_schema(first->learner, first->model->name, &first->schema);
+    first->has_features = r == 0;
+    if (r == -ENODATA)
+        r = row_names_read(request->body, request->body_size, &first->schema, &error);
     if (r == 0)
         return 0;
     if (r == -ENOMEM)

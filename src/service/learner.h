@@ -20,6 +20,7 @@ struct learner;
 struct live;
 struct live_model;
 struct live_source;
+struct schema;
 struct stats;
 struct verdict;
 
@@ -88,10 +89,10 @@ MUST_CHECK int learner_observe(struct learner *learner, const char *model, const
 MUST_CHECK int learner_create(struct learner *learner, const char *name, size_t length,
                               struct error *reterr);
 
-/* The features of a model that has no version yet: NULL if nobody said. The names are owned by the
- * learner and never change once there. */
-const char *const *learner_features(struct learner *learner, const char *model,
-                                    size_t *ret_n_features);
+/* The features of a model that has no version yet, a copy. -ENODATA: nobody has said them. -ENOMEM.
+ */
+MUST_CHECK int learner_schema(struct learner *learner, const char *model,
+                              struct schema **ret_schema);
 /* Says them; the first word counts. LEARNER_UNFIT: others are there already. */
 MUST_CHECK int learner_set_features(struct learner *learner, const char *model,
                                     const char *const *names, size_t n_features,

@@ -23,21 +23,11 @@ static void audit(struct pupil *pupil, const char *who, const char *act, const c
 
 /* ---- features and progress ---- */
 
-const char *const *learner_features(struct learner *learner, const char *model,
-                                    size_t *ret_n_features)
+int learner_schema(struct learner *learner, const char *model, struct schema **ret_schema)
 {
     struct pupil *pupil = learner_find(learner, model);
-    const char *const *features = NULL;
 
-    if (!pupil)
-        return NULL;
-    (void)pthread_mutex_lock(&pupil->lock);
-    if (pupil->learning) {
-        features = (const char *const *)pupil->features;
-        *ret_n_features = pupil->n_features;
-    }
-    (void)pthread_mutex_unlock(&pupil->lock);
-    return features;
+    return pupil ? pupil_schema(pupil, ret_schema) : -ENODATA;
 }
 
 int learner_set_features(struct learner *learner, const char *model, const char *const *names,
@@ -48,11 +38,11 @@ int learner_set_features(struct learner *learner, const char *model, const char 
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     const bool is_new = !pupil->learning;
     if (is_new)
         r = pupil_open(pupil, names, n_features);
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     if (!is_new)
         return error_set(reterr, LEARNER_UNFIT, "Model \"%s\" has features already", model);
     return r < 0 ? learner_store_failed(r, reterr) : 0;
@@ -65,15 +55,13 @@ int learner_progress(struct learner *learner, const char *model,
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    const struct pupil_view view = pupil_look(pupil);
     *ret_progress = (struct learner_progress){
-        .rows = pupil->learning ? learning_counts(pupil->learning).rows : 0,
-        .rows_needed = pupil->learning ? learning_min_rows(pupil->learning)
-                                       : pupil->settings.learning.min_rows,
-        .is_frozen = pupil->log.is_frozen,
-        .is_training = pupil->current_run != 0,
+        .rows = view.figures.rows.rows,
+        .rows_needed = view.rows_needed,
+        .is_frozen = view.is_frozen,
+        .is_training = view.current_run != 0,
     };
-    (void)pthread_mutex_unlock(&pupil->lock);
     return 0;
 }
 
@@ -81,19 +69,10 @@ bool learner_figures(struct learner *learner, const char *model,
                      struct learner_figures *ret_figures)
 {
     struct pupil *pupil = learner_find(learner, model);
-    if (!pupil)
-        return false;
 
-    (void)pthread_mutex_lock(&pupil->lock);
-    *ret_figures = pupil->figures;
-    ret_figures->n_dropped_queue = atomic_load(&pupil->n_dropped_by_queue);
-    ret_figures->n_verdicts_dropped = atomic_load(&pupil->n_verdicts_dropped);
-    if (pupil->learning) {
-        ret_figures->rows = learning_counts(pupil->learning);
-        ret_figures->drift_log10 = learning_drift(pupil->learning);
-    }
-    (void)pthread_mutex_unlock(&pupil->lock);
-    return true;
+    if (pupil)
+        *ret_figures = pupil_look(pupil).figures;
+    return pupil;
 }
 
 /* ---- runs ---- */
@@ -106,7 +85,7 @@ int learner_retrain(struct learner *learner, const char *model, const char *who,
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     if (pupil->log.id == 0)
         r = error_set(reterr, LEARNER_CONFLICT,
                       "Model \"%s\" has no rows yet; send some to /observe", model);
@@ -121,7 +100,7 @@ int learner_retrain(struct learner *learner, const char *model, const char *who,
         *ret_run = pupil->queued_run;
         audit(pupil, who, "retrain", "");
     }
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     learner_wake_runs(learner);
     return r;
 }
@@ -151,7 +130,7 @@ int learner_cancel(struct learner *learner, const char *model, int64_t run, cons
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     if (run == pupil->queued_run && run != 0)
         r = cancel_queued(pupil, reterr);
     else if (run == pupil->current_run && run != 0)
@@ -166,7 +145,7 @@ int learner_cancel(struct learner *learner, const char *model, int64_t run, cons
     }
     if (r == 0)
         audit(pupil, who, "cancel", "");
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     return r;
 }
 
@@ -209,9 +188,9 @@ int learner_promote(struct learner *learner, const char *model, unsigned version
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     int r = promote(pupil, version, who, "promote", reterr);
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     return r;
 }
 
@@ -223,7 +202,7 @@ int learner_rollback(struct learner *learner, const char *model, const char *who
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     const unsigned former = pupil->log.former_version;
     if (former == 0)
         r = error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" has no former version", model);
@@ -234,7 +213,7 @@ int learner_rollback(struct learner *learner, const char *model, const char *who
         *ret_version = former;
         pupil_tell(pupil, "rolled_back", NULL, NULL);
     }
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     return r;
 }
 
@@ -246,7 +225,7 @@ int learner_freeze(struct learner *learner, const char *model, bool is_frozen, c
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     if (pupil->log.id == 0)
         r = error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" has learned nothing yet", model);
     else
@@ -259,7 +238,7 @@ int learner_freeze(struct learner *learner, const char *model, bool is_frozen, c
             learning_freeze(pupil->learning, is_frozen);
         audit(pupil, who, is_frozen ? "freeze" : "unfreeze", "");
     }
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     return r;
 }
 
@@ -272,7 +251,7 @@ int learner_rebaseline(struct learner *learner, const char *model, const char *w
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     if (pupil->log.live_version == 0)
         r = error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" has no version yet", model);
     else {
@@ -286,7 +265,7 @@ int learner_rebaseline(struct learner *learner, const char *model, const char *w
     }
     if (r == 0)
         audit(pupil, who, "rebaseline", "");
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     return r;
 }
 
@@ -298,14 +277,14 @@ int learner_reset(struct learner *learner, const char *model, const char *who, s
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     if (pupil->learning)
         r = learning_forget(pupil->learning);
     if (r < 0)
         r = learner_store_failed(r, reterr);
     if (r == 0)
         audit(pupil, who, "reset", "");
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     return r;
 }
 
@@ -395,9 +374,9 @@ int learner_feedback(struct learner *learner, const char *model, uint64_t event,
         return LEARNER_NOT_FOUND;
 
     learner_wait_for_intake(learner, pupil);
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     const int r = take_word(pupil, event, is_normal, who, &incident, reterr);
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     learner_wake_runs(learner);
     if (r == 0 && ret_incident)
         *ret_incident = incident;

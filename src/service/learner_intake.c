@@ -395,13 +395,13 @@ static void answer(struct turn *turn, int stored)
 static void take_turn(struct learner *learner, struct turn *turn)
 {
     for (size_t i = 0; i < turn->n_pupils; i++)
-        (void)pthread_mutex_lock(&turn->pupils[i]->lock);
+        pupil_lock(turn->pupils[i]);
     for (struct intake_item *item = turn->items; item; item = item->next)
         item->result = learn_item(item);
     const int stored = store(learner, turn);
     end_turn(turn, stored);
     for (size_t i = turn->n_pupils; i-- > 0;)
-        (void)pthread_mutex_unlock(&turn->pupils[i]->lock);
+        pupil_unlock(turn->pupils[i]);
     answer(turn, stored);
     learner_wake_runs(learner);
 }

@@ -60,6 +60,7 @@ static struct pupil *add_pupil(struct learner *learner, const char *name)
     pupil->learner = learner;
     (void)snprintf(pupil->name, sizeof(pupil->name), "%s", name);
     (void)pthread_mutex_init(&pupil->lock, NULL);
+    (void)pthread_mutex_init(&pupil->view_lock, NULL);
     (void)pthread_mutex_init(&pupil->pin_lock, NULL);
     (void)pthread_mutex_lock(&learner->lock);
     pupils[learner->n_pupils++] = pupil;
@@ -168,14 +169,14 @@ static int prepare_source(struct learner *learner, struct live_source *source,
     if (!pupil)
         return -ENOMEM;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     set_settings(pupil, settings, learn);
     if (!pupil->current_run)
         versions_remove_candidates(learner->directory, pupil->name);
     if (prepare_one(pupil, source, &error) < 0)
         text_printf(ret_notes, "model %s does not learn: %s\n", pupil->name, error.text);
     source->name = pupil->name;
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     return 0;
 }
 
@@ -311,11 +312,11 @@ int learner_commit(struct learner *learner, const struct config *config)
     (void)pthread_mutex_lock(&learner->create_lock); /* none is added meanwhile */
     for (size_t i = 0; i < learner->n_pupils; i++) {
         struct pupil *pupil = learner->pupils[i];
-        (void)pthread_mutex_lock(&pupil->lock);
+        pupil_lock(pupil);
         int r = pupil_bind(pupil);
         if (r == 0 && !pupil->learning)
             r = open_without_version(pupil, section_of(config, pupil->name));
-        (void)pthread_mutex_unlock(&pupil->lock);
+        pupil_unlock(pupil);
         if (r < 0)
             log_warning("model %s does not learn: %s", pupil->name, strerrordesc_np(-r));
     }

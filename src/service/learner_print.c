@@ -35,15 +35,10 @@ int learner_print_buffer(struct learner *learner, const char *model, struct text
                          struct error *reterr)
 {
     struct pupil *pupil = learner_need(learner, model, reterr);
-    struct row_counts counts = {0};
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
-    counts.capacity = pupil->settings.learning.buffer_rows;
-    if (pupil->learning)
-        counts = learning_counts(pupil->learning);
-    (void)pthread_mutex_unlock(&pupil->lock);
+    const struct row_counts counts = pupil_look(pupil).figures.rows;
     text_printf(text,
                 "{\"rows\":%zu,\"capacity\":%zu,\"quarantined\":%zu,\"training\":%zu,"
                 "\"calibration\":%zu,\"held\":%zu,\"confirmed\":%zu,\"aside\":%zu}",
@@ -53,9 +48,9 @@ int learner_print_buffer(struct learner *learner, const char *model, struct text
     return 0;
 }
 
-static void put_run(struct text *text, const struct pupil *pupil, const struct logged_run *run)
+static void put_run(struct text *text, const struct pupil_view *view, const struct logged_run *run)
 {
-    const bool is_current = run->id == pupil->current_run;
+    const bool is_current = run->id == view->current_run;
 
     text_printf(text, "{\"id\":%lld,\"state\":\"%s\",\"trigger\":\"%s\"", (long long)run->id,
                 run_state_name(run->state), run->trigger);
@@ -64,7 +59,7 @@ static void put_run(struct text *text, const struct pupil *pupil, const struct l
     put_time(text, "ended_at", run->ended_us);
     if (is_current) {
         text_puts(text, ",\"progress\":");
-        text_double(text, pupil->done);
+        text_double(text, view->done);
     }
     if (run->version)
         text_printf(text, ",\"version\":%u", run->version);
@@ -84,12 +79,11 @@ int learner_print_run(struct learner *learner, const char *model, int64_t id, st
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
-    if (pupil->log.id)
-        r = model_log_run(learner->database, pupil->log.id, id, &run);
+    const struct pupil_view view = pupil_look(pupil);
+    if (view.id)
+        r = model_log_run(learner->database, view.id, id, &run);
     if (r == 0)
-        put_run(text, pupil, &run);
-    (void)pthread_mutex_unlock(&pupil->lock);
+        put_run(text, &view, &run);
     if (r == -ENOENT)
         return error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" has no run %lld", model,
                          (long long)id);
@@ -106,26 +100,25 @@ int learner_print_runs(struct learner *learner, const char *model, struct text *
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
-    if (pupil->log.id)
-        r = model_log_runs(learner->database, pupil->log.id, MOST_RUNS, &runs, &n);
+    const struct pupil_view view = pupil_look(pupil);
+    if (view.id)
+        r = model_log_runs(learner->database, view.id, MOST_RUNS, &runs, &n);
     text_puts(text, "{\"runs\":[");
     for (size_t i = 0; i < n; i++) {
         text_puts(text, i ? "," : "");
-        put_run(text, pupil, &runs[i]);
+        put_run(text, &view, &runs[i]);
         logged_run_clear(&runs[i]);
     }
     text_puts(text, "]}");
-    (void)pthread_mutex_unlock(&pupil->lock);
     return r < 0 ? learner_store_failed(r, reterr) : 0;
 }
 
-static const char *state_of(const struct pupil *pupil, const struct logged_version *version)
+static const char *state_of(const struct pupil_view *view, const struct logged_version *version)
 {
-    return version->version == pupil->log.live_version     ? "live"
-           : version->version == pupil->log.former_version ? "former"
-           : version->is_refused                           ? "refused"
-                                                           : "kept";
+    return version->version == view->live_version     ? "live"
+           : version->version == view->former_version ? "former"
+           : version->is_refused                      ? "refused"
+                                                      : "kept";
 }
 
 int learner_print_versions(struct learner *learner, const char *model, struct text *text,
@@ -138,15 +131,15 @@ int learner_print_versions(struct learner *learner, const char *model, struct te
     if (!pupil)
         return LEARNER_NOT_FOUND;
 
-    (void)pthread_mutex_lock(&pupil->lock);
-    if (pupil->log.id)
-        r = model_log_versions(learner->database, pupil->log.id, &versions, &n);
+    const struct pupil_view view = pupil_look(pupil);
+    if (view.id)
+        r = model_log_versions(learner->database, view.id, &versions, &n);
     text_puts(text, "{\"versions\":[");
     for (size_t i = 0; i < n; i++) {
         const struct logged_version *version = &versions[i];
         text_printf(text, "%s{\"version\":%u,\"state\":\"%s\",\"pinned\":%s", i ? "," : "",
-                    version->version, state_of(pupil, version),
-                    version->version == pupil->log.pinned_version ? "true" : "false");
+                    version->version, state_of(&view, version),
+                    version->version == view.pinned_version ? "true" : "false");
         put_time(text, "made_at", version->made_us);
         put_string(text, "origin", version->origin);
         text_printf(text, ",\"rows\":%zu", version->rows);
@@ -156,7 +149,6 @@ int learner_print_versions(struct learner *learner, const char *model, struct te
         text_puts(text, "}");
     }
     text_puts(text, "]}");
-    (void)pthread_mutex_unlock(&pupil->lock);
     return r < 0 ? learner_store_failed(r, reterr) : 0;
 }
 
@@ -192,10 +184,9 @@ static int print_events(struct learner *learner, const char *model, const char *
 
     if (kind)
         learner_wait_for_intake(learner, pupil);
-    (void)pthread_mutex_lock(&pupil->lock);
-    if (pupil->log.id)
-        r = event_log_list(learner->database, pupil->log.id, kind, 0, MOST_EVENTS, &events, &n);
-    (void)pthread_mutex_unlock(&pupil->lock);
+    const struct pupil_view view = pupil_look(pupil);
+    if (view.id)
+        r = event_log_list(learner->database, view.id, kind, 0, MOST_EVENTS, &events, &n);
     text_puts(text, "{\"events\":[");
     for (size_t i = 0; i < n; i++) {
         text_puts(text, i ? "," : "");

@@ -152,10 +152,10 @@ static int wait_for(struct run *run, struct trainer_process *process)
         struct pollfd wait = {.fd = trainer_process_fd(process), .events = POLLIN};
         (void)poll(&wait, 1, WAIT_MS);
         const struct trainer_status status = trainer_process_read(process);
-        (void)pthread_mutex_lock(&pupil->lock);
+        pupil_lock(pupil);
         pupil->done = status.done;
         const bool is_cancelled = pupil->must_cancel;
-        (void)pthread_mutex_unlock(&pupil->lock);
+        pupil_unlock(pupil);
         if (status.outcome == TRAINER_DONE)
             return 0;
         if (status.outcome == TRAINER_FAILED)
@@ -240,10 +240,10 @@ static int judge(struct run *run)
     struct pupil *pupil = run->pupil;
     struct live *live = pupil->learner->live;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     struct gate_input input = learning_gate_input(pupil->learning, &run->set, run->detector);
     struct live_model *judged = live_acquire(live, pupil->name, strlen(pupil->name));
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
     const bool is_serving = judged && judged->state == LIVE_SERVING;
     input.live = is_serving ? judged->detector : NULL;
     input.live_threshold = is_serving ? judged->threshold : 0.0;
@@ -324,9 +324,9 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     CLEANUP(run_clear) struct run run = {.pupil = pupil};
     CLEANUP(trainer_process_freep) struct trainer_process *process = NULL;
 
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     if (pupil->queued_run != id) { /* cancelled meanwhile */
-        (void)pthread_mutex_unlock(&pupil->lock);
+        pupil_unlock(pupil);
         return;
     }
     run.log =
@@ -338,18 +338,18 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     pupil->done = 0.0;
     (void)!model_log_update_run(pupil->learner->database, pupil->log.id, &run.log);
     int r = read_rows(&run);
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
 
     if (r == 0)
         r = guard(&run);
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     if (run.set.has_excess)
         tell_excess(&run);
     if (r == 0)
         describe(&run);
     if (r == 0)
         r = start(&run, &process);
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
 
     if (r == 0)
         r = wait_for(&run, process);
@@ -357,11 +357,11 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
         r = model_file_load(run.candidate, &run.detector, &run.error);
     if (r == 0)
         r = judge(&run);
-    (void)pthread_mutex_lock(&pupil->lock);
+    pupil_lock(pupil);
     if (r == 0)
         r = decide(&run);
     end_run(&run, r);
-    (void)pthread_mutex_unlock(&pupil->lock);
+    pupil_unlock(pupil);
 }
 
 /* ---- which is next ---- */
@@ -394,14 +394,14 @@ static struct pupil *next_run(struct learner *learner, int64_t *ret_run, char tr
         (void)pthread_mutex_lock(&learner->lock);
         struct pupil *pupil = learner->pupils[i];
         (void)pthread_mutex_unlock(&learner->lock);
-        (void)pthread_mutex_lock(&pupil->lock);
+        pupil_lock(pupil);
         look(pupil, clock_monotonic_us());
         if (pupil->queued_run && (!next || pupil->queued_run < *ret_run)) {
             next = pupil;
             *ret_run = pupil->queued_run;
             memcpy(trigger, pupil->trigger, sizeof(pupil->trigger));
         }
-        (void)pthread_mutex_unlock(&pupil->lock);
+        pupil_unlock(pupil);
     }
     return next;
 }

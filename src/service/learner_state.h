@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 struct database;
+struct schema;
 
 /* What the configuration says of a model, copied: a reload may drop the configuration. */
 struct pupil_settings {
@@ -31,6 +32,17 @@ struct shadow {
     size_t n_rows, n_new, n_only_new, n_only_former; /* flagged by … */
 };
 
+/* What workers show of a model: a copy, for its lock may be held while the disk is written to. */
+struct pupil_view {
+    int64_t id; /* in the log; 0: nothing is known of it yet */
+    unsigned live_version, former_version, pinned_version;
+    bool is_frozen;
+    size_t rows_needed;
+    int64_t current_run;
+    double done;
+    struct learner_figures figures;
+};
+
 /* One model that learns. lock: all but what is said to be otherwise. */
 struct pupil {
     struct learner *learner;
@@ -38,12 +50,14 @@ struct pupil {
     atomic_int learn;                         /* enum config_learn; without the lock */
     atomic_uint_least64_t n_dropped_by_queue; /* rows; without the lock */
     atomic_uint_least64_t n_verdicts_dropped; /* that became no event; without the lock */
-    pthread_mutex_t lock;
-    pthread_mutex_t pin_lock; /* of the pinned version, which a run works with; after lock */
+    pthread_mutex_t lock;                     /* pupil_lock() */
+    pthread_mutex_t view_lock; /* of view, and for changes of features; held for copies only */
+    struct pupil_view view;    /* as it was when lock was last let go of */
+    pthread_mutex_t pin_lock;  /* of the pinned version, which a run works with; after lock */
     struct pupil_settings settings;
     char path[VERSIONS_PATH_SIZE]; /* of the live version; main thread and runs thread */
     struct logged_model log;       /* log.id 0: nothing is known of it yet */
-    char **features;               /* [n_features]; once there they never change */
+    char **features;               /* [n_features] */
     size_t n_features;
     struct learning *learning; /* NULL: no features yet */
     struct live_model *live;   /* a reference; NULL: there is no version */
@@ -111,6 +125,12 @@ struct pupil *learner_need(struct learner *learner, const char *name, struct err
 int learner_store_failed(int r, struct error *reterr);
 
 void pupil_free(struct pupil *pupil);
+/* The lock of its own; letting go of it shows workers what has changed. */
+void pupil_lock(struct pupil *pupil);
+void pupil_unlock(struct pupil *pupil);
+struct pupil_view pupil_look(struct pupil *pupil); /* without the lock */
+/* A copy of the features, without the lock. -ENODATA: nobody has said them yet. -ENOMEM. */
+MUST_CHECK int pupil_schema(struct pupil *pupil, struct schema **ret_schema);
 /* models/NAME/live points to the version that answers: what is left where the database is lost. */
 void pupil_print_link(const struct pupil *pupil, const char *suffix, char path[VERSIONS_PATH_SIZE]);
 void pupil_link_live(const struct pupil *pupil, unsigned version);

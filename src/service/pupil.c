@@ -15,13 +15,19 @@
 #include <string.h>
 #include <unistd.h>
 
+static void free_names(char **names, size_t n)
+{
+    for (size_t i = 0; names && i < n; i++)
+        free(names[i]);
+    free(names);
+}
+
 static void free_features(struct pupil *pupil)
 {
-    for (size_t i = 0; i < pupil->n_features; i++)
-        free(pupil->features[i]);
-    free(pupil->features);
-    pupil->features = NULL;
+    (void)pthread_mutex_lock(&pupil->view_lock);
+    free_names(TAKE(pupil->features), pupil->n_features);
     pupil->n_features = 0;
+    (void)pthread_mutex_unlock(&pupil->view_lock);
 }
 
 void pupil_free(struct pupil *pupil)
@@ -35,25 +41,85 @@ void pupil_free(struct pupil *pupil)
     logged_model_clear(&pupil->log);
     free_features(pupil);
     (void)pthread_mutex_destroy(&pupil->lock);
+    (void)pthread_mutex_destroy(&pupil->view_lock);
     (void)pthread_mutex_destroy(&pupil->pin_lock);
     free(pupil);
+}
+
+/* ---- what workers see ---- */
+
+void pupil_lock(struct pupil *pupil)
+{
+    (void)pthread_mutex_lock(&pupil->lock);
+}
+
+void pupil_unlock(struct pupil *pupil)
+{
+    struct learning *learning = pupil->learning;
+    struct pupil_view view = {
+        .id = pupil->log.id,
+        .live_version = pupil->log.live_version,
+        .former_version = pupil->log.former_version,
+        .pinned_version = pupil->log.pinned_version,
+        .is_frozen = pupil->log.is_frozen,
+        .rows_needed = learning ? learning_min_rows(learning) : pupil->settings.learning.min_rows,
+        .current_run = pupil->current_run,
+        .done = pupil->done,
+        .figures = pupil->figures,
+    };
+
+    view.figures.rows.capacity = pupil->settings.learning.buffer_rows;
+    if (learning) {
+        view.figures.rows = learning_counts(learning);
+        view.figures.drift_log10 = learning_drift(learning);
+    }
+    (void)pthread_mutex_lock(&pupil->view_lock);
+    pupil->view = view;
+    (void)pthread_mutex_unlock(&pupil->view_lock);
+    (void)pthread_mutex_unlock(&pupil->lock);
+}
+
+struct pupil_view pupil_look(struct pupil *pupil)
+{
+    (void)pthread_mutex_lock(&pupil->view_lock);
+    struct pupil_view view = pupil->view;
+    (void)pthread_mutex_unlock(&pupil->view_lock);
+    view.figures.n_dropped_queue = atomic_load(&pupil->n_dropped_by_queue);
+    view.figures.n_verdicts_dropped = atomic_load(&pupil->n_verdicts_dropped);
+    return view;
+}
+
+int pupil_schema(struct pupil *pupil, struct schema **ret_schema)
+{
+    struct error ignored;
+
+    (void)pthread_mutex_lock(&pupil->view_lock);
+    const int r = pupil->features ? schema_new((const char *const *)pupil->features,
+                                               pupil->n_features, ret_schema, &ignored)
+                                  : -ENODATA;
+    (void)pthread_mutex_unlock(&pupil->view_lock);
+    return r;
 }
 
 /* ---- features ---- */
 
 static int copy_features(struct pupil *pupil, const char *const *names, size_t n_features)
 {
-    pupil->features = calloc(n_features, sizeof(char *));
-    if (!pupil->features)
-        return -ENOMEM;
-    pupil->n_features = n_features;
-    for (size_t i = 0; i < n_features; i++) {
-        pupil->features[i] = strdup(names[i]);
-        if (!pupil->features[i]) {
-            free_features(pupil);
-            return -ENOMEM;
-        }
+    char **copies = calloc(n_features, sizeof(char *));
+    bool is_whole = copies != NULL;
+
+    for (size_t i = 0; is_whole && i < n_features; i++) {
+        copies[i] = strdup(names[i]);
+        is_whole = copies[i] != NULL;
     }
+    if (!is_whole) {
+        free_names(copies, n_features);
+        return -ENOMEM;
+    }
+    (void)pthread_mutex_lock(&pupil->view_lock);
+    pupil->features = copies;
+    pupil->n_features = n_features;
+    (void)pthread_mutex_unlock(&pupil->view_lock);
     return 0;
 }
 

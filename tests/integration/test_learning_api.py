@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+import sqlite3
 import threading
 import urllib.parse
 
@@ -202,6 +203,22 @@ def test_while_the_store_is_slow_observe_waits_and_nothing_else_does(start):
         assert waiting.read().status == 200  # what came after it on the connection
     wait_for(lambda: daemon.get("buffer")["rows"] == before + 4, "all rows")
     assert daemon.score(NORMAL).status == 200
+
+
+def test_who_looks_does_not_wait_for_the_disk(start):
+    daemon = start()
+    with daemon.connect() as waiting, sqlite3.connect(f"{daemon.folder}/state/state.db") as other:
+        other.execute("BEGIN IMMEDIATE")  # the store waits for it, at most a second
+        waiting.send(request_bytes("POST", f"{MODEL}/observe", NORMAL))
+        waiting.socket.setblocking(False)
+        for path in ("", "buffer", "runs", "versions", "events"):
+            daemon.get(path)
+        assert daemon.request("GET", "/metrics").status == 200
+        with pytest.raises(BlockingIOError):
+            waiting.socket.recv(1)
+        other.rollback()
+        waiting.socket.settimeout(60)
+        assert waiting.read().json() == {"rows": 1}
 
 
 def test_a_stop_while_observe_waits_answers_it_first(start):
