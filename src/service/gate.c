@@ -1,6 +1,7 @@
 #include "service/gate.h"
 
 #include "data/schema.h"
+#include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/evaluation.h"
 #include "detector/scaler.h"
@@ -150,15 +151,41 @@ static double two_sided_p(size_t n_flags, size_t n, double rate, size_t n_calibr
     return fmin(1.0, 2.0 * fmin(at_most, at_least));
 }
 
+/* Without the held rows, which the candidate's own threshold rests on as well. */
+static int find_threshold(const struct comparison *comparison, double *ret_threshold)
+{
+    const struct gate_input *input = comparison->input;
+    CLEANUP(calibration_freep) struct calibration *calibration = NULL;
+    AUTO_FREE double *errors = NULL;
+
+    if (!input->calibration) {
+        *ret_threshold = input->candidate_threshold;
+        return 0;
+    }
+    errors = calloc(input->n_calibration, sizeof(*errors));
+    if (!errors)
+        return -ENOMEM;
+    int r =
+        find_errors(comparison, input->candidate, input->calibration, input->n_calibration, errors);
+    if (r == 0)
+        r = calibration_fit(errors, input->n_calibration, &calibration);
+    if (r == 0)
+        *ret_threshold = calibration_threshold(calibration, input->false_alarm_rate);
+    return r;
+}
+
 static int measure(const struct gate_input *input, struct gate_report *report)
 {
     CLEANUP(comparison_clear) struct comparison comparison = {0};
+    double threshold = 0.0;
+
     int r = comparison_init(&comparison, input);
     if (r == 0 && input->live)
         r = judge_side(&comparison, input->live, input->live_threshold, &report->live);
     if (r == 0)
-        r = judge_side(&comparison, input->candidate, input->candidate_threshold,
-                       &report->candidate);
+        r = find_threshold(&comparison, &threshold);
+    if (r == 0)
+        r = judge_side(&comparison, input->candidate, threshold, &report->candidate);
     if (r < 0)
         return r;
 
@@ -290,6 +317,7 @@ static void side_init(struct gate_side *side)
 int gate_compare(const struct gate_input *input, struct gate_report *ret_report)
 {
     assert(input->candidate && input->n_held <= GATE_MOST_ROWS);
+    assert(!input->calibration || input->n_calibration > 0);
     assert(input->false_alarm_rate > 0.0 && input->false_alarm_rate < 1.0);
     assert(!input->live ||
            detector_n_features(input->live) == detector_n_features(input->candidate));

@@ -121,7 +121,7 @@ static void describe(struct run *run)
         .rows = run->set.rows,
         .n_rows = run->set.n_rows,
         .calibration = run->set.calibration,
-        .n_calibration = run->set.n_calibration,
+        .n_calibration = run->set.n_all_calibration,
         .max_memory = pupil->settings.max_memory,
         .max_cpu_s = pupil->settings.max_cpu_s,
     };

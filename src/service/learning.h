@@ -138,6 +138,9 @@ struct training_set {
     float *rows, *calibration, *held, *confirmed; /* [n_…][n_features] */
     bool *is_approved; /* [n_rows] an operator's "normal" keeps it from guard and thinning */
     size_t n_rows, n_calibration, n_held, n_confirmed;
+    /* calibration[] goes on with the rows of the gate, all of them: judged on its own rows, a
+     * candidate that may serve has them too behind its threshold, which then varies less. */
+    size_t n_all_calibration;
     size_t n_candidates; /* training rows before guard and thinning */
     size_t n_guarded;    /* that the pinned version finds too rare */
     size_t n_thinned;

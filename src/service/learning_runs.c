@@ -40,6 +40,26 @@ static int read_part(struct learning *learning, enum row_role role, size_t newes
     return 0;
 }
 
+/* Behind the calibration rows those of the gate. */
+static int append_gate_rows(struct learning *learning, struct training_set *set)
+{
+    CLEANUP(row_block_clear) struct row_block block = {0};
+    const size_t d = learning->n_features;
+
+    set->n_all_calibration = set->n_calibration;
+    int r = row_buffer_read(learning->buffer, ROW_GATE, SIZE_MAX, SIZE_MAX, &block);
+    if (r < 0 || block.n_rows == 0)
+        return r;
+    const size_t n = set->n_calibration + block.n_rows;
+    float *rows = reallocarray(set->calibration, n * d, sizeof(*rows));
+    if (!rows)
+        return -ENOMEM;
+    memcpy(rows + set->n_calibration * d, block.values, block.n_rows * d * sizeof(*rows));
+    set->calibration = rows;
+    set->n_all_calibration = n;
+    return 0;
+}
+
 int learning_read(struct learning *learning, struct training_set *ret_set)
 {
     CLEANUP(training_set_clear) struct training_set set = {0};
@@ -49,6 +69,8 @@ int learning_read(struct learning *learning, struct training_set *ret_set)
     if (r == 0)
         r = read_part(learning, ROW_CALIBRATE, SIZE_MAX, SIZE_MAX, &set.calibration,
                       &set.n_calibration, NULL);
+    if (r == 0)
+        r = append_gate_rows(learning, &set);
     if (r == 0)
         r = read_part(learning, ROW_GATE, GATE_MOST_ROWS / 2, GATE_MOST_ROWS / 2, &set.held,
                       &set.n_held, NULL);
@@ -217,14 +239,14 @@ struct gate_input learning_gate_input(const struct learning *learning,
         .live = learning->live,
         .candidate = candidate,
         .live_threshold = learning->threshold,
-        .candidate_threshold = calibration_threshold(detector_calibration(candidate), rate),
         .false_alarm_rate = rate,
+        .calibration = set->calibration,
+        .n_calibration = set->n_calibration,
         .held = set->held,
         .n_held = set->n_held,
         .confirmed = set->confirmed,
         .n_confirmed = set->n_confirmed,
         .n_train = set->n_rows,
-        .n_calibration = set->n_calibration,
         .min_train = by_width > LEAST_TRAIN ? by_width : LEAST_TRAIN,
         .seed = learning->options.seed,
     };

@@ -16,7 +16,8 @@ BATCH = 250  # rows scored at a time: how long an answer is behind
 def write_config(folder, listen, **keys):
     """An anomalyd.conf with one model that learns at once and from every row."""
     settings = {"sample_rate": "all", "retrain_min_interval": "0s", "retrain_rows": 2000,
-                "buffer_rows": 10000, "min_rows": keys.get("buffer_rows", 10000), "false_alarm_rate": 0.01, **keys}
+                "buffer_rows": 10000, "min_rows": keys.get("buffer_rows", 10000),
+                "false_alarm_rate": 0.01, **keys}
     lines = [f"{key} = {value}" for key, value in settings.items() if value is not None]
     path = folder / "anomalyd.conf"
     path.write_text(f"[server]\nlisten = {listen}\n[storage]\ndirectory = {folder / 'state'}\n"

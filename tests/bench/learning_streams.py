@@ -37,7 +37,25 @@ def read_rows(path):
         return header, list(table)
 
 
+def is_recording(folder):
+    return (folder / "normal.csv").exists()
+
+
+def read_recording(folder):
+    """A host's normal.csv and incidents.csv: (past, rows, what was happening in each row)."""
+    header, past = read_rows(folder / "normal.csv")
+    columns = [i for i, name in enumerate(header) if name not in ("timestamp", "series")]
+    _, lines = read_rows(folder / "incidents.csv")
+    numbers = lambda table: numpy.array([[line[i] for i in columns] for line in table], dtype="f4")
+    return numbers(past), numbers(lines), [line[-1] for line in lines]
+
+
 def read_pool(folder):
+    if is_recording(folder):
+        past, rows, marks = read_recording(folder)
+        quiet = numpy.array([mark == "" for mark in marks])
+        faulty = numpy.array([mark not in ("", "recovery") for mark in marks])
+        return Pool(folder.name, numpy.concatenate([past, rows[quiet]]), rows[faulty])
     _, train = read_rows(folder / "train.csv.gz")
     _, test = read_rows(folder / "test.csv.gz")
     with gzip.open(folder / "labels.txt.gz", "rt") as file:
@@ -46,19 +64,25 @@ def read_pool(folder):
     return Pool(folder.name, numpy.concatenate([train, test[labels == 0]]), test[labels == 1])
 
 
-def read_server(folder):
-    """Rows in time order: (past, rows, incident number of each row or -1)."""
+def read_month(folder):
+    """The same of a server, whose incidents have names or are just labelled."""
     _, past = read_rows(folder / "train.csv.gz")
-    past = numpy.array(past, dtype="f4")
     if (folder / "incidents.csv.gz").exists():
         _, lines = read_rows(folder / "incidents.csv.gz")
-        rows = numpy.array([line[:-1] for line in lines], dtype="f4")
-        marks = [line[-1] for line in lines]
+        rows, marks = [line[:-1] for line in lines], [line[-1] for line in lines]
     else:
-        _, lines = read_rows(folder / "test.csv.gz")
-        rows = numpy.array(lines, dtype="f4")
+        _, rows = read_rows(folder / "test.csv.gz")
         with gzip.open(folder / "labels.txt.gz", "rt") as file:
             marks = ["x" if label == "1" else "" for label in file.read().split()]
+    return numpy.array(past, dtype="f4"), numpy.array(rows, dtype="f4"), marks
+
+
+def read_server(folder):
+    """Rows in time order: (past, rows, incident number of each row or -1)."""
+    if is_recording(folder):
+        past, rows, marks = read_recording(folder)
+    else:
+        past, rows, marks = read_month(folder)
     incidents, number = numpy.full(len(rows), -1), -1
     for i, mark in enumerate(marks):
         if mark and (i == 0 or marks[i - 1] != mark):

@@ -106,6 +106,21 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void its_threshold_is_what_the_calibration_rows_set(void **state)
+{
+    (void)state;
+    CLEANUP(detector_freep) struct detector *candidate = train(N_TRAIN, 2);
+    const struct gate_report told = compare_to_live(candidate);
+    struct gate_input input = input_of(candidate);
+
+    input.candidate_threshold = 0.0;
+    input.calibration = calibrating;
+    const struct gate_report found = compare(&input);
+    assert_float_equal(found.candidate.false_alarms, told.candidate.false_alarms, 0);
+    assert_float_equal(found.binomial_p, told.binomial_p, 0);
+    assert_true(found.candidate.false_alarms > 0 && found.candidate.false_alarms < 1);
+}
+
 static void a_candidate_of_fresh_rows_is_accepted(void **state)
 {
     (void)state;
@@ -507,6 +522,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_candidate_of_fresh_rows_is_accepted),
+        cmocka_unit_test(its_threshold_is_what_the_calibration_rows_set),
         cmocka_unit_test(noise_is_refused),
         cmocka_unit_test(rows_that_were_shuffled_by_feature_are_refused),
         cmocka_unit_test(a_frozen_candidate_is_refused),

@@ -369,7 +369,7 @@ static struct detector *train_on(const struct training_set *set, uint64_t seed)
         .recipe = tiny_recipe(seed),
         .n_threads = 1,
         .calibration = set->calibration,
-        .n_calibration = set->n_calibration,
+        .n_calibration = set->n_all_calibration,
     };
     struct detector *trained = NULL;
     struct error error;

@@ -50,6 +50,24 @@ static void parts_of_a_draw_have_no_row_in_common(void **state)
     mark(is_seen, set.held, set.n_held);
 }
 
+static void what_serves_is_calibrated_on_the_gates_rows_too(void **state)
+{
+    (void)state;
+    static float rows[400 * D];
+
+    for (size_t i = 0; i < 400; i++)
+        rows[i * D] = (float)i;
+    open_without_version();
+    observe(rows, 400);
+    CLEANUP(training_set_clear) struct training_set set = draw();
+    assert_int_equal(set.n_all_calibration, set.n_calibration + set.n_held);
+    assert_memory_equal(set.calibration + set.n_calibration * D, set.held,
+                        set.n_held * D * sizeof(float));
+    const struct gate_input input = learning_gate_input(learning, &set, detector);
+    assert_ptr_equal(input.calibration, set.calibration);
+    assert_int_equal(input.n_calibration, set.n_calibration); /* but it is judged without them */
+}
+
 static void confirmed_anomalies_are_drawn_and_quarantine_is_not(void **state)
 {
     (void)state;
@@ -262,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LEARNING_TEST(parts_of_a_draw_have_no_row_in_common),
+        LEARNING_TEST(what_serves_is_calibrated_on_the_gates_rows_too),
         LEARNING_TEST(confirmed_anomalies_are_drawn_and_quarantine_is_not),
         LEARNING_TEST(a_draw_says_how_many_rows_are_missing),
         LEARNING_TEST(the_guard_leaves_out_what_the_pinned_version_finds_too_rare),
