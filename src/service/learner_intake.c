@@ -366,6 +366,8 @@ static void end_turn(struct turn *turn, int stored)
                         pupil->name);
         tell_events(pupil);
         pupil_note_pin(pupil);
+        /* Here, so that who has got an answer to its rows finds the run that they led to. */
+        pupil_queue_due(pupil, clock_monotonic_us());
     }
 }
 

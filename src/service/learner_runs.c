@@ -366,8 +366,7 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
 
 /* ---- which is next ---- */
 
-/* Under the pupil's lock: queues what is due. */
-static void look(struct pupil *pupil, uint64_t now_us)
+void pupil_queue_due(struct pupil *pupil, uint64_t now_us)
 {
     if (pupil->queued_run || pupil->current_run || !pupil->learning ||
         atomic_load(&pupil->learn) == CONFIG_LEARN_OFF)
@@ -395,7 +394,7 @@ static struct pupil *next_run(struct learner *learner, int64_t *ret_run, char tr
         struct pupil *pupil = learner->pupils[i];
         (void)pthread_mutex_unlock(&learner->lock);
         pupil_lock(pupil);
-        look(pupil, clock_monotonic_us());
+        pupil_queue_due(pupil, clock_monotonic_us());
         if (pupil->queued_run && (!next || pupil->queued_run < *ret_run)) {
             next = pupil;
             *ret_run = pupil->queued_run;

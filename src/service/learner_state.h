@@ -151,6 +151,8 @@ MUST_CHECK int pupil_promote(struct pupil *pupil, unsigned version, bool pin, st
 /* Under the pupil's lock: a number for a new version, which no file has: the files of a database
  * that was set aside keep theirs. */
 MUST_CHECK int pupil_next_version(struct pupil *pupil, unsigned *ret_version);
+/* Under the pupil's lock: queues the run that is due, if one is. */
+void pupil_queue_due(struct pupil *pupil, uint64_t now_us);
 /* Under the pupil's lock: an event for people, logged at once. */
 void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const char *advice);
 

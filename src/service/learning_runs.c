@@ -90,8 +90,38 @@ int learning_read(struct learning *learning, struct training_set *ret_set)
 
 /* ---- guard and thinning ---- */
 
-/* p-values under the pinned version, stretch by stretch in the order of the rows: each is shifted
- * by how far normal had moved then, or benign drift would look like poison. */
+static double sum(const double *values, size_t n)
+{
+    double total = 0.0;
+
+    for (size_t i = 0; i < n; i++)
+        total += values[i];
+    return total;
+}
+
+/* p-values of a stretch under the pinned version, shifted by how far normal had moved then, or
+ * benign drift would look like poison. Not shifted where the pinned version knows the rows better as
+ * they are: of a service that has a day and a night, either is far from the median of both. */
+static int judge_stretch(struct learning *learning, const float *rows, size_t n, double *p_values)
+{
+    struct guard *guard = learning->guard;
+    AUTO_FREE double *shifted = calloc(n, sizeof(*shifted));
+    if (!shifted)
+        return -ENOMEM;
+
+    int r = guard_follow(guard, rows, 0);
+    if (r == 0)
+        r = guard_p_values(guard, learning->workspace, rows, n, p_values);
+    if (r == 0)
+        r = guard_follow(guard, rows, n);
+    if (r == 0)
+        r = guard_p_values(guard, learning->workspace, rows, n, shifted);
+    if (r == 0 && sum(shifted, n) > sum(p_values, n))
+        memcpy(p_values, shifted, n * sizeof(*p_values));
+    return r;
+}
+
+/* Stretch by stretch in the order of the rows. */
 static int judge_by_pinned(struct learning *learning, const struct training_set *set,
                            double *p_values)
 {
@@ -100,10 +130,7 @@ static int judge_by_pinned(struct learning *learning, const struct training_set 
     for (size_t begin = 0; begin < set->n_rows;) {
         const size_t left = set->n_rows - begin;
         const size_t n = left < 2 * stretch ? left : stretch; /* the last one is not too short */
-        const float *rows = set->rows + begin * d;
-        int r = guard_follow(learning->guard, rows, n);
-        if (r == 0)
-            r = guard_p_values(learning->guard, learning->workspace, rows, n, p_values + begin);
+        int r = judge_stretch(learning, set->rows + begin * d, n, p_values + begin);
         if (r < 0)
             return r;
         begin += n;

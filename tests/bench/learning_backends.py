@@ -129,10 +129,7 @@ class Daemon:
             return json.load(answer)
 
     def _is_settled(self):
-        with urllib.request.urlopen(self.url + "/metrics") as answer:
-            for line in answer.read().decode().splitlines():
-                if line.startswith("anomalyd_learning_queue_rows") and float(line.split()[1]) > 0:
-                    return False
+        self._call("GET", "/events?kind=verdict")  # answered behind all rows that came before
         runs = self._call("GET", "/runs")["runs"]
         return all(run["state"] not in ("queued", "running") for run in runs)
 

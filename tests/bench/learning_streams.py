@@ -141,14 +141,14 @@ def n_stored_of(backend, rows, roles=("train", "calibrate", "gate")):
     return sum(row.tobytes() in wanted for role in roles for row in stored_rows(backend, role))
 
 
-def begin(backend, pool, random, n_rows=FIRST_ROWS):
-    backend.observe(pool.draw(random, n_rows))
+def begin(backend, pool, random, n_rows=None):
+    backend.observe(pool.draw(random, n_rows or FIRST_ROWS))
     backend.score(pool.draw(random, 1), learn=False) # tells the version
 
 
 # ---- streams ----
 
-def stationary(backend, pool, random, rate, retrains, first_rows=FIRST_ROWS, fresh_rows=10000):
+def stationary(backend, pool, random, rate, retrains, first_rows=None, fresh_rows=10000):
     """The same rows for ever: false alarms on fresh ones after each retrain."""
     begin(backend, pool, random, first_rows)
     first_auc, version, rates, n_rows = auc(backend, pool, random), backend.version, [], 0
@@ -205,7 +205,7 @@ def open_incident(backend):
     return newest[0]["id"] if newest else None
 
 
-def step_normal(backend, pool, random, rate, sd):
+def step_normal(backend, pool, random, rate, sd, after=8000):
     """A level change at once; after 500 rows somebody says that it is normal."""
     begin(backend, pool, random)
     backend.score(pool.draw(random, 2000))
@@ -222,7 +222,7 @@ def step_normal(backend, pool, random, rate, sd):
         backend.score(new(BATCH))
         rows += BATCH
     retrains = runs_of(backend)["promoted"] - before
-    for _ in range(8000 // BATCH):
+    for _ in range(after // BATCH):
         backend.score(new(BATCH))
     return {"rows": rows if reached is not None else 99999, "retrains": retrains,
             "asked": incident is not None,

@@ -156,6 +156,40 @@ static void the_guard_follows_where_normal_has_moved(void **state)
     assert_in_range(set.n_guarded, 0, 60);
 }
 
+/* A row of the day, or of the night. */
+static void shift_row(float row[D], bool is_night)
+{
+    for (size_t j = 0; is_night && j < D; j++)
+        row[j] += j % 2 ? 100.0F : -100.0F;
+}
+
+static void the_guard_knows_more_than_one_kind_of_normal(void **state)
+{
+    (void)state;
+    static float rows[2000 * D];
+    const struct trainer_options how = {.recipe = tiny_recipe(5), .n_threads = 1};
+    CLEANUP(detector_freep) struct detector *pinned = NULL;
+    struct error error;
+    float values[D];
+
+    tiny_rows(5, rows, 2000);
+    for (size_t i = 0; i < 2000; i++)
+        shift_row(rows + i * D, i / 500 % 2);
+    assert_int_equal(detector_train(rows, 2000, tiny_names, D, &how, NULL, NULL, &pinned, &error),
+                     0);
+    open_learning();
+    assert_int_equal(learning_pin(learning, pinned), 0);
+    for (size_t i = 0; i < 4000; i++) { /* half of them train: two stretches of each */
+        tiny_row(&source, values);
+        shift_row(values, i / 2000);
+        assert_int_equal(learning_observe(learning, values, 1, now_us, ""), 0);
+    }
+    flush();
+    CLEANUP(training_set_clear) struct training_set set = draw();
+    assert_int_equal(set.n_candidates, 2000);
+    assert_in_range(set.n_guarded, 0, 120); /* 2.5 % are expected */
+}
+
 /* Rows that are rare to the detector, but less so than what the guard leaves out. */
 static void observe_pushed(size_t n)
 {
@@ -285,6 +319,7 @@ int main(void)
         LEARNING_TEST(a_draw_says_how_many_rows_are_missing),
         LEARNING_TEST(the_guard_leaves_out_what_the_pinned_version_finds_too_rare),
         LEARNING_TEST(the_guard_follows_where_normal_has_moved),
+        LEARNING_TEST(the_guard_knows_more_than_one_kind_of_normal),
         LEARNING_TEST(who_pushes_is_thinned_and_strict_refuses),
         LEARNING_TEST(the_same_rows_are_drawn_again),
         LEARNING_TEST(a_draw_survives_every_failed_allocation),
