@@ -17,6 +17,6 @@ int inspect_main(int argc, char **argv);
 int record_main(int argc, char **argv);
 int replay_main(int argc, char **argv);
 int status_main(int argc, char **argv);
-int list_main(int argc, char **argv); /* models, versions, runs, events */
+int list_main(int argc, char **argv); /* models, versions, runs, events, audit */
 int observe_main(int argc, char **argv);
 int manage_main(int argc, char **argv); /* retrain, promote, … */

@@ -1,5 +1,5 @@
-/* anomalyctl models, versions, runs, events - the daemon's lists: one GET and one row of the table
- * below each. */
+/* anomalyctl models, versions, runs, events, audit - the daemon's lists: one GET and one row of the
+ * table below each. */
 #include "anomalyctl/commands.h"
 #include "anomalyctl/online.h"
 #include "anomalyctl/output.h"
@@ -60,6 +60,12 @@ static const struct table_column verdict_columns[] = {
     {"LABEL",    "label",        false},
     {"SERIES",   "series",       false},
 };
+static const struct table_column audit_columns[] = {
+    {"TIME",   "time",   false},
+    {"WHO",    "who",    false},
+    {"ACT",    "act",    false},
+    {"DETAIL", "detail", false},
+};
 
 #define COLUMNS(columns) columns, sizeof(columns) / sizeof(*(columns))
 
@@ -73,6 +79,7 @@ static const char runs_help[] = "Lists a model's trainings, what came of them an
 static const char events_help[] =
     "Lists what happened to a model and what to do about it, or its anomalous verdicts;\n"
     "--json tells all. Answer with anomalyctl feedback MODEL EVENT normal|anomaly.";
+static const char audit_help[] = "Lists what people have done to a model: who, when and what.";
 
 /* name is also the key of the answer's array, and the end of its path. */
 static const struct list {
@@ -87,6 +94,7 @@ static const struct list {
     {"versions", true,  versions_help, COLUMNS(version_columns), NULL    },
     {"runs",     true,  runs_help,     COLUMNS(run_columns),     "reason"},
     {"events",   true,  events_help,   COLUMNS(event_columns),   "advice"},
+    {"audit",    true,  audit_help,    COLUMNS(audit_columns),   NULL    },
 };
 static const struct list verdicts = {
     "events", true, events_help, COLUMNS(verdict_columns), NULL,

@@ -29,6 +29,7 @@ static const struct command commands[] = {
     {"versions",   list_main,     "list a model's versions"                              },
     {"runs",       list_main,     "list a model's trainings"                             },
     {"events",     list_main,     "list what happened to a model"                        },
+    {"audit",      list_main,     "list what people did to a model"                      },
     {"observe",    observe_main,  "give anomalyd normal rows to learn from"              },
     {"retrain",    manage_main,   "train a model on what it has learned from"            },
     {"promote",    manage_main,   "let another version answer"                           },

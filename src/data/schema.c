@@ -142,6 +142,11 @@ const char *schema_name(const struct schema *schema, size_t feature)
     return schema->name[feature];
 }
 
+const char *const *schema_names(const struct schema *schema)
+{
+    return schema->name;
+}
+
 bool schema_find(const struct schema *schema, const char *name, size_t length, size_t *ret_feature)
 {
     const uint32_t *slot = find_slot(schema, name, length);

@@ -26,6 +26,7 @@ DEFINE_CLEANUP(struct schema *, schema_free)
 
 size_t schema_n_features(const struct schema *schema);
 const char *schema_name(const struct schema *schema, size_t feature);
+const char *const *schema_names(const struct schema *schema); /* [n_features] */
 
 /* False: no feature has this name. name[length] needs no NUL. Constant time (hash table). */
 bool schema_find(const struct schema *schema, const char *name, size_t length, size_t *ret_feature);

@@ -35,8 +35,9 @@ static bool check_head(const struct exchange *exchange, const struct exchange_he
     const struct route_match *match = &exchange->match;
     const char *wrong_type = NULL;
 
-    if (match->route && match->route->takes_json)
-        wrong_type = request_check_body_type(head->content_type, head->content_encoding);
+    if (match->route)
+        wrong_type =
+            request_check_body_type(match->route->body, head->content_type, head->content_encoding);
 
     if (head->refusal) {
         reply_problem(reply, head->refusal->status, "%s", head->refusal->detail);
@@ -84,7 +85,7 @@ bool exchange_take_head(struct exchange *exchange, struct exchange_context *cont
     if (!check_head(exchange, head, service_max_body(context->service), reply))
         return false;
 
-    exchange->keeps_body = exchange->match.route->takes_json;
+    exchange->keeps_body = exchange->match.route->body != BODY_NONE;
     if (exchange->keeps_body && head->content_length > 0)
         text_reserve(&exchange->body, head->content_length < BODY_RESERVE_MAX
                                           ? (size_t)head->content_length

@@ -63,13 +63,8 @@ static int find_schema(struct first *first, struct handler *handler, struct scor
 
 static int tell_features(const struct first *first, struct error *reterr)
 {
-    const size_t n_features = schema_n_features(first->schema);
-    AUTO_FREE const char **names = calloc(n_features, sizeof(*names));
-    if (!names)
-        return -ENOMEM;
-    for (size_t i = 0; i < n_features; i++)
-        names[i] = schema_name(first->schema, i);
-    return learner_set_features(first->learner, first->model->name, names, n_features, reterr);
+    return learner_set_features(first->learner, first->model->name, schema_names(first->schema),
+                                schema_n_features(first->schema), reterr);
 }
 
 /* The rows have been kept, or could not be. */

@@ -45,6 +45,7 @@ void handle_runs(struct handler *handler, const struct request *request, struct 
 void handle_run(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_cancel(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_versions(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_file(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_promote(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_rollback(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_feedback(struct handler *handler, const struct request *request, struct reply *reply);
@@ -54,8 +55,11 @@ void handle_rebaseline(struct handler *handler, const struct request *request, s
 void handle_reset(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_buffer(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_events(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_audit(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_models(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_model(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_upload(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_delete(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_healthz(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_readyz(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_metrics(struct handler *handler, const struct request *request, struct reply *reply);

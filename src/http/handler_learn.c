@@ -1,5 +1,5 @@
-/* POST /v1/models/{m}/freeze, /unfreeze, /rebaseline, /reset and GET …/buffer, …/events: what a
- * model learns, for people to see and to steer. */
+/* POST /v1/models/{m}/freeze, /unfreeze, /rebaseline, /reset and GET …/buffer, …/events, …/audit:
+ * what a model learns, for people to see and to steer. */
 #include "base/text.h"
 #include "http/handler.h"
 #include "http/lookup.h"
@@ -87,4 +87,21 @@ void handle_events(struct handler *handler, const struct request *request, struc
     else
         lookup_print(handler, request,
                      wants_verdicts ? learner_print_verdicts : learner_print_events, reply);
+}
+
+void handle_audit(struct handler *handler, const struct request *request, struct reply *reply)
+{
+    char model[LIVE_NAME_MAX + 1];
+    struct error error = {0};
+
+    struct learner *learner = lookup_name(handler, request, model, reply);
+    if (!learner)
+        return;
+    int r = learner_print_audit(learner, model, &reply->body, &error);
+    if (r < 0) {
+        lookup_learner_problem(r, &error, reply);
+        return;
+    }
+    reply->status = 200;
+    reply->content_type = "application/json";
 }

@@ -92,6 +92,25 @@ struct learner *lookup_learner(struct handler *handler, const struct request *re
     return learner;
 }
 
+struct learner *lookup_name(struct handler *handler, const struct request *request,
+                            char ret_model[LIVE_NAME_MAX + 1], struct reply *reply)
+{
+    struct learner *learner = service_learner(handler->service);
+    char shown[TEXT_SHOWN_SIZE];
+
+    if (!live_is_name(request->model, request->model_length)) {
+        reply_problem(reply, 404,
+                      "\"%s\" is no name of a model: letters, digits, _ and -, at most %d",
+                      text_show(shown, request->model, request->model_length), LIVE_NAME_MAX);
+        return NULL;
+    }
+    memcpy(ret_model, request->model, request->model_length);
+    ret_model[request->model_length] = '\0';
+    if (!learner)
+        lookup_refuse_learning(reply);
+    return learner;
+}
+
 void lookup_print(struct handler *handler, const struct request *request,
                   int (*print)(struct learner *learner, const char *model, struct text *text,
                                struct error *reterr),
@@ -132,6 +151,7 @@ void lookup_learner_problem(int r, const struct error *error, struct reply *repl
         int r;
         unsigned status;
     } statuses[] = {
+        {LEARNER_MALFORMED,   400},
         {LEARNER_NOT_FOUND,   404},
         {LEARNER_CONFLICT,    409},
         {LEARNER_UNFIT,       422},

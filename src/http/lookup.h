@@ -28,6 +28,10 @@ const char *lookup_state(struct handler *handler, const struct live_model *model
 struct learner *lookup_learner(struct handler *handler, const struct request *request,
                                char ret_model[LIVE_NAME_MAX + 1], struct reply *reply);
 
+/* The same for a model that need not be there. */
+struct learner *lookup_name(struct handler *handler, const struct request *request,
+                            char ret_model[LIVE_NAME_MAX + 1], struct reply *reply);
+
 /* Answers with what print() of service/learner.h says about the model of the path. */
 void lookup_print(struct handler *handler, const struct request *request,
                   int (*print)(struct learner *learner, const char *model, struct text *text,

@@ -9,9 +9,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-#define REPLY_ALLOW_SIZE    64
-#define REPLY_LOCATION_SIZE 128
+#define REPLY_ALLOW_SIZE     64
+#define REPLY_LOCATION_SIZE  128
+#define REPLY_FILE_NAME_SIZE 96
 
 struct later;
 
@@ -24,6 +26,10 @@ struct reply {
     char allow[REPLY_ALLOW_SIZE];       /* "GET, HEAD"; "": no such field */
     char location[REPLY_LOCATION_SIZE]; /* a path; "": no such field */
     unsigned retry_after_s;             /* 0: no such field */
+    bool has_file;                      /* instead of a body, what file_fd has: */
+    int file_fd;                        /* a file at its start; who sends it closes it */
+    uint64_t file_size;
+    char file_name[REPLY_FILE_NAME_SIZE]; /* that it should be saved as: letters, digits, -_. */
 };
 
 /* Appends `{"type":…,"title":…,"status":…,"detail":…`; what follows is the caller's: further

@@ -47,22 +47,37 @@ static bool charset_is_utf8(const char *parameters)
     return true;
 }
 
-const char *request_check_body_type(const char *content_type, const char *content_encoding)
+/* The form type is what `curl -d` sends; the body is still taken as what the route wants. */
+static bool is_type(enum request_body body, const char *type, size_t length)
 {
-    /* The form type is what `curl -d` sends; the body is still taken as JSON. */
-    static const char *const types[] = {"application/json", "application/x-www-form-urlencoded",
-                                        "text/plain"};
+    static const char *const json[] = {"application/json", "application/x-www-form-urlencoded",
+                                       "text/plain", NULL};
+    static const char *const model[] = {"application/octet-stream",
+                                        "application/x-www-form-urlencoded", NULL};
 
+    for (const char *const *known = body == BODY_JSON ? json : model; *known; known++)
+        if (length == strlen(*known) && strncasecmp(type, *known, length) == 0)
+            return true;
+    return length == 0;
+}
+
+const char *request_check_body_type(enum request_body body, const char *content_type,
+                                    const char *content_encoding)
+{
+    if (body == BODY_NONE)
+        return NULL;
     if (content_encoding && *content_encoding && strcasecmp(content_encoding, "identity") != 0)
         return "The body is compressed; send it without Content-Encoding";
     if (!content_type)
         return NULL;
 
     content_type = skip_space(content_type);
-    size_t length = strcspn(content_type, "; \t");
-    bool is_known = length == 0;
-    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
-        is_known |= length == strlen(types[i]) && !strncasecmp(content_type, types[i], length);
+    const size_t length = strcspn(content_type, "; \t");
+    const bool is_known = is_type(body, content_type, length);
+    if (body == BODY_MODEL)
+        return is_known ? NULL
+                        : "The body must be a model file; send Content-Type: "
+                          "application/octet-stream";
     if (!is_known)
         return "The body must be JSON; send Content-Type: application/json";
     if (!charset_is_utf8(content_type + length))

@@ -10,6 +10,12 @@
 
 #define REQUEST_MAX_PARAMETERS 8
 
+enum request_body { /* what a route takes, up to max_body */
+    BODY_NONE,      /* nothing: it is ignored */
+    BODY_JSON,
+    BODY_MODEL /* a model file */
+};
+
 struct request_parameter {
     const char *name, *value; /* decoded; value is "" where the query has no "=" */
 };
@@ -30,9 +36,10 @@ struct request {
  * whole address (RFC 9112, 3.2.2: `GET http://host/healthz`). */
 const char *request_path(const char *target);
 
-/* NULL: a body of this type is read as JSON in UTF-8, and this encoding is none; else what is
- * wrong and what to send. Either field may be NULL: not given. */
-const char *request_check_body_type(const char *content_type, const char *content_encoding);
+/* NULL: a body of this type is read as JSON in UTF-8, or as a model file, and this encoding is
+ * none; else what is wrong and what to send. Either field may be NULL: not given. */
+const char *request_check_body_type(enum request_body body, const char *content_type,
+                                    const char *content_encoding);
 
 #define REQUEST_WHO_SIZE 64
 

@@ -1,19 +1,20 @@
 /* routes - the one table of what the API serves; also the values of the metric label `route`. */
 #pragma once
 
+#include "http/request.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct handler;
 struct reply;
-struct request;
 
 struct route {
     const char *path;   /* with holes: {m} the name of a model, {v} the number of a version, {id}
                          * that of a run */
     const char *method; /* GET stands for HEAD too */
-    bool takes_json;    /* the body is JSON, up to max_body; elsewhere it is ignored */
+    enum request_body body;
     void (*handle)(struct handler *handler, const struct request *request, struct reply *reply);
 };
 

@@ -139,6 +139,12 @@ static struct MHD_Response *make_response(struct reply *reply)
 {
     static char no_memory[] = REPLY_NO_MEMORY_BODY;
 
+    if (reply->has_file) { /* goes from the disk to the socket, piece by piece */
+        struct MHD_Response *file = MHD_create_response_from_fd64(reply->file_size, reply->file_fd);
+        if (!file)
+            close_fd(&reply->file_fd);
+        return file;
+    }
     if (text_failed(&reply->body))
         return MHD_create_response_from_buffer(sizeof(no_memory) - 1, no_memory,
                                                MHD_RESPMEM_PERSISTENT);
@@ -168,6 +174,12 @@ static enum MHD_Result send_reply(struct connection *connection, struct MHD_Conn
         ok = ok && MHD_add_response_header(response, "Allow", reply->allow);
     if (reply->location[0] != '\0')
         ok = ok && MHD_add_response_header(response, "Location", reply->location);
+    if (reply->has_file) {
+        char disposition[REPLY_FILE_NAME_SIZE + 32];
+        (void)snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s\"",
+                       reply->file_name);
+        ok = ok && MHD_add_response_header(response, "Content-Disposition", disposition);
+    }
     if (reply->retry_after_s > 0) {
         char retry_after[NUMBER_MAX];
         (void)snprintf(retry_after, sizeof(retry_after), "%u", reply->retry_after_s);

@@ -31,7 +31,7 @@ struct pupil *learner_find(struct learner *learner, const char *name)
 
     (void)pthread_mutex_lock(&learner->lock);
     for (size_t i = 0; i < learner->n_pupils && !found; i++)
-        if (strcmp(learner->pupils[i]->name, name) == 0)
+        if (strcmp(learner->pupils[i]->name, name) == 0 && !learner->pupils[i]->is_gone)
             found = learner->pupils[i];
     (void)pthread_mutex_unlock(&learner->lock);
     return found;

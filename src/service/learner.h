@@ -65,6 +65,7 @@ void learner_offer(struct learner *learner, const struct live_model *model, cons
                    uint64_t time_us, const char *series);
 
 enum learner_problem {        /* besides 0, why something is not done; reterr is for the client */
+    LEARNER_MALFORMED = -74,  /* 400 */
     LEARNER_NOT_FOUND = -2,   /* 404 */
     LEARNER_CONFLICT = -17,   /* 409 */
     LEARNER_UNFIT = -22,      /* 422 */
@@ -111,8 +112,30 @@ MUST_CHECK int learner_retrain(struct learner *learner, const char *model, const
                                int64_t *ret_run, struct error *reterr);
 MUST_CHECK int learner_cancel(struct learner *learner, const char *model, int64_t run,
                               const char *who, struct error *reterr);
-MUST_CHECK int learner_promote(struct learner *learner, const char *model, unsigned version,
-                               const char *who, struct error *reterr);
+
+/* Another version answers. One of other features is LEARNER_CONFLICT, unless `replace`: then they
+ * take the place of the model's, the rows of those are dropped and it is pinned. */
+struct learner_switch {
+    unsigned version;
+    bool replace, has_replaced; /* asked for; done */
+    size_t n_dropped;           /* rows of the old features */
+};
+MUST_CHECK int learner_promote(struct learner *learner, const char *model, const char *who,
+                               struct learner_switch *change, struct error *reterr);
+/* The same with a version that is made of a model file, data[size]. LEARNER_MALFORMED: it is none;
+ * then, and with all other errors, nothing has changed. A model that is not there is made where a
+ * row would make it. ret_is_made: it was. */
+MUST_CHECK int learner_upload(struct learner *learner, const char *model, const void *data,
+                              size_t size, const char *who, struct learner_switch *change,
+                              bool *ret_is_made, struct error *reterr);
+/* Opens the file of a version, of a refused candidate too. LEARNER_CONFLICT: it is gone or damaged.
+ */
+MUST_CHECK int learner_open_file(struct learner *learner, const char *model, unsigned version,
+                                 int *ret_fd, struct error *reterr);
+/* The model goes with its rows, versions and files, its run is cancelled. LEARNER_CONFLICT: the
+ * configuration names it. Also of one that is not served any more. */
+MUST_CHECK int learner_delete(struct learner *learner, const char *model, const char *who,
+                              struct error *reterr);
 MUST_CHECK int learner_rollback(struct learner *learner, const char *model, const char *who,
                                 unsigned *ret_version, struct error *reterr);
 MUST_CHECK int learner_freeze(struct learner *learner, const char *model, bool is_frozen,
@@ -141,6 +164,9 @@ MUST_CHECK int learner_print_events(struct learner *learner, const char *model, 
                                     struct error *reterr);
 MUST_CHECK int learner_print_verdicts(struct learner *learner, const char *model, struct text *text,
                                       struct error *reterr);
+/* What people have done to it, newest first; also to one that is not there any more. */
+MUST_CHECK int learner_print_audit(struct learner *learner, const char *model, struct text *text,
+                                   struct error *reterr);
 
 /* What /metrics shows of a model. */
 struct learner_figures {

@@ -11,14 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Who did what. It is done already: that it cannot be written down is no reason to undo it. */
-static void audit(struct pupil *pupil, const char *who, const char *act, const char *detail)
+static void audit_number(struct pupil *pupil, const char *who, const char *act, const char *what,
+                         int64_t number)
 {
-    if (event_log_audit(pupil->learner->database, pupil->name, who, act, detail,
-                        clock_realtime_us()) < 0)
-        log_warning("model %s: %s by %s could not be written down", pupil->name, act, who);
-    log_fields(LOG_NOTICE, (const char *const[]){"MODEL", pupil->name, NULL},
-               "model %s: %s%s%s by %s", pupil->name, act, *detail ? " " : "", detail, who);
+    char detail[64];
+
+    (void)snprintf(detail, sizeof(detail), "%s %lld", what, (long long)number);
+    pupil_audit(pupil, who, act, detail);
 }
 
 /* ---- features and progress ---- */
@@ -39,10 +38,12 @@ int learner_set_features(struct learner *learner, const char *model, const char 
         return LEARNER_NOT_FOUND;
 
     pupil_lock(pupil);
-    const bool is_new = !pupil->learning;
-    if (is_new)
+    const bool is_new = !pupil->learning, is_gone = pupil->is_gone;
+    if (is_new && !is_gone)
         r = pupil_open(pupil, names, n_features);
     pupil_unlock(pupil);
+    if (is_gone)
+        return error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" was deleted", model);
     if (!is_new)
         return error_set(reterr, LEARNER_UNFIT, "Model \"%s\" has features already", model);
     return r < 0 ? learner_store_failed(r, reterr) : 0;
@@ -98,7 +99,7 @@ int learner_retrain(struct learner *learner, const char *model, const char *who,
     }
     if (r == 0) {
         *ret_run = pupil->queued_run;
-        audit(pupil, who, "retrain", "");
+        audit_number(pupil, who, "retrain", "run", *ret_run);
     }
     pupil_unlock(pupil);
     learner_wake_runs(learner);
@@ -144,78 +145,12 @@ int learner_cancel(struct learner *learner, const char *model, int64_t run, cons
                               (long long)run, run_state_name(ended.state));
     }
     if (r == 0)
-        audit(pupil, who, "cancel", "");
+        audit_number(pupil, who, "cancel", "run", run);
     pupil_unlock(pupil);
     return r;
 }
 
-/* ---- versions ---- */
-
-/* Under the pupil's lock. */
-static int promote(struct pupil *pupil, unsigned version, const char *who, const char *act,
-                   struct error *reterr)
-{
-    AUTO_FREE struct logged_version *versions = NULL;
-    char detail[32];
-    size_t n = 0;
-    bool is_there = false;
-
-    int r = pupil->log.id
-                ? model_log_versions(pupil->learner->database, pupil->log.id, &versions, &n)
-                : 0;
-    if (r < 0)
-        return learner_store_failed(r, reterr);
-    for (size_t i = 0; i < n; i++)
-        is_there |= versions[i].version == version;
-    if (!is_there)
-        return error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" has no version %u", pupil->name,
-                         version);
-    struct error why;
-    shadow_end(pupil);
-    r = pupil_promote(pupil, version, false, &why);
-    if (r < 0)
-        return error_set(reterr, LEARNER_CONFLICT, "Version %u cannot serve: %s", version,
-                         why.text);
-    (void)snprintf(detail, sizeof(detail), "version %u", version);
-    audit(pupil, who, act, detail);
-    return 0;
-}
-
-int learner_promote(struct learner *learner, const char *model, unsigned version, const char *who,
-                    struct error *reterr)
-{
-    struct pupil *pupil = learner_need(learner, model, reterr);
-    if (!pupil)
-        return LEARNER_NOT_FOUND;
-
-    pupil_lock(pupil);
-    int r = promote(pupil, version, who, "promote", reterr);
-    pupil_unlock(pupil);
-    return r;
-}
-
-int learner_rollback(struct learner *learner, const char *model, const char *who,
-                     unsigned *ret_version, struct error *reterr)
-{
-    struct pupil *pupil = learner_need(learner, model, reterr);
-    int r;
-    if (!pupil)
-        return LEARNER_NOT_FOUND;
-
-    pupil_lock(pupil);
-    const unsigned former = pupil->log.former_version;
-    if (former == 0)
-        r = error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" has no former version", model);
-    else
-        r = promote(pupil, former, who, "rollback", reterr);
-    if (r == 0) {
-        pupil->figures.n_rolled_back++;
-        *ret_version = former;
-        pupil_tell(pupil, "rolled_back", NULL, NULL);
-    }
-    pupil_unlock(pupil);
-    return r;
-}
+/* ---- what people steer ---- */
 
 int learner_freeze(struct learner *learner, const char *model, bool is_frozen, const char *who,
                    struct error *reterr)
@@ -236,7 +171,7 @@ int learner_freeze(struct learner *learner, const char *model, bool is_frozen, c
         pupil->log.is_frozen = is_frozen;
         if (pupil->learning)
             learning_freeze(pupil->learning, is_frozen);
-        audit(pupil, who, is_frozen ? "freeze" : "unfreeze", "");
+        pupil_audit(pupil, who, is_frozen ? "freeze" : "unfreeze", "");
     }
     pupil_unlock(pupil);
     return r;
@@ -264,7 +199,7 @@ int learner_rebaseline(struct learner *learner, const char *model, const char *w
             r = learner_store_failed(r, reterr);
     }
     if (r == 0)
-        audit(pupil, who, "rebaseline", "");
+        audit_number(pupil, who, "rebaseline", "version", pupil->log.live_version);
     pupil_unlock(pupil);
     return r;
 }
@@ -283,7 +218,7 @@ int learner_reset(struct learner *learner, const char *model, const char *who, s
     if (r < 0)
         r = learner_store_failed(r, reterr);
     if (r == 0)
-        audit(pupil, who, "reset", "");
+        pupil_audit(pupil, who, "reset", "");
     pupil_unlock(pupil);
     return r;
 }
@@ -360,7 +295,7 @@ static int take_word(struct pupil *pupil, uint64_t id, bool is_normal, const cha
         return learner_store_failed(r, reterr);
     (void)snprintf(detail, sizeof(detail), "%s, event %llu", is_normal ? "normal" : "anomaly",
                    (unsigned long long)id);
-    audit(pupil, who, "feedback", detail);
+    pupil_audit(pupil, who, "feedback", detail);
     *ret_incident = incident;
     return 0;
 }

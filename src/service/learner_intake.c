@@ -374,6 +374,8 @@ static void end_turn(struct turn *turn, int stored)
 /* Why rows have not been kept. */
 static int explain(const struct intake_item *item, int r, struct error *reterr)
 {
+    if (item->pupil->is_gone)
+        return error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" was deleted", item->pupil->name);
     return r == -EINVAL ? error_set(reterr, LEARNER_UNFIT,
                                     "Model \"%s\" has other features now; see GET /v1/models/%s",
                                     item->pupil->name, item->pupil->name)

@@ -1,5 +1,5 @@
-/* Which models there are and which version of each answers: at the start, at a reload, and when a
- * row makes a new one. */
+/* Which models there are and which version of each answers: at the start, at a reload, when a row
+ * or a file makes a new one, and when one is deleted. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "data/schema.h"
@@ -45,8 +45,23 @@ static struct pupil_settings settings_of(struct learner *learner, const struct c
     return settings;
 }
 
+/* One that was deleted is an empty shell, and is used again. */
+static struct pupil *revive(struct learner *learner, const char *name)
+{
+    for (size_t i = 0; i < learner->n_pupils; i++)
+        if (strcmp(learner->pupils[i]->name, name) == 0) {
+            learner->pupils[i]->is_gone = false;
+            return learner->pupils[i];
+        }
+    return NULL;
+}
+
+/* Under create_lock; there is none of that name. */
 static struct pupil *add_pupil(struct learner *learner, const char *name)
 {
+    struct pupil *gone = revive(learner, name);
+    if (gone)
+        return gone;
     struct pupil *pupil = calloc(1, sizeof(*pupil));
     struct pupil **pupils =
         realloc(learner->pupils, (learner->n_pupils + 1) * sizeof(struct pupil *));
@@ -81,11 +96,7 @@ static int adopt(struct pupil *pupil, const char *file, struct error *reterr)
     if (r < 0)
         return r;
     const struct schema *schema = detector_schema(detector);
-    const size_t n = schema_n_features(schema);
-    AUTO_FREE const char **names = calloc(n, sizeof(*names));
-    for (size_t i = 0; names && i < n; i++)
-        names[i] = schema_name(schema, i);
-    r = names ? pupil_open_record(pupil, names, n) : -ENOMEM;
+    r = pupil_open_record(pupil, schema_names(schema), schema_n_features(schema));
     if (r == 0)
         r = pupil_next_version(pupil, &version.version);
     if (r < 0)
@@ -242,8 +253,16 @@ int learner_prepare(struct learner *learner, const struct config *config,
     return r;
 }
 
-/* Under create_lock. */
-static int create(struct learner *learner, const char *name, struct error *reterr)
+static size_t count_models(const struct learner *learner)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < learner->n_pupils; i++)
+        n += !learner->pupils[i]->is_gone;
+    return n;
+}
+
+int learner_make(struct learner *learner, const char *name, struct error *reterr)
 {
     struct live_source source = {
         .name = name,
@@ -255,10 +274,10 @@ static int create(struct learner *learner, const char *name, struct error *reter
     if (!learner->creates)
         return error_set(reterr, LEARNER_NOT_FOUND,
                          "There is no model \"%s\"; GET /v1/models lists them", name);
-    if (!learner_find(learner, name) && learner->n_pupils >= learner->max_models)
+    if (!learner_find(learner, name) && count_models(learner) >= learner->max_models)
         return error_set(reterr, LEARNER_CONFLICT,
                          "There are %zu models already, no more are made (max_models)",
-                         learner->n_pupils);
+                         count_models(learner));
     int r = prepare_source(learner, &source, &learner->template, learner->template_learn, &notes);
     return r < 0 ? error_set(reterr, LEARNER_UNAVAILABLE, "out of memory")
                  : live_put(learner->live, &source, reterr);
@@ -275,7 +294,7 @@ int learner_create(struct learner *learner, const char *name, size_t length, str
     memcpy(copy, name, length);
     copy[length] = '\0';
     (void)pthread_mutex_lock(&learner->create_lock);
-    int r = create(learner, copy, reterr);
+    int r = learner_make(learner, copy, reterr);
     (void)pthread_mutex_unlock(&learner->create_lock);
     return r;
 }
@@ -299,12 +318,13 @@ static int open_without_version(struct pupil *pupil, const struct config_model *
     return n > 0 ? pupil_open(pupil, names, n) : 0;
 }
 
+/* NULL: none names it. */
 static const struct config_model *section_of(const struct config *config, const char *name)
 {
     for (size_t i = 0; i < config->n_models; i++)
         if (strcmp(config->models[i].name, name) == 0)
             return &config->models[i];
-    return &config->model_template;
+    return NULL;
 }
 
 int learner_commit(struct learner *learner, const struct config *config)
@@ -312,10 +332,16 @@ int learner_commit(struct learner *learner, const struct config *config)
     (void)pthread_mutex_lock(&learner->create_lock); /* none is added meanwhile */
     for (size_t i = 0; i < learner->n_pupils; i++) {
         struct pupil *pupil = learner->pupils[i];
+        const struct config_model *section = section_of(config, pupil->name);
+        if (pupil->is_gone) { /* between prepare and here */
+            live_remove(learner->live, pupil->name);
+            continue;
+        }
+        pupil->is_configured = section;
         pupil_lock(pupil);
         int r = pupil_bind(pupil);
         if (r == 0 && !pupil->learning)
-            r = open_without_version(pupil, section_of(config, pupil->name));
+            r = open_without_version(pupil, section ? section : &config->model_template);
         pupil_unlock(pupil);
         if (r < 0)
             log_warning("model %s does not learn: %s", pupil->name, strerrordesc_np(-r));
@@ -323,4 +349,81 @@ int learner_commit(struct learner *learner, const struct config *config)
     (void)pthread_mutex_unlock(&learner->create_lock);
     learner_wake_runs(learner);
     return 0;
+}
+
+/* ---- deleting ---- */
+
+/* The link goes first: by it what serves comes back where the store knows nothing. */
+static int forget_in_store(struct pupil *pupil, struct error *reterr)
+{
+    struct database *database = pupil->learner->database;
+    char link[VERSIONS_PATH_SIZE];
+    int r = 0;
+
+    if (pupil->log.id == 0)
+        r = model_log_open(database, pupil->name, NULL, NULL, &pupil->log);
+    if (r == -ENOENT)
+        return 0; /* no row has come yet */
+    if (r == 0) {
+        pupil_print_link(pupil, "", link);
+        (void)unlink(link);
+        r = model_log_delete(database, pupil->log.id);
+    }
+    if (r == 0)
+        return 0;
+    if (pupil->log.live_version)
+        pupil_link_live(pupil, pupil->log.live_version);
+    return learner_store_failed(r, reterr);
+}
+
+int learner_forget(struct learner *learner, struct pupil *pupil, struct error *reterr)
+{
+    pupil_lock(pupil);
+    int r = forget_in_store(pupil, reterr);
+    if (r == 0) {
+        pupil->must_cancel = pupil->current_run != 0;
+        live_remove(learner->live, pupil->name);
+        pupil_clear(pupil);
+        versions_remove_all(learner->directory, pupil->name);
+        pupil->is_gone = true;
+    }
+    pupil_unlock(pupil);
+    return r;
+}
+
+/* One that the service does not know (its section has gone) may have left something. */
+static struct pupil *find_remains(struct learner *learner, const char *name)
+{
+    CLEANUP(logged_model_clear) struct logged_model log = {0};
+
+    return model_log_open(learner->database, name, NULL, NULL, &log) == 0 ? add_pupil(learner, name)
+                                                                          : NULL;
+}
+
+static int delete_model(struct learner *learner, const char *name, const char *who,
+                        struct error *reterr)
+{
+    struct pupil *pupil = learner_find(learner, name);
+    if (!pupil)
+        pupil = find_remains(learner, name);
+    if (!pupil)
+        return error_set(reterr, LEARNER_NOT_FOUND,
+                         "There is no model \"%s\"; GET /v1/models lists them", name);
+    if (pupil->is_configured)
+        return error_set(reterr, LEARNER_CONFLICT,
+                         "The configuration names model \"%s\": it would come back; take out "
+                         "its section [model %s] and reload, then delete it",
+                         name, name);
+    int r = learner_forget(learner, pupil, reterr);
+    if (r == 0)
+        pupil_audit(pupil, who, "delete", "");
+    return r;
+}
+
+int learner_delete(struct learner *learner, const char *name, const char *who, struct error *reterr)
+{
+    (void)pthread_mutex_lock(&learner->create_lock);
+    int r = delete_model(learner, name, who, reterr);
+    (void)pthread_mutex_unlock(&learner->create_lock);
+    return r;
 }

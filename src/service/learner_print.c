@@ -10,6 +10,7 @@
 
 #define MOST_RUNS   100
 #define MOST_EVENTS 200
+#define MOST_ACTS   200
 
 static void put_string(struct text *text, const char *name, const char *value)
 {
@@ -209,6 +210,38 @@ int learner_print_verdicts(struct learner *learner, const char *model, struct te
     return print_events(learner, model, "verdict", text, reterr);
 }
 
+static void put_act(struct text *text, const struct audited_act *act)
+{
+    text_puts(text, "{\"act\":");
+    text_json_string(text, act->act, strlen(act->act));
+    put_time(text, "time", act->time_us);
+    put_string(text, "who", act->who);
+    if (act->detail && *act->detail)
+        put_string(text, "detail", act->detail);
+    text_puts(text, "}");
+}
+
+int learner_print_audit(struct learner *learner, const char *model, struct text *text,
+                        struct error *reterr)
+{
+    AUTO_FREE struct audited_act *acts = NULL;
+    size_t n = 0;
+
+    int r = event_log_acts(learner->database, model, MOST_ACTS, &acts, &n);
+    if (r < 0)
+        return learner_store_failed(r, reterr);
+    if (n == 0 && !learner_need(learner, model, reterr))
+        return LEARNER_NOT_FOUND;
+    text_puts(text, "{\"audit\":[");
+    for (size_t i = 0; i < n; i++) {
+        text_puts(text, i ? "," : "");
+        put_act(text, &acts[i]);
+        audited_act_clear(&acts[i]);
+    }
+    text_puts(text, "]}");
+    return 0;
+}
+
 /* ---- /metrics ---- */
 
 static double buffer_rows(const struct learner_figures *figures)
@@ -311,15 +344,18 @@ void learner_write_metrics(struct learner *learner, struct text *text)
     (void)pthread_mutex_unlock(&learner->lock);
     AUTO_FREE struct pupil **pupils = calloc(n + 1, sizeof(struct pupil *));
     AUTO_FREE struct learner_figures *figures = calloc(n + 1, sizeof(*figures));
+    size_t n_there = 0;
     if (!pupils || !figures)
         return;
 
     (void)pthread_mutex_lock(&learner->lock);
-    memcpy(pupils, learner->pupils, n * sizeof(struct pupil *));
-    (void)pthread_mutex_unlock(&learner->lock);
     for (size_t i = 0; i < n; i++)
-        (void)learner_figures(learner, pupils[i]->name, &figures[i]);
+        if (!learner->pupils[i]->is_gone)
+            pupils[n_there++] = learner->pupils[i];
+    (void)pthread_mutex_unlock(&learner->lock);
+    for (size_t i = 0; i < n_there; i++)
+        figures[i] = pupil_look(pupils[i]).figures;
     for (size_t m = 0; m < N_METRICS; m++)
         if (metrics[m].help)
-            put_family(text, m, pupils, figures, n);
+            put_family(text, m, pupils, figures, n_there);
 }

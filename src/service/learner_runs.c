@@ -38,6 +38,7 @@ static bool must_stop(struct learner *learner)
 /* What a run works with. */
 struct run {
     struct pupil *pupil;
+    unsigned n_schemas; /* of the pupil, when the run began */
     struct logged_run log;
     struct training_set set;
     struct training_job job;
@@ -98,13 +99,25 @@ static int read_rows(struct run *run)
     return r < 0 ? error_set(&run->error, r, "the store: %s", strerrordesc_np(-r)) : 0;
 }
 
+/* Rows of other features, or of a model that is gone, are worth nothing. Under the pupil's lock, or
+ * its pin_lock. */
+static int check_features(struct run *run)
+{
+    return run->pupil->n_schemas == run->n_schemas
+               ? 0
+               : error_set(&run->error, -ECANCELED,
+                           "cancelled: the model was deleted, or its features replaced");
+}
+
 /* Scores every row: nobody waits for it meanwhile, but who would move the pin. */
 static int guard(struct run *run)
 {
     struct pupil *pupil = run->pupil;
 
     (void)pthread_mutex_lock(&pupil->pin_lock);
-    const int r = learning_guard(pupil->learning, &run->set, &run->error);
+    int r = check_features(run);
+    if (r == 0)
+        r = learning_guard(pupil->learning, &run->set, &run->error);
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     return r;
 }
@@ -155,7 +168,10 @@ static int wait_for(struct run *run, struct trainer_process *process)
         pupil_lock(pupil);
         pupil->done = status.done;
         const bool is_cancelled = pupil->must_cancel;
+        const int r = check_features(run);
         pupil_unlock(pupil);
+        if (r < 0)
+            return r;
         if (status.outcome == TRAINER_DONE)
             return 0;
         if (status.outcome == TRAINER_FAILED)
@@ -212,42 +228,27 @@ static int keep(struct run *run, bool is_refused, unsigned *ret_version)
     return 0;
 }
 
-/* Old versions go, but for those that may still be needed. */
-static void retain(struct pupil *pupil)
-{
-    struct learner *learner = pupil->learner;
-    AUTO_FREE struct logged_version *versions = NULL;
-    size_t n = 0;
-
-    if (model_log_versions(learner->database, pupil->log.id, &versions, &n) < 0)
-        return;
-    size_t n_left = n;
-    for (size_t i = 0; i < n && n_left > pupil->settings.keep_versions; i++) {
-        const unsigned version = versions[i].version;
-        if (version == pupil->log.live_version || version == pupil->log.former_version ||
-            version == pupil->log.pinned_version)
-            continue;
-        if (model_log_remove_version(learner->database, pupil->log.id, version) == 0) {
-            versions_remove(learner->directory, pupil->name, version);
-            n_left--;
-        }
-    }
-}
-
 /* Against the version that is live now; it is not held up meanwhile. */
 static int judge(struct run *run)
 {
     struct pupil *pupil = run->pupil;
     struct live *live = pupil->learner->live;
+    struct live_model *judged = NULL;
+    struct gate_input input;
 
     pupil_lock(pupil);
-    struct gate_input input = learning_gate_input(pupil->learning, &run->set, run->detector);
-    struct live_model *judged = live_acquire(live, pupil->name, strlen(pupil->name));
+    int r = check_features(run);
+    if (r == 0) {
+        input = learning_gate_input(pupil->learning, &run->set, run->detector);
+        judged = live_acquire(live, pupil->name, strlen(pupil->name));
+    }
     pupil_unlock(pupil);
+    if (r < 0)
+        return r;
     const bool is_serving = judged && judged->state == LIVE_SERVING;
     input.live = is_serving ? judged->detector : NULL;
     input.live_threshold = is_serving ? judged->threshold : 0.0;
-    int r = gate_compare(&input, &run->report);
+    r = gate_compare(&input, &run->report);
     live_release(live, judged);
     return r < 0 ? error_set(&run->error, r, "out of memory") : 0;
 }
@@ -260,9 +261,12 @@ static int decide(struct run *run)
     CLEANUP(text_clear) struct text comparison = {0};
     unsigned version = 0;
 
+    int r = check_features(run);
+    if (r < 0)
+        return r;
     gate_print(&run->report, &comparison);
     run->log.comparison = text_failed(&comparison) ? NULL : strdup(comparison.data);
-    int r = keep(run, !run->report.is_accepted, &version);
+    r = keep(run, !run->report.is_accepted, &version);
     if (r < 0)
         return r;
     run->log.version = version;
@@ -271,6 +275,7 @@ static int decide(struct run *run)
         pupil->figures.n_refused++;
         pupil_tell(pupil, "refused", run->log.comparison,
                    "the candidate is worse than the live version and is kept for inspection");
+        pupil_retain(pupil);
         return 0;
     }
     struct live_model *former = live_acquire(learner->live, pupil->name, strlen(pupil->name));
@@ -287,7 +292,7 @@ static int decide(struct run *run)
     set_reason(run, RUN_PROMOTED, NULL);
     pupil->figures.n_promoted++;
     pupil_tell(pupil, "promoted", run->log.comparison, NULL);
-    retain(pupil);
+    pupil_retain(pupil);
     return 0;
 }
 
@@ -308,7 +313,8 @@ static void end_run(struct run *run, int r)
     run->log.ended_us = clock_realtime_us();
     pupil->figures.run_seconds =
         (double)(run->log.ended_us - run->log.started_us) / (double)US_PER_S;
-    if (model_log_update_run(pupil->learner->database, pupil->log.id, &run->log) < 0)
+    r = model_log_update_run(pupil->learner->database, pupil->log.id, &run->log);
+    if (r < 0 && r != -ENOENT) /* it went with its model */
         log_warning("model %s: the end of run %lld could not be stored", pupil->name,
                     (long long)run->log.id);
     log_fields(run->log.state == RUN_FAILED ? LOG_WARNING : LOG_NOTICE,
@@ -336,6 +342,7 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     pupil->current_run = id;
     pupil->queued_run = 0;
     pupil->done = 0.0;
+    run.n_schemas = pupil->n_schemas;
     (void)!model_log_update_run(pupil->learner->database, pupil->log.id, &run.log);
     int r = read_rows(&run);
     pupil_unlock(pupil);
@@ -343,8 +350,10 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     if (r == 0)
         r = guard(&run);
     pupil_lock(pupil);
-    if (run.set.has_excess)
+    const int same = check_features(&run);
+    if (same == 0 && run.set.has_excess)
         tell_excess(&run);
+    r = same < 0 ? same : r;
     if (r == 0)
         describe(&run);
     if (r == 0)

@@ -47,6 +47,8 @@ struct pupil_view {
 struct pupil {
     struct learner *learner;
     char name[LIVE_NAME_MAX + 1];             /* never changes */
+    atomic_bool is_gone;                      /* deleted: learner_find() does not find it */
+    bool is_configured;                       /* a section names it; under create_lock */
     atomic_int learn;                         /* enum config_learn; without the lock */
     atomic_uint_least64_t n_dropped_by_queue; /* rows; without the lock */
     atomic_uint_least64_t n_verdicts_dropped; /* that became no event; without the lock */
@@ -59,6 +61,7 @@ struct pupil {
     struct logged_model log;       /* log.id 0: nothing is known of it yet */
     char **features;               /* [n_features] */
     size_t n_features;
+    unsigned n_schemas;        /* how often features came or went; for changes pin_lock, too */
     struct learning *learning; /* NULL: no features yet */
     struct live_model *live;   /* a reference; NULL: there is no version */
     struct shadow shadow;
@@ -95,7 +98,8 @@ struct learner {
     struct workspace *workspace; /* of the intake thread */
     char *directory;
     uint64_t max_size, min_free;
-    struct pupil **pupils; /* [n_pupils] sorted by name; only ever added to, under lock */
+    struct pupil **pupils; /* [n_pupils] only ever added to, under lock: whoever found one may go on
+                            * with it; what was deleted stays as an empty shell, for its name */
     size_t n_pupils;
     struct pupil_settings template; /* of [model *]; main thread, and under create_lock */
     int template_learn;
@@ -118,6 +122,10 @@ struct learner {
 };
 
 struct pupil *learner_find(struct learner *learner, const char *name);
+/* Under create_lock: learner_create(). */
+MUST_CHECK int learner_make(struct learner *learner, const char *name, struct error *reterr);
+/* Under create_lock: the model goes, with all that is known of it. LEARNER_UNAVAILABLE. */
+MUST_CHECK int learner_forget(struct learner *learner, struct pupil *pupil, struct error *reterr);
 /* The same, or LEARNER_NOT_FOUND in reterr. */
 struct pupil *learner_need(struct learner *learner, const char *name, struct error *reterr);
 
@@ -125,6 +133,8 @@ struct pupil *learner_need(struct learner *learner, const char *name, struct err
 int learner_store_failed(int r, struct error *reterr);
 
 void pupil_free(struct pupil *pupil);
+/* Under the pupil's lock: as if nothing was known of it. */
+void pupil_clear(struct pupil *pupil);
 /* The lock of its own; letting go of it shows workers what has changed. */
 void pupil_lock(struct pupil *pupil);
 void pupil_unlock(struct pupil *pupil);
@@ -136,6 +146,8 @@ void pupil_print_link(const struct pupil *pupil, const char *suffix, char path[V
 void pupil_link_live(const struct pupil *pupil, unsigned version);
 /* Under the pupil's lock: the model's record, made or made anew where the features have changed. */
 MUST_CHECK int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_features);
+/* Under the pupil's lock: whether its features are these, in this order. */
+bool pupil_has_features(const struct pupil *pupil, const char *const *names, size_t n_features);
 /* Under the pupil's lock: what answers from here on is what live has. */
 MUST_CHECK int pupil_bind(struct pupil *pupil);
 /* Under the pupil's lock: says the features and opens the buffer. */
@@ -148,6 +160,8 @@ void pupil_note_pin(struct pupil *pupil);
 void pupil_pinned(struct pupil *pupil);
 /* Under the pupil's lock: the version answers from here on; pin: nothing else is trusted more. */
 MUST_CHECK int pupil_promote(struct pupil *pupil, unsigned version, bool pin, struct error *reterr);
+/* Under the pupil's lock: old versions go, but for those that may still be needed. */
+void pupil_retain(struct pupil *pupil);
 /* Under the pupil's lock: a number for a new version, which no file has: the files of a database
  * that was set aside keep theirs. */
 MUST_CHECK int pupil_next_version(struct pupil *pupil, unsigned *ret_version);
@@ -155,6 +169,8 @@ MUST_CHECK int pupil_next_version(struct pupil *pupil, unsigned *ret_version);
 void pupil_queue_due(struct pupil *pupil, uint64_t now_us);
 /* Under the pupil's lock: an event for people, logged at once. */
 void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const char *advice);
+/* Who did what, for the audit and the log. */
+void pupil_audit(struct pupil *pupil, const char *who, const char *act, const char *detail);
 
 /* Under the pupil's lock. Takes the reference over. */
 void shadow_begin(struct pupil *pupil, struct live_model *former);

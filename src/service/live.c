@@ -363,3 +363,22 @@ int live_put(struct live *live, const struct live_source *source, struct error *
     (void)pthread_mutex_unlock(&live->change);
     return r;
 }
+
+void live_remove(struct live *live, const char *name)
+{
+    struct model_table *table = &live->table;
+    struct live_model *removed = NULL;
+
+    (void)pthread_mutex_lock(&live->change);
+    (void)pthread_mutex_lock(&live->lock);
+    for (size_t i = 0; i < table->n_models; i++) {
+        if (removed)
+            table->models[i - 1] = table->models[i];
+        else if (strcmp(table->models[i]->name, name) == 0)
+            removed = table->models[i];
+    }
+    table->n_models -= removed != NULL;
+    (void)pthread_mutex_unlock(&live->lock);
+    (void)pthread_mutex_unlock(&live->change);
+    live_release(live, removed);
+}

@@ -71,6 +71,9 @@ MUST_CHECK int live_load(struct live *live, const struct live_source *sources, s
 /* The same for one model beside the others, which is always strict. Any thread. */
 MUST_CHECK int live_put(struct live *live, const struct live_source *source, struct error *reterr);
 
+/* The model is there no more; who has a reference goes on with it. Any thread. */
+void live_remove(struct live *live, const char *name);
+
 /* NULL: no such model. Any thread; give it back with live_release(). */
 struct live_model *live_acquire(struct live *live, const char *name, size_t length);
 

@@ -30,16 +30,26 @@ static void free_features(struct pupil *pupil)
     (void)pthread_mutex_unlock(&pupil->view_lock);
 }
 
+void pupil_clear(struct pupil *pupil)
+{
+    shadow_end(pupil);
+    (void)pthread_mutex_lock(&pupil->pin_lock); /* a run may be reading them */
+    learning_free(TAKE(pupil->learning));
+    detector_free(TAKE(pupil->pinned));
+    pupil->n_schemas++;
+    (void)pthread_mutex_unlock(&pupil->pin_lock);
+    live_release(pupil->learner->live, TAKE(pupil->live));
+    logged_model_clear(&pupil->log);
+    free_features(pupil);
+    pupil->queued_run = 0;
+    pupil->figures = (struct learner_figures){0};
+}
+
 void pupil_free(struct pupil *pupil)
 {
     if (!pupil)
         return;
-    learning_free(pupil->learning);
-    shadow_end(pupil);
-    live_release(pupil->learner->live, pupil->live);
-    detector_free(pupil->pinned);
-    logged_model_clear(&pupil->log);
-    free_features(pupil);
+    pupil_clear(pupil);
     (void)pthread_mutex_destroy(&pupil->lock);
     (void)pthread_mutex_destroy(&pupil->view_lock);
     (void)pthread_mutex_destroy(&pupil->pin_lock);
@@ -164,7 +174,7 @@ int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_fe
     return model_log_open(database, pupil->name, text.data, fingerprint, &pupil->log);
 }
 
-static bool has_features(const struct pupil *pupil, const char *const *names, size_t n_features)
+bool pupil_has_features(const struct pupil *pupil, const char *const *names, size_t n_features)
 {
     if (pupil->n_features != n_features)
         return false;
@@ -176,10 +186,11 @@ static bool has_features(const struct pupil *pupil, const char *const *names, si
 
 int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features)
 {
-    if (pupil->learning && has_features(pupil, names, n_features))
+    if (pupil->learning && pupil_has_features(pupil, names, n_features))
         return 0;
     (void)pthread_mutex_lock(&pupil->pin_lock); /* a run may be reading it */
     learning_free(TAKE(pupil->learning));
+    pupil->n_schemas++;
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     free_features(pupil);
     int r = pupil_open_record(pupil, names, n_features);
@@ -250,14 +261,8 @@ void pupil_pinned(struct pupil *pupil)
 static int open_as_live(struct pupil *pupil, const struct live_model *live)
 {
     const struct schema *schema = detector_schema(live->detector);
-    const size_t n = schema_n_features(schema);
-    AUTO_FREE const char **names = calloc(n, sizeof(*names));
-    if (!names)
-        return -ENOMEM;
 
-    for (size_t i = 0; i < n; i++)
-        names[i] = schema_name(schema, i);
-    return pupil_open(pupil, names, n);
+    return pupil_open(pupil, schema_names(schema), schema_n_features(schema));
 }
 
 int pupil_bind(struct pupil *pupil)
@@ -367,4 +372,14 @@ void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const
     if (event_log_put(pupil->learner->database, pupil->log.id, &event, 1) < 0)
         log_warning("model %s: the event %s could not be stored", pupil->name, kind);
     logged_event_clear(&event);
+}
+
+/* It is done already: that it cannot be written down is no reason to undo it. */
+void pupil_audit(struct pupil *pupil, const char *who, const char *act, const char *detail)
+{
+    if (event_log_audit(pupil->learner->database, pupil->name, who, act, detail,
+                        clock_realtime_us()) < 0)
+        log_warning("model %s: %s by %s could not be written down", pupil->name, act, who);
+    log_fields(LOG_NOTICE, (const char *const[]){"MODEL", pupil->name, NULL},
+               "model %s: %s%s%s by %s", pupil->name, act, *detail ? " " : "", detail, who);
 }

@@ -4,8 +4,10 @@
 #include "base/file.h"
 #include "detector/model_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -92,23 +94,54 @@ int versions_keep_candidate(const char *candidate, const char *directory, const 
     return sync_folder(directory, model, reterr);
 }
 
-int versions_import(const char *file, const char *directory, const char *model, unsigned version,
-                    char ret_sha256[65], struct error *reterr)
+int versions_write(const char *directory, const char *model, unsigned version, const void *data,
+                   size_t size, char ret_sha256[65], struct error *reterr)
 {
     char path[VERSIONS_PATH_SIZE];
-    AUTO_FREE char *data = NULL;
-    size_t size = 0;
+    const struct iovec part = {.iov_base = (void *)(uintptr_t)data,
+                               .iov_len = size}; /* only read */
 
-    int r = file_read(file, MODEL_FILE_MAX_SIZE, &data, &size, reterr);
-    if (r == 0)
-        r = make_folders(directory, model, reterr);
+    int r = make_folders(directory, model, reterr);
     if (r == 0)
         r = versions_path(directory, model, version, path);
     if (r < 0)
         return r;
-    const struct iovec part = {.iov_base = data, .iov_len = size};
     sha256_hex(data, size, ret_sha256);
     return file_write(path, &part, 1, reterr);
+}
+
+int versions_import(const char *file, const char *directory, const char *model, unsigned version,
+                    char ret_sha256[65], struct error *reterr)
+{
+    AUTO_FREE char *data = NULL;
+    size_t size = 0;
+
+    int r = file_read(file, MODEL_FILE_MAX_SIZE, &data, &size, reterr);
+    return r < 0 ? r : versions_write(directory, model, version, data, size, ret_sha256, reterr);
+}
+
+int versions_open(const char *directory, const char *model, unsigned version, const char *sha256,
+                  int *ret_fd, struct error *reterr)
+{
+    char path[VERSIONS_PATH_SIZE], found[SHA256_HEX_SIZE];
+    CLEANUP(close_fd) int fd = -1;
+
+    int r = versions_path(directory, model, version, path);
+    if (r == 0)
+        r = file_open(path, &fd, reterr);
+    if (r < 0)
+        return r;
+    r = sha256_fd_hex(fd, found);
+    if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
+        r = -errno;
+    if (r < 0)
+        return error_set_errno(reterr, r, path, "read");
+    if (strcmp(found, sha256) != 0)
+        return error_set_at(reterr, -EUCLEAN, path, 0,
+                            "is damaged: its SHA-256 is not what it was");
+    *ret_fd = fd;
+    fd = -1;
+    return 0;
 }
 
 void versions_remove_candidates(const char *directory, const char *model)
@@ -125,4 +158,20 @@ void versions_remove(const char *directory, const char *model, unsigned version)
 
     if (versions_path(directory, model, version, path) == 0)
         (void)unlink(path);
+}
+
+void versions_remove_all(const char *directory, const char *model)
+{
+    char path[VERSIONS_PATH_SIZE];
+    const struct dirent *entry;
+
+    if (print_path(path, directory, model, "") < 0)
+        return;
+    DIR *folder = opendir(path);
+    if (!folder)
+        return;
+    while ((entry = readdir(folder)))
+        (void)unlinkat(dirfd(folder), entry->d_name, 0); /* fails for . and .. */
+    (void)closedir(folder);
+    (void)rmdir(path);
 }

@@ -23,10 +23,21 @@ MUST_CHECK int versions_open_candidate(const char *directory, const char *model,
 MUST_CHECK int versions_keep_candidate(const char *candidate, const char *directory,
                                        const char *model, unsigned version, struct error *reterr);
 
-/* Copies a file in as a version. ret_sha256 is of its bytes. */
+/* data[size] becomes the file of a version. ret_sha256 is of these bytes. */
+MUST_CHECK int versions_write(const char *directory, const char *model, unsigned version,
+                              const void *data, size_t size, char ret_sha256[65],
+                              struct error *reterr);
+/* The same with the bytes of a file. */
 MUST_CHECK int versions_import(const char *file, const char *directory, const char *model,
                                unsigned version, char ret_sha256[65], struct error *reterr);
+
+/* Opens the file of a version for reading, from its start. -EUCLEAN: its bytes are not those of
+ * sha256. Other negative errno, as when it is gone. It is read once, piece by piece. */
+MUST_CHECK int versions_open(const char *directory, const char *model, unsigned version,
+                             const char *sha256, int *ret_fd, struct error *reterr);
 
 /* Candidates that a dead process left behind go. */
 void versions_remove_candidates(const char *directory, const char *model);
 void versions_remove(const char *directory, const char *model, unsigned version);
+/* All that is in the model's folder, and the folder. */
+void versions_remove_all(const char *directory, const char *model);

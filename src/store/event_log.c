@@ -353,13 +353,15 @@ static void clear_act(void *item)
     audited_act_clear(item);
 }
 
-int event_log_acts(struct database *database, size_t most, struct audited_act **ret_acts,
-                   size_t *ret_n_acts)
+int event_log_acts(struct database *database, const char *model, size_t most,
+                   struct audited_act **ret_acts, size_t *ret_n_acts)
 {
     assert(database && ret_acts && ret_n_acts);
     CLEANUP(query_end)
-    struct query query = query_begin_read(
-        database, "SELECT time_us, model, who, act, detail FROM audit ORDER BY id DESC LIMIT ?");
+    struct query query =
+        query_begin_read(database, "SELECT time_us, model, who, act, detail FROM audit "
+                                   "WHERE ?1 IS NULL OR model = ?1 ORDER BY id DESC LIMIT ?2");
+    query_bind_text(&query, model);
     query_bind_int(&query, at_most(most, EVENT_LOG_MOST_AUDIT));
     return query_list(&query, sizeof(**ret_acts), read_act, clear_act, ret_acts, ret_n_acts);
 }

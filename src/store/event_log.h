@@ -65,6 +65,6 @@ struct audited_act {
     char *model, *who, *act, *detail;
 };
 void audited_act_clear(struct audited_act *act);
-/* Newest first, at most most. Clear each, then free(). */
-MUST_CHECK int event_log_acts(struct database *database, size_t most, struct audited_act **ret_acts,
-                              size_t *ret_n_acts);
+/* Newest first, at most most; model NULL: on all of them. Clear each, then free(). */
+MUST_CHECK int event_log_acts(struct database *database, const char *model, size_t most,
+                              struct audited_act **ret_acts, size_t *ret_n_acts);

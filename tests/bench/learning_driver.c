@@ -237,7 +237,8 @@ static int administer(struct learner *learner, const char *verb, const char *nam
     if (strcmp(verb, "reset") == 0)
         return learner_reset(learner, name, WHO, reterr);
     if (strcmp(verb, "promote") == 0)
-        return learner_promote(learner, name, (unsigned)number, WHO, reterr);
+        return learner_promote(learner, name, WHO,
+                               &(struct learner_switch){.version = (unsigned)number}, reterr);
     if (strcmp(verb, "feedback") == 0)
         return learner_feedback(learner, name, number, strcmp(label, "normal") == 0, WHO, NULL,
                                 reterr);

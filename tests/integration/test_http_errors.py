@@ -203,7 +203,8 @@ def test_percent_encoding_in_a_model_name_is_decoded(daemon):
 
 @pytest.mark.parametrize("method, path, allow", [
     ("GET", SCORE, "POST"), ("PUT", SCORE, "POST"), ("HEAD", "/v1/score", "POST"),
-    ("POST", "/v1/models", "GET, HEAD"), ("DELETE", "/v1/models/web", "GET, HEAD"),
+    ("POST", "/v1/models", "GET, HEAD"), ("POST", "/v1/models/web", "GET, HEAD, PUT, DELETE"),
+    ("DELETE", "/v1/models", "GET, HEAD"),
     ("OPTIONS", "/metrics", "GET, HEAD"), ("get", "/healthz", "GET, HEAD"),
     ("BREW", "/readyz", "GET, HEAD"),
 ])

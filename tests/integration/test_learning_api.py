@@ -93,6 +93,7 @@ EVERYTHING = [
     ("DELETE", "runs/1"), ("GET", "versions"), ("POST", "versions/1/promote"),
     ("POST", "rollback"), ("POST", "feedback"), ("POST", "freeze"), ("POST", "unfreeze"),
     ("POST", "rebaseline"), ("POST", "reset"), ("GET", "buffer"), ("GET", "events"),
+    ("GET", "audit"), ("GET", "versions/1/file"),
 ]
 
 

@@ -2,8 +2,11 @@
 
 #include "support/cmocka.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* FIPS 180-2, appendix B. */
 static void the_standard_vectors_are_met(void **state)
@@ -38,11 +41,31 @@ static void a_million_bytes_are_summed(void **state)
     assert_string_equal(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+static void a_descriptor_is_summed_from_where_it_stands(void **state)
+{
+    (void)state;
+    char hex[SHA256_HEX_SIZE], expected[SHA256_HEX_SIZE];
+    static char bytes[40000];
+    FILE *file = tmpfile();
+
+    assert_non_null(file);
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (char)(i * 7);
+    assert_int_equal(write(fileno(file), bytes, sizeof(bytes)), sizeof(bytes));
+    assert_int_equal(lseek(fileno(file), 1, SEEK_SET), 1);
+    assert_int_equal(sha256_fd_hex(fileno(file), hex), 0);
+    sha256_hex(bytes + 1, sizeof(bytes) - 1, expected);
+    assert_string_equal(hex, expected);
+    (void)fclose(file);
+    assert_int_equal(sha256_fd_hex(-1, hex), -EBADF);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_standard_vectors_are_met),
         cmocka_unit_test(a_million_bytes_are_summed),
+        cmocka_unit_test(a_descriptor_is_summed_from_where_it_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

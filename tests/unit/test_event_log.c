@@ -392,13 +392,13 @@ static void acts_are_audited(void **state)
     struct audited_act *acts = NULL;
     size_t n_acts = 42;
 
-    assert_int_equal(event_log_acts(database, 10, &acts, &n_acts), 0);
+    assert_int_equal(event_log_acts(database, NULL, 10, &acts, &n_acts), 0);
     assert_int_equal(n_acts, 0);
     assert_int_equal(event_log_audit(database, "", "eve", "backup", NULL, 5), 0);
     assert_int_equal(
         event_log_audit(database, "web", "o'neil\n\"µ\"", "promote", "{\"version\": 3}", 6), 0);
     reopen_database();
-    assert_int_equal(event_log_acts(database, SIZE_MAX, &acts, &n_acts), 0);
+    assert_int_equal(event_log_acts(database, NULL, SIZE_MAX, &acts, &n_acts), 0);
     assert_int_equal(n_acts, 2);
     assert_int_equal(acts[0].time_us, 6);
     assert_string_equal(acts[0].model, "web");
@@ -408,10 +408,28 @@ static void acts_are_audited(void **state)
     assert_string_equal(acts[1].model, "");
     assert_null(acts[1].detail);
     clear_acts(acts, n_acts);
-    assert_int_equal(event_log_acts(database, 1, &acts, &n_acts), 0);
+    assert_int_equal(event_log_acts(database, NULL, 1, &acts, &n_acts), 0);
     assert_int_equal(n_acts, 1);
     assert_string_equal(acts[0].act, "promote");
     clear_acts(acts, n_acts);
+}
+
+static void acts_are_listed_by_model(void **state)
+{
+    (void)state;
+    struct audited_act *acts = NULL;
+    size_t n_acts = 42;
+
+    assert_int_equal(event_log_audit(database, "web", "eve", "freeze", NULL, 5), 0);
+    assert_int_equal(event_log_audit(database, "db", "bob", "reset", NULL, 6), 0);
+    assert_int_equal(event_log_audit(database, "web", "eve", "unfreeze", NULL, 7), 0);
+    assert_int_equal(event_log_acts(database, "web", 10, &acts, &n_acts), 0);
+    assert_int_equal(n_acts, 2);
+    assert_string_equal(acts[0].act, "unfreeze");
+    assert_string_equal(acts[1].act, "freeze");
+    clear_acts(acts, n_acts);
+    assert_int_equal(event_log_acts(database, "we", 10, &acts, &n_acts), 0);
+    assert_int_equal(n_acts, 0);
 }
 
 static void acts_outlive_their_model(void **state)
@@ -513,7 +531,7 @@ static int use_all(void)
         logged_event_clear(&events[i]);
     }
     free(events);
-    r = event_log_acts(database, 3, &acts, &n);
+    r = event_log_acts(database, NULL, 3, &acts, &n);
     if (r < 0)
         return r;
     assert_non_null(acts[0].detail);
@@ -571,6 +589,7 @@ int main(void)
         DATABASE_TEST(feedback_is_remembered_beside_the_event),
         DATABASE_TEST(feedback_on_an_unknown_event_is_refused),
         DATABASE_TEST(acts_are_audited),
+        DATABASE_TEST(acts_are_listed_by_model),
         DATABASE_TEST(acts_outlive_their_model),
         DATABASE_TEST(the_oldest_acts_go),
         DATABASE_TEST(two_threads_share_one_log),

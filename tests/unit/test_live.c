@@ -288,6 +288,33 @@ static void all_are_listed_by_name(void **state)
     free(all);
 }
 
+static void one_that_is_removed_leaves_the_others_and_its_readers(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "b", "c"};
+    struct live_source sources[3];
+    size_t n_models;
+
+    for (size_t i = 0; i < 3; i++)
+        sources[i] = (struct live_source){.name = names[i], .file = path_a};
+    assert_int_equal(live_load(live, sources, 3, false, NULL), 0);
+    struct live_model *reader = acquire("b");
+    live_remove(live, "b");
+    live_remove(live, "b");
+    live_remove(live, "bb");
+    assert_null(acquire("b"));
+    assert_null(live_acquire_only(live, &n_models));
+    assert_int_equal(n_models, 2);
+    assert_int_equal(reader->state, LIVE_SERVING); /* ASan would tell */
+    live_release(live, reader);
+    live_remove(live, "a");
+    reader = live_acquire_only(live, &n_models);
+    assert_string_equal(reader->name, "c");
+    live_release(live, reader);
+    live_remove(live, "c");
+    assert_null(acquire("c"));
+}
+
 static void releasing_nothing_is_fine(void **state)
 {
     (void)state;
@@ -377,6 +404,7 @@ int main(void)
         TEST(names_are_matched_exactly),
         TEST(the_only_model_is_found_without_a_name),
         TEST(all_are_listed_by_name),
+        TEST(one_that_is_removed_leaves_the_others_and_its_readers),
         TEST(releasing_nothing_is_fine),
         TEST(threads_read_while_another_reloads),
         TEST(survives_every_failed_allocation),

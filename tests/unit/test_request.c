@@ -24,7 +24,7 @@ static void json_is_taken_under_the_types_that_clients_send(void **state)
     };
 
     for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
-        assert_null(request_check_body_type(types[i], NULL));
+        assert_null(request_check_body_type(BODY_JSON, types[i], NULL));
 }
 
 static void other_types_and_charsets_are_refused(void **state)
@@ -41,16 +41,31 @@ static void other_types_and_charsets_are_refused(void **state)
     };
 
     for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
-        assert_non_null(request_check_body_type(types[i], NULL));
+        assert_non_null(request_check_body_type(BODY_JSON, types[i], NULL));
+}
+
+static void a_model_file_comes_as_bytes(void **state)
+{
+    (void)state;
+    static const char *const good[] = {NULL, "", "application/octet-stream",
+                                       "application/x-www-form-urlencoded"};
+    static const char *const bad[] = {"application/json", "text/plain", "application/octet"};
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+        assert_null(request_check_body_type(BODY_MODEL, good[i], NULL));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+        assert_non_null(request_check_body_type(BODY_MODEL, bad[i], NULL));
+    assert_non_null(request_check_body_type(BODY_MODEL, "application/octet-stream", "gzip"));
+    assert_null(request_check_body_type(BODY_NONE, "text/csv", "gzip")); /* it is ignored */
 }
 
 static void only_the_identity_encoding_is_taken(void **state)
 {
     (void)state;
-    assert_null(request_check_body_type(NULL, "Identity"));
-    assert_null(request_check_body_type(NULL, ""));
-    assert_non_null(request_check_body_type(NULL, "gzip"));
-    assert_non_null(request_check_body_type("application/json", "identity, gzip"));
+    assert_null(request_check_body_type(BODY_JSON, NULL, "Identity"));
+    assert_null(request_check_body_type(BODY_JSON, NULL, ""));
+    assert_non_null(request_check_body_type(BODY_JSON, NULL, "gzip"));
+    assert_non_null(request_check_body_type(BODY_JSON, "application/json", "identity, gzip"));
 }
 
 static void request_ids_of_clients_must_be_harmless(void **state)
@@ -123,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_is_taken_under_the_types_that_clients_send),
         cmocka_unit_test(other_types_and_charsets_are_refused),
+        cmocka_unit_test(a_model_file_comes_as_bytes),
         cmocka_unit_test(only_the_identity_encoding_is_taken),
         cmocka_unit_test(request_ids_of_clients_must_be_harmless),
         cmocka_unit_test(the_path_of_a_whole_address_is_behind_its_host),

@@ -41,6 +41,7 @@ static void a_path_is_found_by_its_method(void **state)
         {"GET",    "/v1/models/web/runs/7",             "/v1/models/{m}/runs/{id}"           },
         {"DELETE", "/v1/models/web/runs/7",             "/v1/models/{m}/runs/{id}"           },
         {"GET",    "/v1/models/web/versions",           "/v1/models/{m}/versions"            },
+        {"GET",    "/v1/models/web/versions/2/file",    "/v1/models/{m}/versions/{v}/file"   },
         {"POST",   "/v1/models/web/versions/2/promote", "/v1/models/{m}/versions/{v}/promote"},
         {"POST",   "/v1/models/web/rollback",           "/v1/models/{m}/rollback"            },
         {"POST",   "/v1/models/web/feedback",           "/v1/models/{m}/feedback"            },
@@ -50,8 +51,11 @@ static void a_path_is_found_by_its_method(void **state)
         {"POST",   "/v1/models/web/reset",              "/v1/models/{m}/reset"               },
         {"GET",    "/v1/models/web/buffer",             "/v1/models/{m}/buffer"              },
         {"GET",    "/v1/models/web/events",             "/v1/models/{m}/events"              },
+        {"GET",    "/v1/models/web/audit",              "/v1/models/{m}/audit"               },
         {"GET",    "/v1/models",                        "/v1/models"                         },
         {"HEAD",   "/v1/models/web",                    "/v1/models/{m}"                     },
+        {"PUT",    "/v1/models/web",                    "/v1/models/{m}"                     },
+        {"DELETE", "/v1/models/web",                    "/v1/models/{m}"                     },
         {"GET",    "/metrics",                          "/metrics"                           },
     };
 
@@ -151,6 +155,7 @@ static void a_wrong_method_tells_the_right_ones(void **state)
         {"/v1/models/web/runs",               "GET, HEAD"        },
         {"/v1/models/web/retrain",            "POST"             },
         {"/v1/models/web/versions/3/promote", "POST"             },
+        {"/v1/models/web/versions/3/file",    "GET, HEAD"        },
     };
 
     for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {

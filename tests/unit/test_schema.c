@@ -24,6 +24,7 @@ static void features_keep_their_order_and_are_found_by_name(void **state)
     assert_int_equal(schema_n_features(schema), 5);
     for (size_t i = 0; i < 5; i++) {
         assert_string_equal(schema_name(schema, i), names[i]);
+        assert_string_equal(schema_names(schema)[i], names[i]);
         assert_true(schema_find(schema, names[i], strlen(names[i]), &feature));
         assert_int_equal(feature, i);
     }
