@@ -131,8 +131,8 @@ static int explain_status(const struct client *client, const char *path, long st
                      detail ? detail : "no reason given; is this anomalyd?");
 }
 
-static int perform(struct client *client, const char *path, json_t **ret_reply,
-                   struct error *reterr)
+/* 0: client->reply is the body of a success. */
+static int transfer(struct client *client, const char *path, struct error *reterr)
 {
     AUTO_FREE char *url = NULL;
 
@@ -150,8 +150,15 @@ static int perform(struct client *client, const char *path, json_t **ret_reply,
 
     long status = 0;
     (void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
-    if (status != 200 && status != 202)
-        return explain_status(client, path, status, reterr);
+    return status == 200 || status == 202 ? 0 : explain_status(client, path, status, reterr);
+}
+
+static int perform(struct client *client, const char *path, json_t **ret_reply,
+                   struct error *reterr)
+{
+    int r = transfer(client, path, reterr);
+    if (r < 0)
+        return r;
     json_t *reply = json_loadb(client->reply.data ? client->reply.data : "", client->reply.length,
                                JSON_REJECT_DUPLICATES, NULL);
     if (!reply)
@@ -166,6 +173,19 @@ int client_get(struct client *client, const char *path, json_t **ret_reply, stru
     if (curl_easy_setopt(client->curl, CURLOPT_HTTPGET, 1L))
         return -ENOMEM;
     return perform(client, path, ret_reply, reterr);
+}
+
+int client_get_bytes(struct client *client, const char *path, const char **ret_data,
+                     size_t *ret_size, struct error *reterr)
+{
+    if (curl_easy_setopt(client->curl, CURLOPT_HTTPGET, 1L))
+        return -ENOMEM;
+    int r = transfer(client, path, reterr);
+    if (r < 0)
+        return r;
+    *ret_data = client_reply(client);
+    *ret_size = client->reply.length;
+    return 0;
 }
 
 int client_post(struct client *client, const char *path, const char *body, size_t size,

@@ -23,6 +23,9 @@ DEFINE_CLEANUP(struct client *, client_free)
  * with its problem's detail; -EBADMSG: not JSON; -ETIMEDOUT; -ENOMEM. */
 MUST_CHECK int client_get(struct client *client, const char *path, json_t **ret_reply,
                           struct error *reterr);
+/* The bytes of an answer that is not JSON, valid until the next request. */
+MUST_CHECK int client_get_bytes(struct client *client, const char *path, const char **ret_data,
+                                size_t *ret_size, struct error *reterr);
 MUST_CHECK int client_post(struct client *client, const char *path, const char *body, size_t size,
                            json_t **ret_reply, struct error *reterr);
 

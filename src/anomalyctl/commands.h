@@ -18,5 +18,6 @@ int record_main(int argc, char **argv);
 int replay_main(int argc, char **argv);
 int status_main(int argc, char **argv);
 int list_main(int argc, char **argv); /* models, versions, runs, events, audit */
+int diff_main(int argc, char **argv);
 int observe_main(int argc, char **argv);
 int manage_main(int argc, char **argv); /* retrain, promote, … */

@@ -27,6 +27,7 @@ static const struct command commands[] = {
     {"status",     status_main,   "show whether anomalyd is ready, and its models"       },
     {"models",     list_main,     "list the models of anomalyd"                          },
     {"versions",   list_main,     "list a model's versions"                              },
+    {"diff",       diff_main,     "show how two versions of a model differ"              },
     {"runs",       list_main,     "list a model's trainings"                             },
     {"events",     list_main,     "list what happened to a model"                        },
     {"audit",      list_main,     "list what people did to a model"                      },

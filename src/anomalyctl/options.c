@@ -204,9 +204,12 @@ static int take_operands(const struct usage *usage, int argc, char **argv, void 
     const char **field = (const char **)((char *)settings + usage->operand_offset);
 
     for (const char *name = usage->operand; name && *name;) {
+        if (*name == '[' && optind == argc)
+            return EXIT_DONE;
+        name += *name == '[';
         const size_t length = strcspn(name, " ");
         if (optind == argc) {
-            AUTO_FREE char *missing = strndup(name, length);
+            AUTO_FREE char *missing = strndup(name, strcspn(name, " ]"));
             return usage_error(usage, "give ", missing ? missing : name);
         }
         *field++ = argv[optind++];

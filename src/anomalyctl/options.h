@@ -48,7 +48,7 @@ struct option_row {
 struct usage {
     const char *command;
     const char *operand;     /* "FILE": exactly one operand must stand there; "MODEL VERSION": two;
-                              * NULL: none may */
+                              * "MODEL [A B]": one or three; NULL: none may */
     size_t operand_offset;   /* of the const char * it goes to; further ones go behind it */
     const char *description; /* sentences for --help, lines of at most 80 columns */
     const struct option_row *rows;

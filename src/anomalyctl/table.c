@@ -120,7 +120,7 @@ static size_t characters_of(const char *bytes, size_t length)
     return n;
 }
 
-static void put_note(struct text *text, const char *note)
+void table_print_note(const char *note, struct text *text)
 {
     size_t used = 0; /* of the line; 0: none is begun */
 
@@ -169,6 +169,6 @@ void table_print(const json_t *rows, const struct table_column *columns, size_t 
         const char *below = note ? json_string_value(json_object_get(row, note)) : NULL;
         put_row(text, row, columns, widths, n_columns);
         if (below)
-            put_note(text, below);
+            table_print_note(below, text);
     }
 }

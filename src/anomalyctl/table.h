@@ -19,3 +19,6 @@ struct table_column {
  * text, which stands below its row, wrapped. Appends to text. */
 void table_print(const json_t *rows, const struct table_column *columns, size_t n_columns,
                  const char *note, struct text *text);
+
+/* A longer text alone, indented and wrapped. */
+void table_print_note(const char *note, struct text *text);

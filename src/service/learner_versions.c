@@ -138,7 +138,7 @@ static int switch_to(struct pupil *pupil, const char *who, const char *act,
     shadow_end(pupil);
     (void)snprintf(detail, sizeof(detail), "version %u", change->version);
     if (change->has_replaced)
-        (void)snprintf(detail, sizeof(detail), "version %u, of other features: %zu rows dropped",
+        (void)snprintf(detail, sizeof(detail), "version %u, %zu rows of other features dropped",
                        change->version, change->n_dropped);
     pupil_audit(pupil, who, act, detail);
     return 0;

@@ -8,7 +8,7 @@ import numpy
 import pytest
 from conftest import Daemon, free_port, wait_for
 
-LISTS = ["versions", "runs", "events"]
+LISTS = ["versions", "runs", "events", "audit"]
 SIMPLE = ["retrain", "rollback", "freeze", "unfreeze", "rebaseline"]
 
 
@@ -214,6 +214,15 @@ def test_freeze_and_unfreeze_change_the_state(own):
     assert own.json("unfreeze", "web") == {"model": "web", "state": "serving"}
 
 
+def test_audit_lists_who_did_what(own):
+    own.run("freeze", "web")
+    own.run("promote", "web", 1)
+    titles, *rows = [cells(line) for line in own.run("audit", "web").splitlines()]
+    assert titles == ["TIME", "WHO", "ACT", "DETAIL"]
+    assert [row[1:] for row in rows] == [["127.0.0.1", "promote", "version 1"],
+                                         ["127.0.0.1", "freeze"]]
+
+
 def test_rebaseline_pins_the_live_version(own):
     assert own.run("rebaseline", "web") == "web: serving\n"
     assert own.json("versions", "web")["versions"][0]["pinned"] is True
@@ -297,7 +306,7 @@ def test_a_socket_serves_as_well(learner):
 def test_help_lists_the_commands_and_each_one_explains_itself():
     text = ctl.succeed("--help").stdout
     assert max(map(len, text.splitlines())) <= 80
-    for command in ["status", "models", "observe", "promote", "feedback", "reset", *LISTS, *SIMPLE]:
+    for command in ["status", "models", "observe", "promote", "diff", "feedback", "reset", *LISTS, *SIMPLE]:
         assert f"\n  {command} " in text
         done = ctl.succeed(command, "--help")
         assert done.stdout.startswith(f"Usage: anomalyctl {command} ")

@@ -248,7 +248,7 @@ def test_a_version_of_other_features_is_promoted_only_where_that_is_said(start, 
     assert daemon.get("")["features"] == FEATURES[:5] + ["swap", "disk"]
     assert daemon.get("buffer")["rows"] == 0
     assert "the rows of the old ones are dropped" in daemon.log()
-    assert daemon.acts()[0] == ("upload", "version 2, of other features: 50 rows dropped")
+    assert daemon.acts()[0] == ("upload", "version 2, 50 rows of other features dropped")
     pinned = [each["version"] for each in daemon.get("versions")["versions"] if each["pinned"]]
     assert pinned == [2]  # what was pinned cannot judge such rows
     check_problem(daemon.score(NORMAL), 422)

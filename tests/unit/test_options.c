@@ -270,6 +270,29 @@ static void several_operands_go_to_fields_that_follow_one_another(void **state)
     assert_string_equal(settings.operand, "3");
 }
 
+static void operands_in_brackets_may_be_left_out_together(void **state)
+{
+    (void)state;
+    static const struct usage pair = {
+        .command = "pair",
+        .operand = "[A B]",
+        .operand_offset = offsetof(struct settings, text),
+        .description = "Tests.",
+    };
+    struct settings settings = {0};
+    char said[2048];
+    int status = -1;
+
+    expect_refusal(&pair, "1", "anomalyctl: pair: give B; see anomalyctl pair --help\n");
+    expect_refusal(&pair, "1 2 3",
+                   "anomalyctl: pair: unexpected argument 3; see anomalyctl pair --help\n");
+    assert_true(parse_with(&pair, "", &settings, &status, STDERR_FILENO, said));
+    assert_null(settings.text);
+    assert_true(parse_with(&pair, "1 2", &settings, &status, STDERR_FILENO, said));
+    assert_string_equal(settings.text, "1");
+    assert_string_equal(settings.operand, "2");
+}
+
 static void help_shows_every_option_in_columns(void **state)
 {
     (void)state;
@@ -348,6 +371,7 @@ int main(void)
         cmocka_unit_test(unknown_options_get_a_hint),
         cmocka_unit_test(what_is_required_must_be_there),
         cmocka_unit_test(several_operands_go_to_fields_that_follow_one_another),
+        cmocka_unit_test(operands_in_brackets_may_be_left_out_together),
         cmocka_unit_test(help_shows_every_option_in_columns),
         cmocka_unit_test(too_little_memory_is_no_wrong_usage),
         cmocka_unit_test(survives_every_failed_allocation),
