@@ -38,7 +38,6 @@ struct incident {
 
 struct waiting_row {
     uint64_t row;
-    uint64_t incident; /* open when the row came, but too old to keep it; 0: none */
     bool is_flagged;
 };
 
@@ -51,6 +50,8 @@ struct admission {
     struct place last_place; /* nth: rows that counted so far */
     struct sum hard, soft;
     struct incident incident;
+    struct place drift_first; /* of the soft incidents that follow one another; nth 0: none */
+    uint64_t drift_last;      /* nth row with which the last of them closed */
     uint64_t closed_incident; /* whose rows after its end are kept: */
     size_t n_after;           /* so many more */
 
@@ -149,12 +150,7 @@ static void release_all(struct admission *admission, enum admission_fate fate, u
 /* The oldest row led to nothing. */
 static void let_go(struct admission *admission)
 {
-    const struct waiting_row *oldest = &admission->waiting[admission->first_slot];
-
-    if (oldest->incident != 0 && oldest->is_flagged)
-        release_oldest(admission, ADMISSION_QUARANTINE, oldest->incident);
-    else
-        release_oldest(admission, ADMISSION_LEARN, 0);
+    release_oldest(admission, ADMISSION_LEARN, 0);
 }
 
 /* What an incident that began at first would not keep. */
@@ -171,9 +167,8 @@ static void push(struct admission *admission, const float *values, bool is_flagg
         let_go(admission);
 
     const size_t slot = slot_of(admission, admission->n_waiting++);
-    admission->waiting[slot] = (struct waiting_row){.row = admission->last_place.row,
-                                                    .incident = admission->incident.id,
-                                                    .is_flagged = is_flagged};
+    admission->waiting[slot] =
+        (struct waiting_row){.row = admission->last_place.row, .is_flagged = is_flagged};
     memcpy(admission->values + slot * admission->n_features, values,
            admission->n_features * sizeof(*values));
 }
@@ -269,7 +264,21 @@ static bool lets_rows_in(const struct admission *admission)
 
     if (incident->answer != ANSWER_NONE)
         return incident->answer == ANSWER_NORMAL;
-    return !incident->is_hard && rows_since(admission, incident->first) > ADMISSION_SOFT_EXPIRES;
+    return !incident->is_hard &&
+           rows_since(admission, admission->drift_first) > ADMISSION_SOFT_EXPIRES;
+}
+
+/* What moves slowly makes one soft incident after the other: together they are one drift. */
+static void follow_drift(struct admission *admission)
+{
+    const struct incident *incident = &admission->incident;
+    const bool follows = admission->drift_first.nth > 0 &&
+                         incident->first.nth <= admission->drift_last + ADMISSION_DRIFT_GAP;
+
+    if (incident->is_hard)
+        admission->drift_first = (struct place){0};
+    else if (!follows)
+        admission->drift_first = incident->first;
 }
 
 static void open_incident(struct admission *admission)
@@ -278,6 +287,7 @@ static void open_incident(struct admission *admission)
 
     admission->incident = (struct incident){
         .is_hard = is_hard, .first = first_of(admission), .hard_first = admission->hard.start};
+    follow_drift(admission);
     admission->incident.id = notice(admission, ADMISSION_OPENED);
     assert(admission->incident.id > 0);
     release_all(admission, ADMISSION_QUARANTINE, admission->incident.id);
@@ -289,6 +299,7 @@ static void harden_incident(struct admission *admission)
 
     incident->is_hard = true;
     incident->hard_first = admission->hard.start;
+    follow_drift(admission);
     notice(admission, ADMISSION_HARDENED);
 }
 
@@ -296,6 +307,7 @@ static void close_incident(struct admission *admission)
 {
     notice(admission, ADMISSION_CLOSED);
     admission->closed_incident = admission->incident.id;
+    admission->drift_last = admission->last_place.nth;
     admission->n_after = lets_rows_in(admission) ? 0 : ADMISSION_AFTER;
     admission->incident = (struct incident){0};
 }
@@ -394,6 +406,7 @@ bool admission_answer_anomaly(struct admission *admission, uint64_t incident)
     if (incident == 0 || incident != admission->incident.id)
         return false;
     admission->incident.answer = ANSWER_ANOMALY;
+    admission->drift_first = (struct place){0};
     release_all(admission, ADMISSION_QUARANTINE, incident);
     return true;
 }

@@ -9,12 +9,15 @@
  *
  * An incident opens when either reaches h, began at the first row after that sum's last zero (after
  * the earlier one's, if the other is not zero either), and closes when both are zero. Rows from 16
- * before its beginning to 64 after its end are quarantined. A soft incident older than 300 rows
- * lets un-flagged rows in again (it is drift), once they no longer lead into a hard one; a hard one
- * keeps all until it is answered or, with follow_after, that many rows have come. What an answer
- * "normal" lets in includes flagged rows, until the incident closes. An incident that let rows in
- * when it closed keeps none after its end. Rows that lead to nothing within ADMISSION_HOLD rows are
- * let go.
+ * before its beginning to 64 after its end are quarantined. A soft incident older than 300 rows is
+ * drift: it lets rows in again, once they no longer lead into a hard one. Flagged ones too (which
+ * do not train, as ever): a calibration that misses just them flags more rows after each training.
+ * Soft incidents that begin within 1,000 rows of the last one's end are one drift, and their age
+ * counts from the first: what moves slowly opens and closes one after the other, and each would
+ * keep its rows. A hard incident keeps all until it is answered or, with follow_after, that many
+ * rows have come. What an answer "normal" lets in includes flagged rows, until the incident closes.
+ * An incident that let rows in when it closed keeps none after its end. Rows that lead to nothing
+ * within ADMISSION_HOLD rows are let go.
  *
  * Of a stretch of rows that equal the one before within 0.01 standard deviations in every feature
  * (missing equals missing) the first 16 count, the others are dropped and touch nothing else; the
@@ -35,6 +38,7 @@
 #define ADMISSION_BEFORE        16
 #define ADMISSION_AFTER         64
 #define ADMISSION_SOFT_EXPIRES  300
+#define ADMISSION_DRIFT_GAP     1000 /* rows: soft incidents this near are one drift */
 #define ADMISSION_STALE         16
 #define ADMISSION_REGIME_CHANGE 500 /* rows of a hard incident without an answer */
 

@@ -19,24 +19,38 @@ struct guard {
     float params[]; /* both, one block */
 };
 
-/* Overwrites medians[n_features]; where a column has no value, it is left as it is. */
-static int find_medians(const float *rows, size_t n_rows, size_t n_features, float *medians)
+/* The values of a column that are there, sorted into values[n_rows] (as much room again behind);
+ * returns how many. */
+static size_t sort_column(const float *rows, size_t n_rows, size_t n_features, size_t column,
+                          float *values)
 {
-    AUTO_FREE float *values = malloc((2 * n_rows + 1) * sizeof(*values));
-    if (!values)
-        return -ENOMEM;
+    size_t n = 0;
 
-    for (size_t j = 0; j < n_features; j++) {
-        size_t n = 0;
-        for (size_t i = 0; i < n_rows; i++)
-            if (!isnan(rows[i * n_features + j]))
-                values[n++] = rows[i * n_features + j];
-        if (n == 0)
-            continue;
-        sort_floats(values, n, values + n);
-        medians[j] = n % 2 ? values[n / 2] : 0.5F * values[n / 2 - 1] + 0.5F * values[n / 2];
-    }
-    return 0;
+    for (size_t i = 0; i < n_rows; i++)
+        if (!isnan(rows[i * n_features + column]))
+            values[n++] = rows[i * n_features + column];
+    sort_floats(values, n, values + n);
+    return n;
+}
+
+static float median_of(const float *sorted, size_t n)
+{
+    return n % 2 ? sorted[n / 2] : 0.5F * sorted[n / 2 - 1] + 0.5F * sorted[n / 2];
+}
+
+/* How far the median of sorted[n] has moved from center, without what chance does to it: to the
+ * next value that may be its true median (between order statistics n/2 ± sqrt(n), the 95 %
+ * interval). Of a feature that counts, the median else jumps by one between stretches that are
+ * alike. */
+static float movement(const float *sorted, size_t n, float center)
+{
+    const double half = 0.5 * (double)n, reach = sqrt((double)n);
+    const size_t low = half > reach ? (size_t)(half - reach) : 0;
+    const size_t high = half + reach < (double)n ? (size_t)(half + reach) : n - 1;
+
+    if (center < sorted[low])
+        return sorted[low] - center;
+    return center > sorted[high] ? sorted[high] - center : 0.0F;
 }
 
 int guard_new(const struct detector *pinned, const float *pinned_rows, size_t n_rows,
@@ -55,9 +69,14 @@ int guard_new(const struct detector *pinned, const float *pinned_rows, size_t n_
     guard->center = guard->params;
     guard->shift = guard->params + n_features;
     memcpy(guard->center, medians, n_features * sizeof(*medians));
-    int r = find_medians(pinned_rows, n_rows, n_features, guard->center);
-    if (r < 0)
-        return r;
+    AUTO_FREE float *values = malloc((2 * n_rows + 1) * sizeof(*values));
+    if (!values)
+        return -ENOMEM;
+    for (size_t j = 0; j < n_features; j++) {
+        const size_t n = sort_column(pinned_rows, n_rows, n_features, j, values);
+        if (n > 0)
+            guard->center[j] = median_of(values, n);
+    }
     *ret_guard = TAKE(guard);
     return 0;
 }
@@ -71,17 +90,15 @@ int guard_follow(struct guard *guard, const float *rows, size_t n_rows)
 {
     assert(guard && (rows || n_rows == 0));
     const float *std = scaler_std(detector_ensemble(guard->pinned)->scaler);
-    AUTO_FREE float *medians = malloc(guard->n_features * sizeof(*medians));
-    if (!medians)
+    AUTO_FREE float *values = malloc((2 * n_rows + 1) * sizeof(*values));
+    if (!values)
         return -ENOMEM;
 
-    memcpy(medians, guard->center, guard->n_features * sizeof(*medians));
-    int r = find_medians(rows, n_rows, guard->n_features, medians);
-    if (r < 0)
-        return r;
     for (size_t j = 0; j < guard->n_features; j++) {
         const float most = (float)GUARD_MOST_SHIFT * std[j];
-        guard->shift[j] = fminf(fmaxf(medians[j] - guard->center[j], -most), most);
+        const size_t n = sort_column(rows, n_rows, guard->n_features, j, values);
+        const float moved = n > 0 ? movement(values, n, guard->center[j]) : 0.0F;
+        guard->shift[j] = fminf(fmaxf(moved, -most), most);
     }
     return 0;
 }

@@ -14,6 +14,9 @@
 #define ROWS_A_FEATURE    20
 #define LEAST_CALIBRATION 20
 #define STRETCH           500 /* rows that share a shift: their median moves by 0.06 sd by chance */
+#define RARE_P            0.1
+#define NORMAL_SHARE      0.16 /* of such p in a stretch: 0.1 and four deviations */
+#define INCIDENT_SHARE    0.27 /* from which on a soft incident opens */
 
 void training_set_clear(struct training_set *set)
 {
@@ -25,12 +28,89 @@ void training_set_clear(struct training_set *set)
     *set = (struct training_set){0};
 }
 
-static int read_part(struct learning *learning, enum row_role role, size_t newest, size_t older,
-                     float **ret_rows, size_t *ret_n_rows, bool **ret_is_approved)
+/* Of n rows the j-th is one of `most` that are spread evenly over them. */
+static bool is_spread(size_t j, size_t n, size_t most)
+{
+    return most >= n || (j + 1) * most / n > j * most / n;
+}
+
+static void drop_rows(struct row_block *block, size_t n_features, const bool *keep)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < block->n_rows; i++) {
+        if (!keep[i])
+            continue;
+        memmove(block->values + n * n_features, block->values + i * n_features,
+                n_features * sizeof(*block->values));
+        n++;
+    }
+    block->n_rows = n;
+}
+
+/* A level that an operator approved counts twice as much as all that was before it, or the
+ * threshold would long be that of the old one: of the rows before it stay half as many as there are
+ * since. So the new level has at most 1.5 times, the old one 3 times the rate that was asked for.
+ */
+static int balance(struct row_block *block, size_t n_features, uint64_t since)
+{
+    AUTO_FREE bool *keep = calloc(block->n_rows + 1, sizeof(*keep));
+    size_t n_since = 0, n_before = 0;
+    if (!keep)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < block->n_rows; i++)
+        n_since += block->numbers[i] >= since;
+    if (since == 0 || n_since < LEAST_CALIBRATION)
+        return 0;
+    for (size_t i = 0; i < block->n_rows; i++)
+        keep[i] = block->numbers[i] >= since ||
+                  is_spread(n_before++, block->n_rows - n_since, n_since / 2);
+    drop_rows(block, n_features, keep);
+    return 0;
+}
+
+/* Calibration rows, and behind them those of the gate; of these some are held to judge on. */
+static int read_judges(struct learning *learning, struct training_set *set)
+{
+    const size_t d = learning->n_features;
+    CLEANUP(row_block_clear) struct row_block calibrating = {0}, judging = {0};
+    uint64_t since = 0;
+
+    int r = row_buffer_approved_since(learning->buffer, &since);
+    if (r == 0)
+        r = row_buffer_read(learning->buffer, ROW_CALIBRATE, SIZE_MAX, SIZE_MAX, &calibrating);
+    if (r == 0)
+        r = row_buffer_read(learning->buffer, ROW_GATE, SIZE_MAX, SIZE_MAX, &judging);
+    if (r == 0)
+        r = balance(&calibrating, d, since);
+    if (r == 0)
+        r = balance(&judging, d, since);
+    if (r < 0)
+        return r;
+    set->n_calibration = calibrating.n_rows;
+    set->n_all_calibration = calibrating.n_rows + judging.n_rows;
+    set->calibration = calloc(set->n_all_calibration * d + 1, sizeof(float));
+    set->held = calloc(GATE_MOST_ROWS * d, sizeof(float));
+    if (!set->calibration || !set->held)
+        return -ENOMEM;
+    if (calibrating.n_rows > 0)
+        memcpy(set->calibration, calibrating.values, calibrating.n_rows * d * sizeof(float));
+    for (size_t i = 0; i < judging.n_rows; i++) {
+        const float *row = judging.values + i * d;
+        memcpy(set->calibration + (set->n_calibration + i) * d, row, d * sizeof(float));
+        if (is_spread(i, judging.n_rows, GATE_MOST_ROWS))
+            memcpy(set->held + set->n_held++ * d, row, d * sizeof(float));
+    }
+    return 0;
+}
+
+static int read_rows(struct learning *learning, enum row_role role, float **ret_rows,
+                     size_t *ret_n_rows, bool **ret_is_approved)
 {
     CLEANUP(row_block_clear) struct row_block block = {0};
 
-    int r = row_buffer_read(learning->buffer, role, newest, older, &block);
+    int r = row_buffer_read(learning->buffer, role, SIZE_MAX, SIZE_MAX, &block);
     if (r < 0)
         return r;
     *ret_rows = TAKE(block.values);
@@ -40,43 +120,15 @@ static int read_part(struct learning *learning, enum row_role role, size_t newes
     return 0;
 }
 
-/* Behind the calibration rows those of the gate. */
-static int append_gate_rows(struct learning *learning, struct training_set *set)
-{
-    CLEANUP(row_block_clear) struct row_block block = {0};
-    const size_t d = learning->n_features;
-
-    set->n_all_calibration = set->n_calibration;
-    int r = row_buffer_read(learning->buffer, ROW_GATE, SIZE_MAX, SIZE_MAX, &block);
-    if (r < 0 || block.n_rows == 0)
-        return r;
-    const size_t n = set->n_calibration + block.n_rows;
-    float *rows = reallocarray(set->calibration, n * d, sizeof(*rows));
-    if (!rows)
-        return -ENOMEM;
-    memcpy(rows + set->n_calibration * d, block.values, block.n_rows * d * sizeof(*rows));
-    set->calibration = rows;
-    set->n_all_calibration = n;
-    return 0;
-}
-
 int learning_read(struct learning *learning, struct training_set *ret_set)
 {
     CLEANUP(training_set_clear) struct training_set set = {0};
 
-    int r = read_part(learning, ROW_TRAIN, SIZE_MAX, SIZE_MAX, &set.rows, &set.n_rows,
-                      &set.is_approved);
+    int r = read_rows(learning, ROW_TRAIN, &set.rows, &set.n_rows, &set.is_approved);
     if (r == 0)
-        r = read_part(learning, ROW_CALIBRATE, SIZE_MAX, SIZE_MAX, &set.calibration,
-                      &set.n_calibration, NULL);
+        r = read_judges(learning, &set);
     if (r == 0)
-        r = append_gate_rows(learning, &set);
-    if (r == 0)
-        r = read_part(learning, ROW_GATE, GATE_MOST_ROWS / 2, GATE_MOST_ROWS / 2, &set.held,
-                      &set.n_held, NULL);
-    if (r == 0)
-        r = read_part(learning, ROW_CONFIRMED, SIZE_MAX, SIZE_MAX, &set.confirmed, &set.n_confirmed,
-                      NULL);
+        r = read_rows(learning, ROW_CONFIRMED, &set.confirmed, &set.n_confirmed, NULL);
     if (r < 0)
         return r;
     set.n_candidates = set.n_rows;
@@ -90,34 +142,37 @@ int learning_read(struct learning *learning, struct training_set *ret_set)
 
 /* ---- guard and thinning ---- */
 
-static double sum(const double *values, size_t n)
+static double share_of_rare(const double *p_values, size_t n)
 {
-    double total = 0.0;
+    size_t n_rare = 0;
 
     for (size_t i = 0; i < n; i++)
-        total += values[i];
-    return total;
+        n_rare += p_values[i] < RARE_P;
+    return (double)n_rare / (double)n;
 }
 
 /* p-values of a stretch under the pinned version, shifted by how far normal had moved then, or
- * benign drift would look like poison. Not shifted where the pinned version knows the rows better as
- * they are: of a service that has a day and a night, either is far from the median of both. */
+ * benign drift would look like poison. But of a service that has a day and a night either is far
+ * from the median of both, and shifted it is neither: what looks normal as it is, and not when it
+ * is shifted, is judged as it is. (To take what looks better each time would leave out the rows on
+ * the side where normal moves to: with that a slow drift ended in a hard incident.) */
 static int judge_stretch(struct learning *learning, const float *rows, size_t n, double *p_values)
 {
     struct guard *guard = learning->guard;
-    AUTO_FREE double *shifted = calloc(n, sizeof(*shifted));
-    if (!shifted)
+    AUTO_FREE double *unshifted = calloc(n, sizeof(*unshifted));
+    if (!unshifted)
         return -ENOMEM;
 
-    int r = guard_follow(guard, rows, 0);
+    int r = guard_follow(guard, rows, n);
     if (r == 0)
         r = guard_p_values(guard, learning->workspace, rows, n, p_values);
+    if (r < 0 || share_of_rare(p_values, n) <= INCIDENT_SHARE)
+        return r;
+    r = guard_follow(guard, rows, 0);
     if (r == 0)
-        r = guard_follow(guard, rows, n);
-    if (r == 0)
-        r = guard_p_values(guard, learning->workspace, rows, n, shifted);
-    if (r == 0 && sum(shifted, n) > sum(p_values, n))
-        memcpy(p_values, shifted, n * sizeof(*p_values));
+        r = guard_p_values(guard, learning->workspace, rows, n, unshifted);
+    if (r == 0 && share_of_rare(unshifted, n) <= NORMAL_SHARE)
+        memcpy(p_values, unshifted, n * sizeof(*p_values));
     return r;
 }
 

@@ -204,6 +204,22 @@ int row_buffer_read(struct row_buffer *buffer, enum row_role role, size_t newest
     return r;
 }
 
+int row_buffer_approved_since(struct row_buffer *buffer, uint64_t *ret_number)
+{
+    CLEANUP(query_end)
+    struct query query = query_begin_read(
+        buffer->database,
+        "SELECT min(number) FROM rows WHERE model = ?1 AND is_approved AND incident ="
+        " (SELECT max(incident) FROM rows WHERE model = ?1 AND incident <> 0 AND is_approved)");
+
+    query_bind_int(&query, buffer->model);
+    const int r = query_step(&query);
+    if (r <= 0)
+        return r < 0 ? r : -EUCLEAN;
+    *ret_number = query_uint(&query, 0);
+    return 0;
+}
+
 /* ---- feedback ---- */
 
 /* What a person said: of the rows that `mark` finds, those that `select` finds get another role. */

@@ -85,6 +85,10 @@ MUST_CHECK int row_buffer_store_many(struct database *database, const struct row
 
 struct row_counts row_buffer_counts(struct row_buffer *buffer);
 
+/* The number of the first row that is left of the last incident that was called normal; 0: none is.
+ */
+MUST_CHECK int row_buffer_approved_since(struct row_buffer *buffer, uint64_t *ret_number);
+
 /* Rows of a role in the order of their numbers, as one block. */
 struct row_block {
     float *values;                /* [n_rows][n_features] */
