@@ -68,6 +68,25 @@ static void what_serves_is_calibrated_on_the_gates_rows_too(void **state)
     assert_int_equal(input.n_calibration, set.n_calibration); /* but it is judged without them */
 }
 
+static void a_level_that_was_approved_weighs_twice_what_was_before(void **state)
+{
+    (void)state;
+    open_learning();
+    observe_normal(2000);
+    const uint64_t incident = open_incident();
+    take_burst("", 340);
+    flush();
+    CLEANUP(training_set_clear) struct training_set before = draw();
+    assert_int_equal(before.n_calibration, 500 + 25 - 4); /* and what came before the incident */
+    assert_int_equal(learning_answer(learning, incident, true), 0);
+    CLEANUP(training_set_clear) struct training_set set = draw();
+    const size_t n_new = count_burst(ROW_CALIBRATE);
+    assert_in_range(n_new, 98, 102);
+    assert_in_range(set.n_calibration, n_new + n_new / 2, n_new + n_new / 2 + 8);
+    assert_in_range(set.n_held, 147, 160);
+    assert_int_equal(set.n_candidates, before.n_candidates + count_burst(ROW_TRAIN) + 8);
+}
+
 static void confirmed_anomalies_are_drawn_and_quarantine_is_not(void **state)
 {
     (void)state;
@@ -318,6 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LEARNING_TEST(parts_of_a_draw_have_no_row_in_common),
         LEARNING_TEST(what_serves_is_calibrated_on_the_gates_rows_too),
+        LEARNING_TEST(a_level_that_was_approved_weighs_twice_what_was_before),
         LEARNING_TEST(confirmed_anomalies_are_drawn_and_quarantine_is_not),
         LEARNING_TEST(a_draw_says_how_many_rows_are_missing),
         LEARNING_TEST(the_guard_leaves_out_what_the_pinned_version_finds_too_rare),

@@ -554,6 +554,30 @@ static void released_rows_are_learned_from(void **state)
     assert_int_equal(count(buffer, ROW_TRAIN), 20);
 }
 
+static void what_was_called_normal_last_is_found_again(void **state)
+{
+    (void)state;
+    CLEANUP(row_buffer_freep) struct row_buffer *buffer = open_buffer(1000);
+    uint64_t since = 99;
+    size_t n;
+
+    store(buffer, ROW_TRAIN, 20);
+    store_in_batches(buffer, ROW_QUARANTINE, 40, 10, 7);
+    store_in_batches(buffer, ROW_QUARANTINE, 30, 10, 8);
+    assert_int_equal(row_buffer_approved_since(buffer, &since), 0);
+    assert_int_equal(since, 0);
+    assert_int_equal(row_buffer_release(buffer, 7, &n), 0);
+    assert_int_equal(row_buffer_approved_since(buffer, &since), 0);
+    assert_int_equal(since, 21);
+    assert_int_equal(row_buffer_release(buffer, 8, &n), 0);
+    buffer = reopen(buffer, 1000);
+    assert_int_equal(row_buffer_approved_since(buffer, &since), 0);
+    assert_int_equal(since, 61);
+    assert_int_equal(row_buffer_confirm(buffer, 8, &n), 0); /* no, it was not */
+    assert_int_equal(row_buffer_approved_since(buffer, &since), 0);
+    assert_int_equal(since, 21);
+}
+
 static void releasing_more_than_there_is_room_pushes_out(void **state)
 {
     (void)state;
@@ -985,6 +1009,7 @@ int main(void)
         in_a_database(any_capacity_works),
         in_a_database(quarantine_and_confirmed_keep_the_newest),
         in_a_database(released_rows_are_learned_from),
+        in_a_database(what_was_called_normal_last_is_found_again),
         in_a_database(releasing_more_than_there_is_room_pushes_out),
         in_a_database(confirmed_rows_leave_every_other_role),
         in_a_database(an_operator_may_change_their_mind),
