@@ -1,21 +1,16 @@
 #include "store/database.h"
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "store/schema.h"
+#include "store/state_file.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
-#include <unistd.h>
 
 #define MOST_STATEMENTS 128 /* of the whole layer, on one connection */
 
@@ -32,6 +27,7 @@ struct connection {
 struct database {
     char *directory, *path; /* path: of state.db */
     int lock_fd;
+    struct state_file_identity identity;
     struct connection writer, reader;
 };
 
@@ -251,120 +247,38 @@ static int open_file(struct database *database, bool survives_power_loss)
     return r;
 }
 
-/* state.db may not be there: made here, so that the reason is the system's own. */
-static int touch_file(const struct database *database, struct error *reterr)
-{
-    CLEANUP(close_fd) int fd = open(database->path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-
-    return fd < 0 ? error_set_errno(reterr, -errno, database->path, "write") : 0;
-}
-
-static int lock_directory(struct database *database, struct error *reterr)
-{
-    AUTO_FREE char *path = NULL;
-
-    if (asprintf(&path, "%s/lock", database->directory) < 0) {
-        path = NULL;
-        return error_set_errno(reterr, -ENOMEM, database->directory, "open");
-    }
-    database->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    if (database->lock_fd < 0 && errno == ENOENT)
-        return error_set_at(reterr, -ENOENT, database->directory, 0,
-                            "there is no such folder; make it, writable by the user of the daemon");
-    if (database->lock_fd < 0)
-        return error_set_errno(reterr, -errno, path, "write");
-    if (flock(database->lock_fd, LOCK_EX | LOCK_NB) == 0)
-        return 0;
-    if (errno != EWOULDBLOCK)
-        return error_set_errno(reterr, -errno, path, "lock");
-    return error_set_at(reterr, -EBUSY, database->directory, 0,
-                        "another anomalyd uses this folder; stop it or give each its own");
-}
-
 static void close_connections(struct database *database)
 {
     connection_close(&database->reader);
     connection_close(&database->writer);
 }
 
-static int sync_directory(const struct database *database)
-{
-    CLEANUP(close_fd) int fd = open(database->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
-static int rename_with(const struct database *database, const char *aside, const char *suffix)
-{
-    AUTO_FREE char *from = NULL;
-    AUTO_FREE char *to = NULL;
-
-    if (asprintf(&from, "%s%s", database->path, suffix) < 0) {
-        from = NULL;
-        return -ENOMEM;
-    }
-    if (asprintf(&to, "%s%s", aside, suffix) < 0) {
-        to = NULL;
-        return -ENOMEM;
-    }
-    return rename(from, to) < 0 && errno != ENOENT ? -errno : 0;
-}
-
-/* The -wal keeps a name that SQLite finds beside the file, so that both can be repaired. */
-static int set_aside(const struct database *database, const char *what, struct text *ret_notes,
-                     struct error *reterr)
-{
-    const uint64_t now_us = clock_realtime_us();
-    const time_t now = (time_t)(now_us / US_PER_S);
-    struct tm parts;
-    char when[32] = "";
-    AUTO_FREE char *aside = NULL;
-
-    (void)strftime(when, sizeof(when), "%Y%m%dT%H%M%S", gmtime_r(&now, &parts));
-    if (asprintf(&aside, "%s.%s-%s.%06uZ", database->path, what, when,
-                 (unsigned)(now_us % US_PER_S)) < 0) {
-        aside = NULL;
-        return error_set_errno(reterr, -ENOMEM, database->path, "set aside");
-    }
-    int r = rename_with(database, aside, "-wal"); /* first: a -wal must not meet a new file */
-    if (r == 0)
-        r = rename_with(database, aside, "-shm");
-    if (r == 0)
-        r = rename_with(database, aside, "");
-    if (r == 0)
-        r = sync_directory(database);
-    if (r < 0)
-        return error_set_errno(reterr, r, database->path, "set aside");
-    text_printf(ret_notes, "%s is %s and was set aside as %s; ", database->path,
-                strcmp(what, "newer") == 0 ? "of a newer version of anomalyd" : "damaged", aside);
-    text_puts(ret_notes, strcmp(what, "newer") == 0
-                             ? "to use it again, stop the daemon and install that version, or go "
-                               "on with the new, empty one\n"
-                             : "learning starts again with a new, empty one, the model files stay; "
-                               "restore a backup, or try sqlite3's .recover on it\n");
-    return 0;
-}
-
 static int open_or_replace(struct database *database, bool survives_power_loss,
                            struct text *ret_notes, struct error *reterr)
 {
-    int r = touch_file(database, reterr);
+    const bool is_marked = state_file_is_marked(database->path);
+
+    int r = state_file_touch(database->path, reterr);
     if (r < 0)
         return r;
-    r = open_file(database, survives_power_loss);
+    r = is_marked ? -EUCLEAN : open_file(database, survives_power_loss);
     if (r == -EUCLEAN || r == -ENOTSUP) {
         /* as found: closing would write the -wal into the file */
-        (void)sqlite3_db_config(database->writer.sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+        if (database->writer.sqlite)
+            (void)sqlite3_db_config(database->writer.sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1,
+                                    NULL);
         close_connections(database);
-        r = set_aside(database, r == -ENOTSUP ? "newer" : "damaged", ret_notes, reterr);
+        r = state_file_set_aside(database->directory, database->path,
+                                 r == -ENOTSUP ? "newer" : "damaged", ret_notes, reterr);
         if (r == 0)
-            r = touch_file(database, reterr);
+            r = state_file_touch(database->path, reterr);
         if (r < 0)
             return r;
         r = open_file(database, survives_power_loss);
     }
     if (r == 0)
-        r = sync_directory(database);
+        r = state_file_sync(database->directory);
+    state_file_identify(database->path, &database->identity);
     return r < 0 ? error_set_errno(reterr, r, database->path, "open") : 0;
 }
 
@@ -385,7 +299,7 @@ int database_open(const char *directory, bool survives_power_loss, struct databa
         return error_set_errno(reterr, -ENOMEM, directory, "open");
     }
 
-    int r = lock_directory(database, reterr);
+    int r = state_file_lock(directory, &database->lock_fd, reterr);
     if (r == 0)
         r = open_or_replace(database, survives_power_loss, ret_notes, reterr);
     if (r < 0)
@@ -455,19 +369,15 @@ int database_check(struct database *database, const bool *must_stop, struct erro
     return r;
 }
 
+int database_mark_damaged(struct database *database)
+{
+    return database_size(database) == 0 ? -ENOENT
+                                        : state_file_mark(database->directory, database->path);
+}
+
 uint64_t database_size(const struct database *database)
 {
-    AUTO_FREE char *wal = NULL;
-    struct stat status;
-    uint64_t size = 0;
-
-    if (stat(database->path, &status) == 0)
-        size += (uint64_t)status.st_size;
-    if (asprintf(&wal, "%s-wal", database->path) < 0)
-        wal = NULL;
-    if (wal && stat(wal, &status) == 0)
-        size += (uint64_t)status.st_size;
-    return size;
+    return state_file_size(database->path, &database->identity);
 }
 
 uint64_t database_room(const struct database *database)

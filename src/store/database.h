@@ -20,11 +20,11 @@ struct sqlite3_stmt;
 
 /* Opens or makes directory/state.db. survives_power_loss: a commit waits for the disk
  * (synchronous=FULL), else it only survives the end of the process. A file that is damaged (found
- * at the latest by reading the schema and the first page of each table) or of a newer version is
- * set aside with its -wal as state.db.damaged-TIME or state.db.newer-TIME, and ret_notes gets a
- * line for the operator that says so and what to do; a new file takes its place. Other programs are
- * locked out. Negative errno with the reason: the directory cannot be written, another process has
- * it open (-EBUSY), …; -ENOMEM. */
+ * at the latest by reading the schema and the first page of each table, or marked) or of a newer
+ * version is set aside with its -wal as state.db.damaged-TIME or state.db.newer-TIME, and ret_notes
+ * gets a line for the operator that says so and what to do; a new file takes its place. Other
+ * programs are locked out. Negative errno with the reason: the directory cannot be written, another
+ * process has it open (-EBUSY), …; -ENOMEM. */
 MUST_CHECK int database_open(const char *directory, bool survives_power_loss,
                              struct database **ret_database, struct text *ret_notes,
                              struct error *reterr);
@@ -39,7 +39,12 @@ const char *database_directory(const struct database *database);
 MUST_CHECK int database_check(struct database *database, const bool *must_stop,
                               struct error *reterr);
 
-/* Bytes of the file and its -wal, and free in its file system. */
+/* The next database_open() sets the file aside as damaged: for what only database_check() or a
+ * statement (-EUCLEAN) has found. -ENOENT: it is not in its place. */
+MUST_CHECK int database_mark_damaged(struct database *database);
+
+/* Bytes of the file and its -wal (0: they have been moved, deleted or replaced, and what is written
+ * to them will not be found again), and free in its file system. */
 uint64_t database_size(const struct database *database);
 uint64_t database_room(const struct database *database);
 

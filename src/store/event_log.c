@@ -223,6 +223,20 @@ int event_log_label(struct database *database, int64_t model, uint64_t id, const
     return query_commit(&query);
 }
 
+int event_log_close(struct database *database, int64_t model, const char *why)
+{
+    assert(database && why);
+    CLEANUP(query_end)
+    struct query query = query_begin_write(
+        database, "UPDATE events SET is_open = 0, detail = "
+                  "iif(json_valid(detail), json_set(detail, '$.closed_by', ?2), "
+                  "json_object('closed_by', ?2)) WHERE is_open = 1 AND (?1 = 0 OR model = ?1)");
+    query_bind_int(&query, model);
+    query_bind_text(&query, why);
+    query_run(&query);
+    return query_commit(&query);
+}
+
 /* ---- events: reading ---- */
 
 #define SELECT_EVENTS                                                                         \

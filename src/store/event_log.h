@@ -57,6 +57,10 @@ MUST_CHECK int event_log_list(struct database *database, int64_t model, const ch
 MUST_CHECK int event_log_label(struct database *database, int64_t model, uint64_t id,
                                const char *label, const char *who, uint64_t now_us);
 
+/* The model's open incidents are closed, with "closed_by": why in their detail; model 0: those of
+ * all. For when nobody watches them any more. */
+MUST_CHECK int event_log_close(struct database *database, int64_t model, const char *why);
+
 /* Every administrative act. model may be "", detail NULL. */
 MUST_CHECK int event_log_audit(struct database *database, const char *model, const char *who,
                                const char *act, const char *detail, uint64_t now_us);

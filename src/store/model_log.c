@@ -247,6 +247,9 @@ int model_log_add_version(struct database *database, int64_t model,
     return r < 0 ? r : database_end(database, insert_version(database, connection, model, version));
 }
 
+#define SELECT_VERSIONS \
+    "SELECT version, made_us, run, sha256, rows, origin, is_refused FROM versions "
+
 static void read_version(struct query *query, void *item)
 {
     struct logged_version *version = item;
@@ -260,6 +263,27 @@ static void read_version(struct query *query, void *item)
     version->is_refused = query_int(query, 6) != 0;
 }
 
+int model_log_version(struct database *database, int64_t model, unsigned version,
+                      struct logged_version *ret_version)
+{
+    assert(database && ret_version);
+    CLEANUP(query_end)
+    struct query query =
+        query_begin_read(database, SELECT_VERSIONS "WHERE model = ? AND version = ?");
+    query_bind_int(&query, model);
+    query_bind_uint(&query, version);
+    const int r = query_step(&query);
+    if (r <= 0)
+        return r < 0 ? r : -ENOENT;
+
+    struct logged_version found = {0};
+    read_version(&query, &found);
+    if (query.r < 0)
+        return query.r;
+    *ret_version = found;
+    return 0;
+}
+
 static void clear_version(void *item)
 {
     (void)item; /* holds nothing */
@@ -270,9 +294,8 @@ int model_log_versions(struct database *database, int64_t model,
 {
     assert(database && ret_versions && ret_n_versions);
     CLEANUP(query_end)
-    struct query query = query_begin_read(
-        database, "SELECT version, made_us, run, sha256, rows, origin, is_refused FROM versions "
-                  "WHERE model = ? ORDER BY version");
+    struct query query =
+        query_begin_read(database, SELECT_VERSIONS "WHERE model = ? ORDER BY version");
     query_bind_int(&query, model);
     return query_list(&query, sizeof(**ret_versions), read_version, clear_version, ret_versions,
                       ret_n_versions);

@@ -64,6 +64,9 @@ MUST_CHECK int model_log_next_version(struct database *database, int64_t model,
 /* -EEXIST: there is one of that number. */
 MUST_CHECK int model_log_add_version(struct database *database, int64_t model,
                                      const struct logged_version *version);
+/* -ENOENT. */
+MUST_CHECK int model_log_version(struct database *database, int64_t model, unsigned version,
+                                 struct logged_version *ret_version);
 /* By number. free() them. */
 MUST_CHECK int model_log_versions(struct database *database, int64_t model,
                                   struct logged_version **ret_versions, size_t *ret_n_versions);
@@ -92,9 +95,10 @@ struct logged_run {
     enum run_state state;
     char trigger[16]; /* "rows", "time", "drift", "request", "feedback", "first" */
     uint64_t queued_us, started_us, ended_us; /* since 1970; 0: not yet */
-    unsigned version;                         /* made; 0: none */
-    char *reason;                             /* why refused or failed; NULL: none */
-    char *comparison;                         /* a JSON object; NULL: none */
+    uint64_t stored;  /* rows that had ever been stored when it began; 0: unknown */
+    unsigned version; /* made; 0: none */
+    char *reason;     /* why refused or failed; NULL: none */
+    char *comparison; /* a JSON object; NULL: none */
 };
 void logged_run_clear(struct logged_run *run);
 
@@ -106,6 +110,9 @@ MUST_CHECK int model_log_update_run(struct database *database, int64_t model,
 /* -ENOENT. */
 MUST_CHECK int model_log_run(struct database *database, int64_t model, int64_t run,
                              struct logged_run *ret_run);
+/* The last one that began. -ENOENT: none has. */
+MUST_CHECK int model_log_last_run(struct database *database, int64_t model,
+                                  struct logged_run *ret_run);
 /* The newest first, at most most. Clear each, then free(). */
 MUST_CHECK int model_log_runs(struct database *database, int64_t model, size_t most,
                               struct logged_run **ret_runs, size_t *ret_n_runs);

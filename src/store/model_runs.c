@@ -29,7 +29,7 @@ void logged_run_clear(struct logged_run *run)
 
 #define SELECT_RUNS                                                               \
     "SELECT id, state, cause, queued_us, started_us, ended_us, version, reason, " \
-    "comparison FROM runs "
+    "comparison, stored FROM runs "
 
 static void read_run(struct query *query, void *item)
 {
@@ -49,11 +49,28 @@ static void read_run(struct query *query, void *item)
     run->version = (unsigned)query_int(query, 6);
     run->reason = query_dup_text(query, 7);
     run->comparison = query_dup_text(query, 8);
+    run->stored = query_uint(query, 9);
 }
 
 static void clear_run(void *item)
 {
     logged_run_clear(item);
+}
+
+/* What the query finds. */
+static int find_run(struct query *query, struct logged_run *ret_run)
+{
+    const int r = query_step(query);
+    if (r <= 0)
+        return r < 0 ? r : -ENOENT;
+
+    CLEANUP(logged_run_clear) struct logged_run found = {0};
+    read_run(query, &found);
+    if (query->r < 0)
+        return query->r;
+    *ret_run = found;
+    found.reason = found.comparison = NULL;
+    return 0;
 }
 
 int model_log_run(struct database *database, int64_t model, int64_t run, struct logged_run *ret_run)
@@ -63,17 +80,18 @@ int model_log_run(struct database *database, int64_t model, int64_t run, struct 
     struct query query = query_begin_read(database, SELECT_RUNS "WHERE id = ? AND model = ?");
     query_bind_int(&query, run);
     query_bind_int(&query, model);
-    const int r = query_step(&query);
-    if (r <= 0)
-        return r < 0 ? r : -ENOENT;
+    return find_run(&query, ret_run);
+}
 
-    CLEANUP(logged_run_clear) struct logged_run found = {0};
-    read_run(&query, &found);
-    if (query.r < 0)
-        return query.r;
-    *ret_run = found;
-    found.reason = found.comparison = NULL;
-    return 0;
+int model_log_last_run(struct database *database, int64_t model, struct logged_run *ret_run)
+{
+    assert(database && ret_run);
+    CLEANUP(query_end)
+    struct query query =
+        query_begin_read(database, SELECT_RUNS "WHERE model = ? AND started_us > 0 "
+                                               "ORDER BY id DESC LIMIT 1");
+    query_bind_int(&query, model);
+    return find_run(&query, ret_run);
 }
 
 int model_log_runs(struct database *database, int64_t model, size_t most,
@@ -150,7 +168,8 @@ int model_log_update_run(struct database *database, int64_t model, const struct 
     CLEANUP(query_end)
     struct query query = query_begin_write(
         database, "UPDATE runs SET state = ?, queued_us = ?, started_us = ?, ended_us = ?, "
-                  "version = ?, reason = ?, comparison = ? WHERE id = ? AND model = ?");
+                  "version = ?, reason = ?, comparison = ?, stored = ? "
+                  "WHERE id = ? AND model = ?");
     query_bind_int(&query, run->state);
     query_bind_uint(&query, run->queued_us);
     query_bind_uint(&query, run->started_us);
@@ -158,6 +177,7 @@ int model_log_update_run(struct database *database, int64_t model, const struct 
     query_bind_uint(&query, run->version);
     query_bind_text(&query, run->reason);
     query_bind_text(&query, run->comparison);
+    query_bind_uint(&query, run->stored);
     query_bind_int(&query, run->id);
     query_bind_int(&query, model);
     query_change(&query);

@@ -106,6 +106,10 @@ static const char *const migrations[] = {
     "ALTER TABLE rows ADD COLUMN event INTEGER NOT NULL DEFAULT 0;" /* of its verdict */
     "ALTER TABLE rows ADD COLUMN is_approved INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX rows_of_event ON rows (model, event) WHERE event <> 0;",
+
+    /* 3: what a start goes on with: when the last run began, which incidents were open. */
+    "ALTER TABLE runs ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;" /* rows until it began */
+    "CREATE INDEX events_open ON events (model) WHERE is_open = 1;",
 };
 static_assert(sizeof(migrations) / sizeof(*migrations) == SCHEMA_VERSION, "one migration each");
 

@@ -358,6 +358,57 @@ static void the_check_finds_damage_deep_in_the_file(void **state)
     database_free(database);
 }
 
+static void a_marked_file_is_set_aside_at_the_next_start(void **state)
+{
+    (void)state;
+    struct database *database = open_quietly();
+
+    assert_int_equal(run_sql(database, put_model), 0);
+    assert_int_equal(database_mark_damaged(database), 0);
+    assert_int_equal(database_mark_damaged(database), 0);
+    assert_int_equal(run_sql(database, put_model), 0); /* until then it serves */
+    database_free(database);
+    assert_set_aside_as("damaged", "state.db is damaged");
+}
+
+static void a_mark_without_its_file_is_forgotten(void **state)
+{
+    (void)state;
+    close_after_one_model();
+    struct database *database = open_quietly();
+    assert_int_equal(database_mark_damaged(database), 0);
+    database_free(database);
+    assert_int_equal(unlink(path_in("state.db")), 0);
+    database_free(open_quietly());
+    assert_int_equal(access(path_in("state.db-damaged"), F_OK), -1);
+}
+
+/* A backup that somebody has put back, or a -wal that somebody has tidied up. */
+static void files_that_were_replaced_are_not_its_own(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"state.db", "state.db-wal"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        struct database *database = open_quietly();
+        char away[PATH_MAX];
+
+        (void)snprintf(away, sizeof(away), "%s/away", folder);
+        assert_true(database_size(database) > 0);
+        assert_int_equal(rename(path_in(names[i]), away), 0);
+        assert_int_equal(database_size(database), 0);
+        FILE *other = fopen(path_in(names[i]), "w");
+        assert_non_null(other);
+        assert_true(fputs("another", other) >= 0);
+        assert_int_equal(fclose(other), 0);
+        assert_int_equal(database_size(database), 0);
+        assert_int_equal(database_mark_damaged(database), -ENOENT);
+        assert_int_equal(rename(away, path_in(names[i])), 0);
+        assert_true(database_size(database) > 0);
+        database_free(database);
+    }
+}
+
 static void the_check_ends_when_it_must(void **state)
 {
     (void)state;
@@ -690,6 +741,9 @@ int main(void)
         in_a_folder(a_wal_cut_in_its_last_transaction_opens_without_it),
         in_a_folder(the_check_finds_damage_deep_in_the_file),
         in_a_folder(the_check_ends_when_it_must),
+        in_a_folder(a_marked_file_is_set_aside_at_the_next_start),
+        in_a_folder(a_mark_without_its_file_is_forgotten),
+        in_a_folder(files_that_were_replaced_are_not_its_own),
         in_a_folder(what_ends_with_an_error_is_rolled_back),
         in_a_folder(a_reader_does_not_wait_for_a_writer_and_sees_what_is_committed),
         in_a_folder(a_reader_cannot_write),

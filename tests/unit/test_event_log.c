@@ -228,6 +228,68 @@ static void events_are_listed_the_newest_first(void **state)
 
 /* ---- limits ---- */
 
+static void the_clock_has_no_say_in_the_order(void **state)
+{
+    (void)state;
+    const int64_t web = make_model("web");
+    const uint64_t times[] = {5000, 1, INT64_MAX, 4000};
+
+    for (uint64_t id = 1; id <= 4; id++) {
+        struct logged_event event = an_event(id, "drift");
+        event.time_us = times[id - 1];
+        assert_int_equal(event_log_put(database, web, &event, 1), 0);
+    }
+    assert_lists(web, NULL, 0, 100, IDS(4, 3, 2, 1));
+}
+
+/* ---- incidents that nobody watches any more ---- */
+
+static void put_open(int64_t model, uint64_t id, char *detail)
+{
+    struct logged_event event = an_event(id, "incident");
+
+    event.is_open = true;
+    event.detail = detail;
+    assert_int_equal(event_log_put(database, model, &event, 1), 0);
+}
+
+static void assert_closed(int64_t model, uint64_t id, const char *detail)
+{
+    CLEANUP(logged_event_clear) struct logged_event found = {0};
+
+    assert_int_equal(event_log_get(database, model, id, &found), 0);
+    assert_false(found.is_open);
+    assert_string_equal(found.detail, detail);
+}
+
+static void open_incidents_are_closed_with_the_reason(void **state)
+{
+    (void)state;
+    const int64_t web = make_model("web"), mail = make_model("mail");
+    static char detail[] = "{\"rows\":7}", no_json[] = "{\"rows\":";
+    CLEANUP(logged_event_clear) struct logged_event other = {0};
+
+    put_open(web, 1, detail);
+    put_open(web, 2, no_json);
+    put_open(web, 3, NULL);
+    put_open(mail, 4, detail);
+    struct logged_event closed = an_event(5, "incident");
+    closed.detail = detail;
+    assert_int_equal(event_log_put(database, web, &closed, 1), 0);
+
+    assert_int_equal(event_log_close(database, web, "reset"), 0);
+    assert_closed(web, 1, "{\"rows\":7,\"closed_by\":\"reset\"}");
+    assert_closed(web, 2, "{\"closed_by\":\"reset\"}");
+    assert_closed(web, 3, "{\"closed_by\":\"reset\"}");
+    assert_closed(web, 5, "{\"rows\":7}");
+    assert_int_equal(event_log_get(database, mail, 4, &other), 0);
+    assert_true(other.is_open);
+    reopen_database();
+    assert_int_equal(event_log_close(database, 0, "restart"), 0);
+    assert_closed(mail, 4, "{\"rows\":7,\"closed_by\":\"restart\"}");
+    assert_closed(web, 1, "{\"rows\":7,\"closed_by\":\"reset\"}");
+}
+
 static void the_oldest_events_go(void **state)
 {
     (void)state;
@@ -519,6 +581,8 @@ static int use_all(void)
     if (r == 0)
         r = event_log_get(database, 1, 1, &found);
     if (r == 0)
+        r = event_log_close(database, 1, "reset");
+    if (r == 0)
         r = event_log_audit(database, "web", "eve", "reset", text, 1);
     if (r == 0)
         r = event_log_list(database, 1, NULL, 0, 100, &events, &n);
@@ -580,6 +644,8 @@ int main(void)
         DATABASE_TEST(a_verdict_stays_a_verdict),
         DATABASE_TEST(an_event_of_another_model_is_not_found),
         DATABASE_TEST(events_are_listed_the_newest_first),
+        DATABASE_TEST(the_clock_has_no_say_in_the_order),
+        DATABASE_TEST(open_incidents_are_closed_with_the_reason),
         DATABASE_TEST(the_oldest_events_go),
         DATABASE_TEST(the_oldest_verdicts_go),
         DATABASE_TEST(more_than_the_limit_at_once_leaves_the_newest),

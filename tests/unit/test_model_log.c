@@ -525,6 +525,48 @@ static void runs_of_a_dead_process_are_ended(void **state)
     assert_int_equal(count("SELECT max(ended_us) FROM runs"), 99);
 }
 
+static void the_last_run_is_the_last_that_began(void **state)
+{
+    (void)state;
+    const int64_t web = make_model("web");
+    static char reason[] = "few";
+    struct logged_run run = {0};
+
+    assert_int_equal(model_log_last_run(database, web, &run), -ENOENT);
+    const int64_t first = add_run(web);
+    assert_int_equal(model_log_last_run(database, web, &run), -ENOENT);
+    run = (struct logged_run){
+        .id = first, .state = RUN_REFUSED, .started_us = 5, .stored = 700, .reason = reason};
+    assert_int_equal(model_log_update_run(database, web, &run), 0);
+    (void)add_run(web); /* waits */
+    run = (struct logged_run){.id = add_run(make_model("mail")), .started_us = 9};
+    assert_int_equal(model_log_update_run(database, make_model("mail"), &run), 0);
+    reopen_database();
+    assert_int_equal(model_log_last_run(database, web, &run), 0);
+    assert_int_equal(run.id, first);
+    assert_int_equal(run.stored, 700);
+    assert_int_equal(run.started_us, 5);
+    assert_string_equal(run.reason, "few");
+    logged_run_clear(&run);
+}
+
+static void one_version_is_found_by_its_number(void **state)
+{
+    (void)state;
+    const int64_t web = make_model("web");
+    const struct logged_version second = {.version = 2, .sha256 = "abc", .is_refused = true};
+    struct logged_version found = {.version = 77};
+
+    assert_int_equal(model_log_add_version(database, web, &second), 0);
+    assert_int_equal(model_log_version(database, web, 1, &found), -ENOENT);
+    assert_int_equal(model_log_version(database, make_model("mail"), 2, &found), -ENOENT);
+    assert_int_equal(found.version, 77);
+    assert_int_equal(model_log_version(database, web, 2, &found), 0);
+    assert_int_equal(found.version, 2);
+    assert_string_equal(found.sha256, "abc");
+    assert_true(found.is_refused);
+}
+
 static void old_runs_go_but_not_what_made_a_version(void **state)
 {
     (void)state;
@@ -653,6 +695,7 @@ static int read_all(void)
     CLEANUP(logged_model_clear) struct logged_model model = {0};
     CLEANUP(logged_run_clear) struct logged_run run = {0};
     AUTO_FREE struct logged_version *versions = NULL;
+    struct logged_version version;
     struct logged_model *models;
     struct logged_run *runs;
     size_t n;
@@ -660,6 +703,8 @@ static int read_all(void)
     int r = model_log_open(database, "new", "[\"a\"]", "f", &model);
     if (r == 0)
         r = model_log_run(database, 1, 1, &run);
+    if (r == 0)
+        r = model_log_version(database, 1, 1, &version);
     if (r == 0)
         r = model_log_versions(database, 1, &versions, &n);
     if (r == 0)
@@ -747,6 +792,7 @@ int main(void)
         DATABASE_TEST(a_version_number_is_never_given_twice),
         DATABASE_TEST(versions_are_kept_as_they_were_added),
         DATABASE_TEST(a_version_is_added_once_and_to_a_model),
+        DATABASE_TEST(one_version_is_found_by_its_number),
         DATABASE_TEST(a_version_in_use_is_not_removed),
         DATABASE_TEST(promoting_makes_the_live_version_the_former),
         DATABASE_TEST(promoting_the_live_version_keeps_the_way_back),
@@ -759,6 +805,7 @@ int main(void)
         DATABASE_TEST(a_run_of_another_model_is_not_found),
         DATABASE_TEST(runs_are_listed_the_newest_first),
         DATABASE_TEST(runs_of_a_dead_process_are_ended),
+        DATABASE_TEST(the_last_run_is_the_last_that_began),
         DATABASE_TEST(old_runs_go_but_not_what_made_a_version),
         DATABASE_TEST(a_state_that_is_none_is_damage),
         DATABASE_TEST(a_run_id_is_never_given_twice),
