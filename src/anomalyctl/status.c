@@ -17,7 +17,8 @@ static const struct usage usage = {
     .command = "status",
     .description = "Shows whether a running anomalyd is ready, and of each model which version\n"
                    "answers, how many rows it learns from (and needs for its first version) and\n"
-                   "how many are in quarantine. Exit status 1 if the daemon is not ready.",
+                   "how many are in quarantine; warns if nothing can be learned. Exit status 1 if\n"
+                   "the daemon is not ready.",
     .rows = rows,
     .n_rows = sizeof(rows) / sizeof(*rows),
 };
@@ -104,16 +105,22 @@ static int print_json(json_t *readiness, json_t *models)
     return output_text(&text);
 }
 
+/* One line each. */
+static void put_lines(const json_t *lines, const char *before, struct text *text)
+{
+    for (size_t i = 0; i < json_array_size(lines); i++) {
+        const char *line = json_string_value(json_array_get(lines, i));
+        text_printf(text, "%s%s\n", before, line ? line : "");
+    }
+}
+
 static int print(const char *url, const json_t *readiness, bool is_ready, const json_t *models)
 {
-    const json_t *reasons = json_object_get(readiness, "reasons");
     CLEANUP(text_clear) struct text text = {0};
 
     text_printf(&text, "%s: %s\n", url, is_ready ? "ready" : "not ready");
-    for (size_t i = 0; i < json_array_size(reasons); i++) {
-        const char *reason = json_string_value(json_array_get(reasons, i));
-        text_printf(&text, "%s\n", reason ? reason : "");
-    }
+    put_lines(json_object_get(readiness, "reasons"), "", &text);
+    put_lines(json_object_get(readiness, "warnings"), "warning: ", &text);
     text_puts(&text, "\n");
     table_print(models, columns, sizeof(columns) / sizeof(*columns), "error", &text);
     return output_text(&text);

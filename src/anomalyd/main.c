@@ -34,6 +34,7 @@ struct daemon {
     uint64_t watchdog_us;   /* half of what systemd allows; 0: it does not watch */
     uint64_t next_ping_us;  /* monotonic */
     uint64_t drain_ends_us; /* monotonic; 0: not draining */
+    uint64_t next_tend_us;  /* of the store, monotonic; 0: no need */
 };
 
 /* ---- signals ---- */
@@ -248,6 +249,7 @@ static void reload(struct daemon *daemon)
         systemd_status("reload failed, the old state goes on: %s", errors.data ? errors.data : "");
         return;
     }
+    daemon->next_tend_us = 1; /* at once: there may be another folder */
     service_describe(daemon->service, &state);
     log_info("reloaded: %s", text_failed(&state) ? "" : state.data);
 }
@@ -279,6 +281,17 @@ static void feed_watchdog(struct daemon *daemon)
     daemon->next_ping_us = now + daemon->watchdog_us;
 }
 
+static void tend(struct daemon *daemon)
+{
+    if (!daemon->next_tend_us || clock_monotonic_us() < daemon->next_tend_us ||
+        daemon->drain_ends_us)
+        return;
+    const struct learner *before = service_learner(daemon->service);
+    daemon->next_tend_us = service_tend(daemon->service);
+    if (service_learner(daemon->service) != before)
+        say_ready(daemon); /* its status has changed */
+}
+
 static bool is_done(const struct daemon *daemon)
 {
     return daemon->drain_ends_us && http_server_is_idle(daemon->server);
@@ -300,7 +313,8 @@ static int timeout_ms(const struct daemon *daemon)
 {
     const uint64_t now = clock_monotonic_us();
     const uint64_t points[] = {daemon->drain_ends_us,
-                               daemon->watchdog_us ? daemon->next_ping_us : 0};
+                               daemon->watchdog_us ? daemon->next_ping_us : 0,
+                               daemon->drain_ends_us ? 0 : daemon->next_tend_us};
     int timeout = http_server_timeout_ms(daemon->server);
 
     for (size_t i = 0; i < sizeof(points) / sizeof(*points); i++) {
@@ -324,6 +338,7 @@ static int run(struct daemon *daemon)
     for (;;) {
         handle_wishes(daemon);
         feed_watchdog(daemon);
+        tend(daemon);
         if (is_done(daemon))
             return EXIT_SUCCESS;
         end_if_overdue(daemon);
@@ -351,6 +366,7 @@ static int serve(const char *config_path)
         daemon.watchdog_us = systemd_watchdog_us() / 2;
         log_start(&daemon);
         say_ready(&daemon);
+        daemon.next_tend_us = 1; /* at once */
         status = run(&daemon);
         log_info("stopped");
     }

@@ -138,6 +138,6 @@ void first_rows_take(struct handler *handler, const struct live_model *model, en
     if (first.learner)
         take(&first, handler, from, request, reply);
     else
-        lookup_refuse_learning(reply);
+        lookup_refuse_learning(handler, reply);
     schema_free(first.schema);
 }

@@ -38,7 +38,7 @@ static void observe(struct handler *handler, const struct live_model *model,
     struct error error = {0};
 
     if (!learner) {
-        lookup_refuse_learning(reply);
+        lookup_refuse_learning(handler, reply);
         return;
     }
     score_options_init(&options);

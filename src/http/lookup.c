@@ -88,7 +88,7 @@ struct learner *lookup_learner(struct handler *handler, const struct request *re
     memcpy(ret_model, model->name, sizeof(model->name));
     lookup_release(handler, model);
     if (!learner)
-        lookup_refuse_learning(reply);
+        lookup_refuse_learning(handler, reply);
     return learner;
 }
 
@@ -107,7 +107,7 @@ struct learner *lookup_name(struct handler *handler, const struct request *reque
     memcpy(ret_model, request->model, request->model_length);
     ret_model[request->model_length] = '\0';
     if (!learner)
-        lookup_refuse_learning(reply);
+        lookup_refuse_learning(handler, reply);
     return learner;
 }
 
@@ -138,11 +138,16 @@ void lookup_refuse_failed(const struct live_model *model, struct reply *reply)
     reply->retry_after_s = FAILED_RETRY_S;
 }
 
-void lookup_refuse_learning(struct reply *reply)
+void lookup_refuse_learning(struct handler *handler, struct reply *reply)
 {
-    reply_problem(reply, 409,
-                  "Learning is off: there is no store; give [storage] directory, or see in the log "
-                  "why it could not be opened");
+    struct error why;
+
+    if (service_store_trouble(handler->service, &why)) {
+        reply_problem(reply, 503, "The store cannot be used: %s", why.text);
+        reply->retry_after_s = FAILED_RETRY_S;
+        return;
+    }
+    reply_problem(reply, 409, "Learning is off: there is no store; give [storage] directory");
 }
 
 void lookup_learner_problem(int r, const struct error *error, struct reply *reply)

@@ -24,7 +24,8 @@ void lookup_release(struct handler *handler, struct live_model *model);
 /* What the API calls its state: "failed", "frozen", "training", "learning" or "serving". */
 const char *lookup_state(struct handler *handler, const struct live_model *model);
 
-/* Copies the name of the model in the path. NULL: reply is a 404, or a 409 without a store. */
+/* Copies the name of the model in the path. NULL: reply is a 404, or a 409 or 503
+ * without a store. */
 struct learner *lookup_learner(struct handler *handler, const struct request *request,
                                char ret_model[LIVE_NAME_MAX + 1], struct reply *reply);
 
@@ -41,8 +42,8 @@ void lookup_print(struct handler *handler, const struct request *request,
 /* LIVE_FAILED: a 503. */
 void lookup_refuse_failed(const struct live_model *model, struct reply *reply);
 
-/* No store, so nothing is learned: a 409. */
-void lookup_refuse_learning(struct reply *reply);
+/* No store, so nothing is learned: a 409, or a 503 where there should be one. */
+void lookup_refuse_learning(struct handler *handler, struct reply *reply);
 
 /* r, below 0, is what a function of service/learner.h returned. */
 void lookup_learner_problem(int r, const struct error *error, struct reply *reply);

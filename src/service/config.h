@@ -67,7 +67,7 @@ struct config {
     unsigned max_connections;
     uint64_t request_timeout_us;
 
-    char *storage_directory;   /* absolute, was writable; $STATE_DIRECTORY unless given; NULL:
+    char *storage_directory;   /* absolute; $STATE_DIRECTORY unless given; NULL:
                                 * neither, there is no store and nothing is learned */
     bool survives_power_loss;  /* durability = power: a commit waits for the disk (default) */
     uint64_t storage_max_size; /* bytes of the store, at least 1 MiB (1 GiB) */

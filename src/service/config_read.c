@@ -14,9 +14,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 static const char address_forms[] =
     "write 127.0.0.1:8817, [::1]:8817 or unix:/run/anomalyd/http.sock";
@@ -415,18 +413,12 @@ int config_read_path(const struct config_value *value, void *field, struct error
     return replace_path(value, field);
 }
 
+/* Whether it is there and can be written to may change, and is no reason not to score: see
+ * learner_check_directory(). */
 int config_read_folder(const struct config_value *value, void *field, struct error *reterr)
 {
-    struct stat status;
-
     if (*value->text != '/')
         return error_set(reterr, -EINVAL, "is not an absolute path: write one that begins with /");
-    if (stat(value->text, &status) < 0 || !S_ISDIR(status.st_mode))
-        return error_set(reterr, -EINVAL, "is not a folder that exists: create it");
-    if (access(value->text, W_OK | X_OK) < 0)
-        return error_set(reterr, -EINVAL,
-                         "cannot be written to by user %u: change its owner or mode",
-                         (unsigned)geteuid());
     return replace_path(value, field);
 }
 

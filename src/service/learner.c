@@ -18,11 +18,6 @@ uint64_t learner_next_event(void *userdata)
     return atomic_fetch_add(&learner->next_event, 1) + 1;
 }
 
-int learner_store_failed(int r, struct error *reterr)
-{
-    return error_set(reterr, LEARNER_UNAVAILABLE, "The store failed: %s", strerrordesc_np(-r));
-}
-
 /* ---- the models ---- */
 
 struct pupil *learner_find(struct learner *learner, const char *name)
@@ -48,12 +43,35 @@ struct pupil *learner_need(struct learner *learner, const char *name, struct err
 
 /* ---- all of it ---- */
 
+/* Opens the database and ends what a dead process has left in it. */
+static int open_database(struct learner *learner, bool survives_power_loss, struct text *ret_notes,
+                         struct error *reterr)
+{
+    uint64_t last_event = 0;
+
+    int r = database_open(learner->directory, survives_power_loss, &learner->database, ret_notes,
+                          reterr);
+    if (r < 0)
+        return r;
+    r = model_log_end_runs(learner->database, clock_realtime_us());
+    if (r == 0) /* what watched them is gone */
+        r = event_log_close(learner->database, 0, "restart");
+    if (r == 0)
+        r = event_log_last_id(learner->database, &last_event);
+    if (r < 0) {
+        learner_note(learner, r);
+        database_free(TAKE(learner->database));
+        return error_set(reterr, r, "%s: %s", learner->directory, strerrordesc_np(-r));
+    }
+    atomic_store(&learner->next_event, last_event);
+    return 0;
+}
+
 int learner_new(const struct config *config, struct live *live, struct stats *stats,
                 struct learner **ret_learner, struct text *ret_notes, struct error *reterr)
 {
     assert(config->storage_directory);
     CLEANUP(learner_freep) struct learner *learner = calloc(1, sizeof(*learner));
-    uint64_t last_event = 0;
     if (!learner)
         return error_set(reterr, -ENOMEM, "out of memory");
 
@@ -73,16 +91,11 @@ int learner_new(const struct config *config, struct live *live, struct stats *st
         return error_set(reterr, -ENOMEM, "out of memory");
     if (detector_workspace_new(&learner->workspace) < 0)
         return error_set(reterr, -ENOMEM, "out of memory");
-    int r = database_open(learner->directory, config->survives_power_loss, &learner->database,
-                          ret_notes, reterr);
+    int r = learner_make_directory(learner->directory, reterr);
+    if (r == 0)
+        r = open_database(learner, config->survives_power_loss, ret_notes, reterr);
     if (r < 0)
         return r;
-    r = model_log_end_runs(learner->database, clock_realtime_us());
-    if (r == 0)
-        r = event_log_last_id(learner->database, &last_event);
-    if (r < 0)
-        return error_set(reterr, r, "%s: %s", learner->directory, strerrordesc_np(-r));
-    atomic_store(&learner->next_event, last_event);
     *ret_learner = TAKE(learner);
     return 0;
 }
@@ -117,6 +130,7 @@ void learner_free(struct learner *learner)
     (void)pthread_cond_broadcast(&learner->has_items);
     (void)pthread_mutex_unlock(&learner->lock);
     learner_wake_runs(learner);
+    learner_end_check(learner);
     if (learner->has_runs)
         (void)pthread_join(learner->runs_thread, NULL);
     if (learner->has_intake)

@@ -24,8 +24,12 @@ struct schema;
 struct stats;
 struct verdict;
 
-/* Opens the store in config's storage directory. On failure the service goes on without: nothing is
- * learned, and reterr says why. ret_notes: what an operator should know of the store. */
+/* Whether there is a folder that can be written to, or made; reterr says why not. */
+MUST_CHECK int learner_check_directory(const char *path, struct error *reterr);
+
+/* Opens the store in config's storage directory, which is made if need be. On failure the service
+ * goes on without: nothing is learned, and reterr says why. ret_notes: what an operator should know
+ * of the store. */
 MUST_CHECK int learner_new(const struct config *config, struct live *live, struct stats *stats,
                            struct learner **ret_learner, struct text *ret_notes,
                            struct error *reterr);
@@ -47,6 +51,13 @@ MUST_CHECK int learner_commit(struct learner *learner, const struct config *conf
 
 /* Lets the threads begin. */
 MUST_CHECK int learner_start(struct learner *learner);
+/* Reads the whole store once, in the background at the lowest priority: damage is found before what
+ * is damaged is needed. Main thread. */
+void learner_begin_check(struct learner *learner);
+/* It has been found: nothing is stored any more; a new learner sets the store aside. */
+bool learner_is_damaged(struct learner *learner);
+/* Why rows could not be stored the last time; false: they could. Any thread. */
+bool learner_trouble(struct learner *learner, struct error *ret_why);
 /* Instead of them: does in the calling thread what they would do, until all rows are stored and no
  * run is due. For benchmarks and tests. */
 void learner_settle(struct learner *learner);

@@ -87,7 +87,9 @@ int learner_retrain(struct learner *learner, const char *model, const char *who,
         return LEARNER_NOT_FOUND;
 
     pupil_lock(pupil);
-    if (pupil->log.id == 0)
+    if (learner_is_damaged(learner))
+        r = learner_store_failed(-EUCLEAN, reterr);
+    else if (pupil->log.id == 0)
         r = error_set(reterr, LEARNER_CONFLICT,
                       "Model \"%s\" has no rows yet; send some to /observe", model);
     else if (!pupil->queued_run) {
@@ -215,6 +217,8 @@ int learner_reset(struct learner *learner, const char *model, const char *who, s
     pupil_lock(pupil);
     if (pupil->learning)
         r = learning_forget(pupil->learning);
+    if (r == 0 && pupil->log.id)
+        r = event_log_close(learner->database, pupil->log.id, "reset");
     if (r < 0)
         r = learner_store_failed(r, reterr);
     if (r == 0)

@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "detector/detector.h"
 #include "service/learner_state.h"
-#include "store/database.h"
 #include "store/event_log.h"
 
 #include <assert.h>
@@ -67,12 +66,6 @@ static bool append(struct learner *learner, struct intake_item *item)
     learner->last = &item->next;
     (void)pthread_cond_signal(&learner->has_items);
     return true;
-}
-
-static int not_stored(int r, struct error *reterr)
-{
-    return error_set(reterr, LEARNER_UNAVAILABLE, "The rows were not stored: %s",
-                     strerrordesc_np(-r));
 }
 
 void learner_name_verdicts(struct learner *learner, struct verdict *verdicts, size_t n_rows)
@@ -177,7 +170,7 @@ int learner_observe(struct learner *learner, const char *model, const float *row
     item->is_observed = true;
     item->done = done;
     item->userdata = userdata;
-    return enqueue(learner, item) < 0 ? not_stored(-EAGAIN, reterr) : 0;
+    return enqueue(learner, item) < 0 ? learner_not_stored(-EAGAIN, reterr) : 0;
 }
 
 /* One who waits in learner_wait_for_intake(). */
@@ -273,40 +266,6 @@ static int learn_item(struct intake_item *item)
     return learning_take(pupil->learning, item->rows, item->n_rows);
 }
 
-/* Space, before it is too late: stopping to learn must not stop anything else. SQLite would go on
- * writing to a file that has lost its name (size 0), and nobody would find those rows again. */
-static int check_room(struct learner *learner)
-{
-    const uint64_t size = database_size(learner->database);
-
-    if (size == 0)
-        return -ENOENT;
-    return size > learner->max_size || database_room(learner->database) < learner->min_free
-               ? -ENOSPC
-               : 0;
-}
-
-/* Once for each change. */
-static void tell_trouble(struct learner *learner, int r)
-{
-    if (r == learner->trouble)
-        return;
-    learner->trouble = r;
-    if (r == 0)
-        log_info("%s: rows are stored again", learner->directory);
-    else if (r == -ENOSPC)
-        log_warning("%s: too little space is left (min_free, max_size): no rows are stored until "
-                    "there is more; scoring goes on",
-                    learner->directory);
-    else if (r == -ENOENT)
-        log_warning("%s: state.db is gone: no rows are stored until it is back, or the daemon "
-                    "started anew; scoring goes on",
-                    learner->directory);
-    else
-        log_warning("%s: rows cannot be stored: %s; scoring goes on", learner->directory,
-                    strerrordesc_np(-r));
-}
-
 static int store(struct learner *learner, struct turn *turn)
 {
     struct row_batch batches[MOST_PUPILS];
@@ -321,10 +280,10 @@ static int store(struct learner *learner, struct turn *turn)
     }
     if (n == 0)
         return 0;
-    int r = check_room(learner);
+    int r = learner_check_room(learner);
     if (r == 0)
         r = row_buffer_store_many(learner->database, batches, n);
-    tell_trouble(learner, r);
+    learner_stored(learner, r);
     return r;
 }
 
@@ -335,7 +294,7 @@ static void tell_events(struct pupil *pupil)
     size_t n = 0;
 
     (void)learning_events(pupil->learning, &n);
-    if (n > 0 && check_room(learner) < 0)
+    if (n > 0 && learner_check_room(learner) < 0)
         learning_drop_verdicts(pupil->learning);
     events = learning_events(pupil->learning, &n);
     if (n > 0 && event_log_put(learner->database, pupil->log.id, events, n) < 0) {
@@ -379,7 +338,7 @@ static int explain(const struct intake_item *item, int r, struct error *reterr)
     return r == -EINVAL ? error_set(reterr, LEARNER_UNFIT,
                                     "Model \"%s\" has other features now; see GET /v1/models/%s",
                                     item->pupil->name, item->pupil->name)
-                        : not_stored(r, reterr);
+                        : learner_not_stored(r, reterr);
 }
 
 static void answer(struct turn *turn, int stored)

@@ -2,9 +2,6 @@
  * or a file makes a new one, and when one is deleted. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "data/schema.h"
-#include "detector/detector.h"
-#include "detector/model_file.h"
 #include "service/learner_state.h"
 
 #include <errno.h>
@@ -85,83 +82,6 @@ static struct pupil *add_pupil(struct learner *learner, const char *name)
 
 /* ---- preparing ---- */
 
-/* The file becomes a version, and live. */
-static int adopt(struct pupil *pupil, const char *file, struct error *reterr)
-{
-    struct learner *learner = pupil->learner;
-    CLEANUP(detector_freep) struct detector *detector = NULL;
-    struct logged_version version = {.made_us = clock_realtime_us(), .origin = "file"};
-
-    int r = model_file_load(file, &detector, reterr);
-    if (r < 0)
-        return r;
-    const struct schema *schema = detector_schema(detector);
-    r = pupil_open_record(pupil, schema_names(schema), schema_n_features(schema));
-    if (r == 0)
-        r = pupil_next_version(pupil, &version.version);
-    if (r < 0)
-        return error_set(reterr, r, "the store: %s", strerrordesc_np(-r));
-    r = versions_import(file, learner->directory, pupil->name, version.version, version.sha256,
-                        reterr);
-    if (r < 0)
-        return r;
-    version.rows = detector_summary(detector)->n_rows;
-    r = model_log_add_version(learner->database, pupil->log.id, &version);
-    if (r == 0)
-        r = model_log_promote(learner->database, pupil->log.id, version.version, true);
-    if (r < 0)
-        return error_set(reterr, r, "the store: %s", strerrordesc_np(-r));
-    pupil->log.live_version = pupil->log.pinned_version = version.version;
-    pupil_link_live(pupil, version.version);
-    return 0;
-}
-
-/* What served last, where the store has forgotten it; else the configured file; else nothing. */
-static int adopt_first(struct pupil *pupil, const char *configured, struct error *reterr)
-{
-    char path[VERSIONS_PATH_SIZE];
-    struct error error;
-
-    pupil_print_link(pupil, "", path);
-    if (access(path, F_OK) == 0) {
-        if (adopt(pupil, path, &error) == 0) {
-            log_warning("model %s: the store knows no version: the one that served last serves on "
-                        "as version %u",
-                        pupil->name, pupil->log.live_version);
-            return 0;
-        }
-        log_warning("model %s: the version that served last cannot serve on: %s", pupil->name,
-                    error.text);
-    }
-    return configured ? adopt(pupil, configured, reterr) : 0;
-}
-
-static int prepare_one(struct pupil *pupil, struct live_source *source, struct error *reterr)
-{
-    struct learner *learner = pupil->learner;
-
-    if (pupil->log.id == 0) {
-        int r = model_log_open(learner->database, pupil->name, NULL, NULL, &pupil->log);
-        if (r < 0 && r != -ENOENT)
-            return error_set(reterr, r, "the store: %s", strerrordesc_np(-r));
-    }
-    if (pupil->log.live_version == 0) {
-        int r = adopt_first(pupil, source->file, reterr);
-        if (r < 0)
-            return r;
-    }
-    if (pupil->log.live_version == 0)
-        return 0;
-    int r = versions_path(learner->directory, pupil->name, pupil->log.live_version, pupil->path);
-    if (r == 0 && access(pupil->path, R_OK) < 0)
-        r = -errno;
-    if (r < 0 && !pupil->live) /* a reload fails with it rather than go back to the first file */
-        return error_set_errno(reterr, r, pupil->path, "read");
-    source->file = pupil->path;
-    source->version = pupil->log.live_version;
-    return 0;
-}
-
 static void set_settings(struct pupil *pupil, const struct pupil_settings *settings, int learn)
 {
     pupil->settings = *settings;
@@ -184,8 +104,13 @@ static int prepare_source(struct learner *learner, struct live_source *source,
     set_settings(pupil, settings, learn);
     if (!pupil->current_run)
         versions_remove_candidates(learner->directory, pupil->name);
-    if (prepare_one(pupil, source, &error) < 0)
+    const int r = pupil_find_file(pupil, source, &error);
+    if (r < 0) {
         text_printf(ret_notes, "model %s does not learn: %s\n", pupil->name, error.text);
+        learner_note(learner, r);
+        if (versions_find_live(learner->directory, pupil->name, pupil->path, &source->version) == 0)
+            source->file = pupil->path;
+    }
     source->name = pupil->name;
     pupil_unlock(pupil);
     return 0;
@@ -339,10 +264,12 @@ int learner_commit(struct learner *learner, const struct config *config)
         }
         pupil->is_configured = section;
         pupil_lock(pupil);
+        pupil_fall_back(pupil, section ? section->file : NULL);
         int r = pupil_bind(pupil);
         if (r == 0 && !pupil->learning)
             r = open_without_version(pupil, section ? section : &config->model_template);
         pupil_unlock(pupil);
+        learner_note(learner, r);
         if (r < 0)
             log_warning("model %s does not learn: %s", pupil->name, strerrordesc_np(-r));
     }
@@ -357,7 +284,8 @@ int learner_commit(struct learner *learner, const struct config *config)
 static int forget_in_store(struct pupil *pupil, struct error *reterr)
 {
     struct database *database = pupil->learner->database;
-    char link[VERSIONS_PATH_SIZE];
+    const char *directory = pupil->learner->directory;
+    struct error why;
     int r = 0;
 
     if (pupil->log.id == 0)
@@ -365,14 +293,14 @@ static int forget_in_store(struct pupil *pupil, struct error *reterr)
     if (r == -ENOENT)
         return 0; /* no row has come yet */
     if (r == 0) {
-        pupil_print_link(pupil, "", link);
-        (void)unlink(link);
+        versions_unlink_live(directory, pupil->name);
         r = model_log_delete(database, pupil->log.id);
     }
     if (r == 0)
         return 0;
-    if (pupil->log.live_version)
-        pupil_link_live(pupil, pupil->log.live_version);
+    if (pupil->log.live_version &&
+        versions_link_live(directory, pupil->name, pupil->log.live_version, &why) < 0)
+        log_warning("%s", why.text);
     return learner_store_failed(r, reterr);
 }
 

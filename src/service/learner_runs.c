@@ -40,6 +40,7 @@ struct run {
     struct pupil *pupil;
     unsigned n_schemas; /* of the pupil, when the run began */
     struct logged_run log;
+    uint64_t began_us; /* monotonic */
     struct training_set set;
     struct training_job job;
     char start[VERSIONS_PATH_SIZE], candidate[VERSIONS_PATH_SIZE];
@@ -311,8 +312,7 @@ static void end_run(struct run *run, int r)
         pupil->figures.n_failed++;
     }
     run->log.ended_us = clock_realtime_us();
-    pupil->figures.run_seconds =
-        (double)(run->log.ended_us - run->log.started_us) / (double)US_PER_S;
+    pupil->figures.run_seconds = (double)(clock_monotonic_us() - run->began_us) / (double)US_PER_S;
     r = model_log_update_run(pupil->learner->database, pupil->log.id, &run->log);
     if (r < 0 && r != -ENOENT) /* it went with its model */
         log_warning("model %s: the end of run %lld could not be stored", pupil->name,
@@ -327,7 +327,7 @@ static void end_run(struct run *run, int r)
 
 static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
 {
-    CLEANUP(run_clear) struct run run = {.pupil = pupil};
+    CLEANUP(run_clear) struct run run = {.pupil = pupil, .began_us = clock_monotonic_us()};
     CLEANUP(trainer_process_freep) struct trainer_process *process = NULL;
 
     pupil_lock(pupil);
@@ -338,6 +338,7 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     run.log =
         (struct logged_run){.id = id, .state = RUN_RUNNING, .started_us = clock_realtime_us()};
     run.log.queued_us = run.log.started_us;
+    run.log.stored = pupil->learning ? learning_counts(pupil->learning).stored : 0;
     (void)snprintf(run.log.trigger, sizeof(run.log.trigger), "%s", trigger);
     pupil->current_run = id;
     pupil->queued_run = 0;
@@ -378,7 +379,7 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
 void pupil_queue_due(struct pupil *pupil, uint64_t now_us)
 {
     if (pupil->queued_run || pupil->current_run || !pupil->learning ||
-        atomic_load(&pupil->learn) == CONFIG_LEARN_OFF)
+        atomic_load(&pupil->learn) == CONFIG_LEARN_OFF || learner_is_damaged(pupil->learner))
         return;
     const char *due = learning_is_due(pupil->learning, now_us);
     if (!due)
@@ -418,11 +419,12 @@ static void wait_for_work(struct learner *learner)
 {
     struct timespec until;
 
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += LOOK_S;
     (void)pthread_mutex_lock(&learner->run_lock);
     if (!learner->is_woken)
-        (void)pthread_cond_timedwait(&learner->has_work, &learner->run_lock, &until);
+        (void)pthread_cond_clockwait(&learner->has_work, &learner->run_lock, CLOCK_MONOTONIC,
+                                     &until);
     learner->is_woken = false;
     (void)pthread_mutex_unlock(&learner->run_lock);
 }

@@ -1,6 +1,7 @@
 /* learner_state - what learner*.c have in common. */
 #pragma once
 
+#include "base/checksum.h"
 #include "base/random.h"
 #include "service/config.h"
 #include "service/learner.h"
@@ -58,6 +59,7 @@ struct pupil {
     pthread_mutex_t pin_lock;  /* of the pinned version, which a run works with; after lock */
     struct pupil_settings settings;
     char path[VERSIONS_PATH_SIZE]; /* of the live version; main thread and runs thread */
+    char sha256[SHA256_HEX_SIZE];  /* that it must have; "": any */
     struct logged_model log;       /* log.id 0: nothing is known of it yet */
     char **features;               /* [n_features] */
     size_t n_features;
@@ -114,7 +116,10 @@ struct learner {
     pthread_cond_t has_items, has_answers;
     pthread_t intake_thread, runs_thread;
     bool has_intake, has_runs, must_stop;
-    int trouble; /* why no rows are stored, as was said; 0: they are */
+    atomic_int trouble; /* why no rows are stored, as was said; 0: they are */
+    atomic_bool is_damaged;
+    pthread_t check_thread;
+    bool has_check, check_must_stop;
     /* runs */
     pthread_cond_t has_work;
     pthread_mutex_t run_lock; /* of has_work */
@@ -131,6 +136,17 @@ struct pupil *learner_need(struct learner *learner, const char *name, struct err
 
 /* LEARNER_UNAVAILABLE, with what r, below 0, says. */
 int learner_store_failed(int r, struct error *reterr);
+int learner_not_stored(int r, struct error *reterr); /* rows */
+/* The folder of the store, made if need be. */
+MUST_CHECK int learner_make_directory(const char *path, struct error *reterr);
+/* Space, before it is too late: stopping to learn must not stop anything else. -ENOSPC; -ENOENT:
+ * what is written would not be found again; -EUCLEAN: the store is damaged. */
+MUST_CHECK int learner_check_room(struct learner *learner);
+/* What the store has answered: -EUCLEAN is remembered, for the next start too. */
+void learner_note(struct learner *learner, int r);
+/* The same of rows that were to be stored; said once for each change. */
+void learner_stored(struct learner *learner, int r);
+void learner_end_check(struct learner *learner);
 
 void pupil_free(struct pupil *pupil);
 /* Under the pupil's lock: as if nothing was known of it. */
@@ -141,9 +157,6 @@ void pupil_unlock(struct pupil *pupil);
 struct pupil_view pupil_look(struct pupil *pupil); /* without the lock */
 /* A copy of the features, without the lock. -ENODATA: nobody has said them yet. -ENOMEM. */
 MUST_CHECK int pupil_schema(struct pupil *pupil, struct schema **ret_schema);
-/* models/NAME/live points to the version that answers: what is left where the database is lost. */
-void pupil_print_link(const struct pupil *pupil, const char *suffix, char path[VERSIONS_PATH_SIZE]);
-void pupil_link_live(const struct pupil *pupil, unsigned version);
 /* Under the pupil's lock: the model's record, made or made anew where the features have changed. */
 MUST_CHECK int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_features);
 /* Under the pupil's lock: whether its features are these, in this order. */
@@ -158,6 +171,19 @@ MUST_CHECK int pupil_pin(struct pupil *pupil);
 void pupil_note_pin(struct pupil *pupil);
 /* Under the pupil's lock: what was promoted has been pinned. */
 void pupil_pinned(struct pupil *pupil);
+/* Under the pupil's lock: the file of the version that answers, in the source's place; what served
+ * last, or the configured one, becomes a version where the store knows none. */
+MUST_CHECK int pupil_find_file(struct pupil *pupil, struct live_source *source,
+                               struct error *reterr);
+/* Under the pupil's lock, once that has been tried: where the file cannot serve, another version
+ * does, or the configured file (may be NULL). */
+void pupil_fall_back(struct pupil *pupil, const char *configured);
+/* Under the pupil's lock: whether these are the features that the store has rows of. -ESTALE. */
+MUST_CHECK int pupil_check_record(const struct pupil *pupil, const char *const *names,
+                                  size_t n_features);
+/* Under the pupil's lock: where the version is, and what it must be. */
+MUST_CHECK int pupil_locate(const struct pupil *pupil, unsigned version,
+                            char ret_path[VERSIONS_PATH_SIZE], char ret_sha256[SHA256_HEX_SIZE]);
 /* Under the pupil's lock: the version answers from here on; pin: nothing else is trusted more. */
 MUST_CHECK int pupil_promote(struct pupil *pupil, unsigned version, bool pin, struct error *reterr);
 /* Under the pupil's lock: old versions go, but for those that may still be needed. */

@@ -17,18 +17,13 @@
 static int find_version(struct learner *learner, int64_t model, const char *name, unsigned version,
                         struct logged_version *ret_version, struct error *reterr)
 {
-    AUTO_FREE struct logged_version *versions = NULL;
-    size_t n = 0;
+    const int r =
+        model ? model_log_version(learner->database, model, version, ret_version) : -ENOENT;
 
-    int r = model ? model_log_versions(learner->database, model, &versions, &n) : 0;
-    if (r < 0)
-        return learner_store_failed(r, reterr);
-    for (size_t i = 0; i < n; i++)
-        if (versions[i].version == version) {
-            *ret_version = versions[i];
-            return 0;
-        }
-    return error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" has no version %u", name, version);
+    if (r == -ENOENT)
+        return error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" has no version %u", name,
+                         version);
+    return r < 0 ? learner_store_failed(r, reterr) : 0;
 }
 
 int learner_open_file(struct learner *learner, const char *model, unsigned version, int *ret_fd,

@@ -222,8 +222,9 @@ const char *learning_is_due(struct learning *learning, uint64_t now_us)
     const struct row_counts counts = learning_counts(learning);
     const uint64_t fresh = counts.stored - learning->stored_at_run;
 
-    if (learning->last_run_us == 0)
+    if (!learning->has_begun)
         learning->last_run_us = now_us;
+    learning->has_begun = true;
     const uint64_t since_us = now_us - learning->last_run_us;
     if (learning->is_frozen)
         return NULL;
@@ -249,10 +250,23 @@ const char *learning_is_due(struct learning *learning, uint64_t now_us)
 
 void learning_run_began(struct learning *learning, uint64_t now_us)
 {
-    learning->has_run = true;
+    learning->has_run = learning->has_begun = true;
     learning->last_run_us = now_us;
     learning->stored_at_run = learning_counts(learning).stored;
     learning->is_drifting = false;
     if (learning->feedback_runs > 0)
         learning->feedback_runs--;
+}
+
+/* now_us counts from the machine's start: the difference may wrap, and wraps back when it is used.
+ */
+void learning_resume(struct learning *learning, bool has_run, uint64_t stored, uint64_t ago_us,
+                     uint64_t now_us)
+{
+    const uint64_t all = learning_counts(learning).stored;
+
+    learning->has_run = has_run;
+    learning->has_begun = true;
+    learning->last_run_us = now_us - ago_us;
+    learning->stored_at_run = stored < all ? stored : all;
 }

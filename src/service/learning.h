@@ -132,6 +132,10 @@ size_t learning_min_rows(const struct learning *learning); /* in the buffer befo
  * not. now_us is monotonic; before any run "time" counts from the first question. */
 const char *learning_is_due(struct learning *learning, uint64_t now_us);
 void learning_run_began(struct learning *learning, uint64_t now_us);
+/* After a restart, before any of it: has_run: a run has begun so long ago (else nothing has, but
+ * the live version is so old), when so many rows had ever been stored. */
+void learning_resume(struct learning *learning, bool has_run, uint64_t stored, uint64_t ago_us,
+                     uint64_t now_us);
 
 /* Rows for a run. */
 struct training_set {

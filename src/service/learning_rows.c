@@ -337,12 +337,15 @@ struct series *learning_series(struct learning *learning, const char *name)
 
 /* ---- rows ---- */
 
+/* A row counts if it is far enough from the last one that did, before or after: rows that a clock
+ * which was set back makes earlier neither wait for the old time nor come all. */
 static bool is_sampled(const struct learning *learning, struct series *series, uint64_t time_us)
 {
     const double rate = learning->options.sample_rate;
+    const uint64_t apart_us =
+        time_us > series->last_us ? time_us - series->last_us : series->last_us - time_us;
 
-    if (rate > 0.0 && series->last_us > 0 &&
-        (double)(time_us - series->last_us) < US_PER_SECOND / rate && time_us >= series->last_us)
+    if (rate > 0.0 && series->last_us > 0 && (double)apart_us < US_PER_SECOND / rate)
         return false;
     series->last_us = time_us;
     return true;

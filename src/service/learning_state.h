@@ -58,6 +58,7 @@ struct learning {
     uint64_t n_verdicts_lost; /* that became no event */
     /* runs */
     bool is_frozen, has_run;
+    bool has_begun;         /* last_run_us is set */
     bool is_drifting;       /* a soft incident grew old since the last run */
     unsigned feedback_runs; /* still to come after an answer */
     uint64_t followed;      /* incident whose quarantined rows are to be let in; 0: none */

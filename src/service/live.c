@@ -212,16 +212,30 @@ static int set_threshold(struct live_model *model)
     return 0;
 }
 
-/* Fills the model from its file; on failure model->error says why. */
-static int load(struct live_model *model, unsigned version, const struct live_model *old)
+/* What no parser notices: a figure of the header that has become another. */
+static int check_sum(struct live_model *model, const char *sha256)
 {
+    if (!sha256 || !*sha256 || strcmp(model->checksum, sha256) == 0)
+        return 0;
+    return error_set_at(&model->error, -EINVAL, model->file, 0,
+                        "is not the file that was written: its SHA-256 is another; restore it from "
+                        "a backup");
+}
+
+/* Fills the model from its file; on failure model->error says why. */
+static int load(struct live_model *model, const struct live_source *source,
+                const struct live_model *old)
+{
+    const unsigned version = source->version;
     AUTO_FREE char *data = NULL;
     size_t size = 0;
 
     int r = read_file(model, &data, &size);
     if (r < 0)
         return r;
-    r = model_file_parse(model->file, data, size, &model->detector, &model->error);
+    r = check_sum(model, source->sha256);
+    if (r == 0)
+        r = model_file_parse(model->file, data, size, &model->detector, &model->error);
     if (r == 0)
         r = set_threshold(model);
     if (r < 0)
@@ -254,7 +268,7 @@ static int make_model(struct live *live, const struct live_source *source,
 
     /* Whoever holds `change` may look without the lock. */
     const struct live_model *old = find(&live->table, model->name, strlen(model->name));
-    if (source->file && load(model, source->version, old) < 0) {
+    if (source->file && load(model, source, old) < 0) {
         detector_free(model->detector);
         model->detector = NULL;
         model->version = old ? old->version : 0;

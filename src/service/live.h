@@ -57,6 +57,7 @@ DEFINE_CLEANUP(struct live *, live_free)
 struct live_source {
     const char *name;
     const char *file;        /* NULL: there is no version yet */
+    const char *sha256;      /* that the file must have; NULL or "": any */
     unsigned version;        /* 0: 1, and one more with each load that brings another file */
     double false_alarm_rate; /* 0: what the file was trained for */
     bool reject_missing;

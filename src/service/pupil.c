@@ -149,6 +149,17 @@ static int print_features(const char *const *names, size_t n_features, struct te
     return 0;
 }
 
+int pupil_check_record(const struct pupil *pupil, const char *const *names, size_t n_features)
+{
+    CLEANUP(text_clear) struct text text = {0};
+    char fingerprint[SHA256_HEX_SIZE];
+
+    const int r = print_features(names, n_features, &text, fingerprint);
+    if (r < 0)
+        return r;
+    return strcmp(pupil->log.fingerprint, fingerprint) == 0 ? 0 : -ESTALE;
+}
+
 /* The model's record, made or made anew where the features have changed. */
 int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_features)
 {
@@ -184,6 +195,30 @@ bool pupil_has_features(const struct pupil *pupil, const char *const *names, siz
     return true;
 }
 
+/* Rows and time since the last run go on counting over a restart; before any run, since the live
+ * version was made. The clock may have been set meanwhile: then no time has passed. */
+static int resume(struct pupil *pupil)
+{
+    struct database *database = pupil->learner->database;
+    CLEANUP(logged_run_clear) struct logged_run run = {0};
+    struct logged_version live = {0};
+    const uint64_t now_us = clock_realtime_us();
+
+    int r = model_log_last_run(database, pupil->log.id, &run);
+    const bool has_run = r == 0;
+    if (r == -ENOENT)
+        r = model_log_version(database, pupil->log.id, pupil->log.live_version, &live);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    const uint64_t since_us = has_run ? run.started_us : live.made_us;
+    const uint64_t stored = learning_counts(pupil->learning).stored;
+    const bool is_unknown = has_run && run.stored == 0; /* a run of an older release */
+    learning_resume(pupil->learning, has_run, is_unknown ? stored : run.stored,
+                    since_us > 0 && since_us < now_us ? now_us - since_us : 0,
+                    clock_monotonic_us());
+    return 0;
+}
+
 int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features)
 {
     if (pupil->learning && pupil_has_features(pupil, names, n_features))
@@ -194,11 +229,15 @@ int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features)
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     free_features(pupil);
     int r = pupil_open_record(pupil, names, n_features);
+    if (r == 0) /* those of the features before */
+        r = event_log_close(pupil->learner->database, pupil->log.id, "other features");
     if (r == 0)
         r = copy_features(pupil, names, n_features);
     if (r == 0)
         r = learning_new(pupil->learner->database, pupil->log.id, n_features,
                          &pupil->settings.learning, &pupil->learning);
+    if (r == 0)
+        r = resume(pupil);
     if (r == 0)
         learning_freeze(pupil->learning, pupil->log.is_frozen);
     if (r == 0 && pupil->log.repin)
@@ -233,9 +272,11 @@ int pupil_pin(struct pupil *pupil)
         return set_pinned(pupil, NULL);
     int r = versions_path(pupil->learner->directory, pupil->name, pupil->log.pinned_version, path);
     if (r == 0 && model_file_load(path, &pinned, &error) < 0) {
-        log_warning("model %s: the pinned version cannot be read, nothing is pinned: %s",
-                    pupil->name, error.text);
-        return set_pinned(pupil, NULL);
+        log_warning(
+            "model %s: the pinned version cannot be read; until it is restored the live one "
+            "stands in for it: %s",
+            pupil->name, error.text);
+        r = model_file_load(pupil->path, &pinned, &error);
     }
     return r < 0 ? r : set_pinned(pupil, pinned);
 }
@@ -305,47 +346,43 @@ int pupil_next_version(struct pupil *pupil, unsigned *ret_version)
     return r;
 }
 
-/* A link beside the versions, to the live one: a new database, after the old one was set aside,
- * knows none of them. */
-void pupil_print_link(const struct pupil *pupil, const char *suffix, char path[VERSIONS_PATH_SIZE])
+int pupil_locate(const struct pupil *pupil, unsigned version, char ret_path[VERSIONS_PATH_SIZE],
+                 char ret_sha256[SHA256_HEX_SIZE])
 {
-    (void)snprintf(path, VERSIONS_PATH_SIZE, "%s/models/%s/live%s", pupil->learner->directory,
-                   pupil->name, suffix);
-}
+    struct logged_version logged = {0};
 
-void pupil_link_live(const struct pupil *pupil, unsigned version)
-{
-    char target[32], path[VERSIONS_PATH_SIZE], temporary[VERSIONS_PATH_SIZE];
-
-    (void)snprintf(target, sizeof(target), "%u.safetensors", version);
-    pupil_print_link(pupil, "", path);
-    pupil_print_link(pupil, ".tmp", temporary);
-    (void)unlink(temporary);
-    if (symlink(target, temporary) < 0 || rename(temporary, path) < 0)
-        log_warning("%s: cannot be made to point to version %u: %s", path, version,
-                    strerrordesc_np(errno));
+    int r = model_log_version(pupil->learner->database, pupil->log.id, version, &logged);
+    if (r < 0 && r != -ENOENT) /* who serves must not depend on the store */
+        log_warning("model %s: version %u is not compared with its checksum: %s", pupil->name,
+                    version, strerrordesc_np(-r));
+    memcpy(ret_sha256, logged.sha256, SHA256_HEX_SIZE);
+    return versions_path(pupil->learner->directory, pupil->name, version, ret_path);
 }
 
 int pupil_promote(struct pupil *pupil, unsigned version, bool pin_too, struct error *reterr)
 {
     struct learner *learner = pupil->learner;
-    char path[VERSIONS_PATH_SIZE];
+    char path[VERSIONS_PATH_SIZE], sha256[SHA256_HEX_SIZE];
+    struct error why;
     const struct live_source source = {
         .name = pupil->name,
         .file = path,
+        .sha256 = sha256,
         .version = version,
         .false_alarm_rate = pupil->settings.false_alarm_rate,
         .reject_missing = pupil->settings.reject_missing,
     };
 
-    int r = versions_path(learner->directory, pupil->name, version, path);
+    int r = pupil_locate(pupil, version, path, sha256);
     if (r < 0)
         return error_set_errno(reterr, r, learner->directory, "read");
     r = live_put(learner->live, &source, reterr);
     if (r < 0)
         return r;
     memcpy(pupil->path, path, sizeof(path));
-    pupil_link_live(pupil, version);
+    memcpy(pupil->sha256, sha256, sizeof(sha256));
+    if (versions_link_live(learner->directory, pupil->name, version, &why) < 0)
+        log_warning("%s", why.text);
     r = model_log_promote(learner->database, pupil->log.id, version, pin_too);
     if (r < 0)
         log_warning("model %s: version %u serves, but is not remembered: %s", pupil->name, version,

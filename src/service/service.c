@@ -1,25 +1,34 @@
 #include "service/service.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
+#include "detector/model_file.h"
 #include "service/config.h"
 #include "service/learner.h"
 #include "service/live.h"
+#include "service/model_list.h"
 #include "service/stats.h"
+#include "service/versions.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+
+#define TEND_US (5 * US_PER_S) /* how often a store that could not be opened is tried again */
 
 struct service {
     char *config_path; /* NULL: the default one */
     struct config *config;
     struct live *live;
     struct stats *stats;
-    struct learner *learner; /* NULL: no store */
+    struct learner *_Atomic learner; /* NULL: no store; set once, maybe late */
+    struct error store_error;        /* why it cannot be opened; "": it is, or there is none */
+    pthread_mutex_t store_lock;      /* of store_error */
     _Atomic size_t max_body;
     _Atomic uint64_t request_timeout_us;
     atomic_bool is_draining;
@@ -35,86 +44,7 @@ const char *service_kernel(void)
     return detector_kernel();
 }
 
-/* ---- all models at once ---- */
-
-struct model_list {
-    struct live *live;
-    struct live_model **models; /* [n_models], a reference to each */
-    size_t n_models;
-};
-
-static void model_list_clear(struct model_list *list)
-{
-    for (size_t i = 0; i < list->n_models; i++)
-        live_release(list->live, list->models[i]);
-    free(list->models);
-}
-
-static int model_list_get(struct live *live, struct model_list *ret_list)
-{
-    ret_list->live = live;
-    return live_acquire_all(live, &ret_list->models, &ret_list->n_models);
-}
-
-static void describe_model(const struct live_model *model, struct text *text)
-{
-    text_printf(text, "model %s: version %u, %zu features, threshold ", model->name, model->version,
-                detector_n_features(model->detector));
-    text_double(text, model->threshold);
-    text_puts(text, " for a false-alarm rate of ");
-    text_double(text, model->false_alarm_rate);
-}
-
-/* For a model whose threshold is not conformal. */
-static void describe_doubt(const struct live_model *model, struct text *text)
-{
-    const size_t n_rows = calibration_n_rows(detector_calibration(model->detector));
-    const char *basis = model->threshold_basis == CALIBRATION_PARETO_TAIL
-                            ? "an estimate from the largest errors of these"
-                            : "the largest error of these";
-
-    text_printf(text, "model %s: a false-alarm rate of ", model->name);
-    text_double(text, model->false_alarm_rate);
-    text_printf(text,
-                " needs %zu calibration rows, the model has %zu: %s is the threshold, and the rate "
-                "is not promised; train with more rows or give a higher false_alarm_rate",
-                calibration_rows_needed(model->false_alarm_rate), n_rows, basis);
-}
-
-static void log_model(const struct live_model *model)
-{
-    char version[16];
-    const char *const fields[] = {"MODEL", model->name, "VERSION", version, NULL};
-    CLEANUP(text_clear) struct text line = {0}, doubt = {0};
-
-    (void)snprintf(version, sizeof(version), "%u", model->version);
-    if (model->state == LIVE_LEARNING) {
-        log_fields(LOG_INFO, fields, "model %s: learning, there is no version yet", model->name);
-        return;
-    }
-    if (model->state == LIVE_FAILED) {
-        log_fields(LOG_ERR, fields, "model %s failed: %s", model->name, model->error.text);
-        return;
-    }
-    describe_model(model, &line);
-    if (!text_failed(&line))
-        log_fields(LOG_INFO, fields, "%s", line.data);
-    if (model->threshold_basis == CALIBRATION_CONFORMAL)
-        return;
-    describe_doubt(model, &doubt);
-    if (!text_failed(&doubt))
-        log_fields(LOG_WARNING, fields, "%s", doubt.data);
-}
-
-static void log_models(struct live *live)
-{
-    CLEANUP(model_list_clear) struct model_list list = {0};
-
-    if (model_list_get(live, &list) < 0)
-        return;
-    for (size_t i = 0; i < list.n_models; i++)
-        log_model(list.models[i]);
-}
+/* ---- models and store ---- */
 
 /* One warning for each line. */
 static void log_notes(const struct text *notes)
@@ -126,22 +56,46 @@ static void log_notes(const struct text *notes)
     }
 }
 
-static int load_models(struct live *live, struct learner *learner, const struct config *config,
-                       bool strict, struct error *reterr)
+/* Of a model, where no store says which version is live: what models/NAME/live points to, if it can
+ * serve, else the configured file. */
+static void use_kept_version(const char *directory, struct live_source *source,
+                             char path[VERSIONS_PATH_SIZE])
+{
+    CLEANUP(detector_freep) struct detector *detector = NULL;
+    struct error error;
+    unsigned version;
+
+    if (versions_find_live(directory, source->name, path, &version) < 0)
+        return;
+    if (model_file_load(path, &detector, &error) < 0) {
+        log_warning("model %s: version %u cannot serve: %s", source->name, version, error.text);
+        return;
+    }
+    source->file = path;
+    source->version = version;
+}
+
+/* kept_in: where to look for what served last, if there is no learner; NULL: nowhere. */
+static int load_models(struct live *live, struct learner *learner, const char *kept_in,
+                       const struct config *config, bool strict, struct error *reterr)
 {
     CLEANUP(text_clear) struct text notes = {0};
     AUTO_FREE struct live_source *sources = calloc(config->n_models + 1, sizeof(*sources));
+    AUTO_FREE char(*paths)[VERSIONS_PATH_SIZE] = calloc(config->n_models + 1, sizeof(*paths));
     size_t n_sources = config->n_models;
-    if (!sources)
+    if (!sources || !paths)
         return error_set(reterr, -ENOMEM, "out of memory");
 
-    for (size_t i = 0; i < config->n_models; i++)
+    for (size_t i = 0; i < config->n_models; i++) {
         sources[i] = (struct live_source){
             .name = config->models[i].name,
             .file = config->models[i].file,
             .false_alarm_rate = config->models[i].false_alarm_rate,
             .reject_missing = config->models[i].reject_missing,
         };
+        if (!learner && kept_in)
+            use_kept_version(kept_in, &sources[i], paths[i]);
+    }
     int r = learner ? learner_prepare(learner, config, &sources, &n_sources, &notes) : 0;
     log_notes(&notes);
     if (r == 0)
@@ -151,19 +105,88 @@ static int load_models(struct live *live, struct learner *learner, const struct 
     return r;
 }
 
-/* Without a store the service scores all the same. */
-static void open_learner(struct service *service)
+/* ---- the store ---- */
+
+/* Says so once for each reason. */
+static void set_store_error(struct service *service, const char *text)
+{
+    (void)pthread_mutex_lock(&service->store_lock);
+    const bool is_new = strcmp(service->store_error.text, text) != 0;
+    (void)snprintf(service->store_error.text, sizeof(service->store_error.text), "%s", text);
+    (void)pthread_mutex_unlock(&service->store_lock);
+    if (is_new && *text)
+        log_error("%s; scoring goes on", text);
+}
+
+/* Without a store the service scores all the same. NULL: there is none, or it cannot be opened. */
+static struct learner *open_learner(struct service *service)
 {
     CLEANUP(text_clear) struct text notes = {0};
-    struct error error;
+    struct learner *learner = NULL;
+    struct error error, told;
 
     if (!service->config->storage_directory)
-        return;
-    int r = learner_new(service->config, service->live, service->stats, &service->learner, &notes,
-                        &error);
+        return NULL;
+    int r = learner_new(service->config, service->live, service->stats, &learner, &notes, &error);
+    if (r == -EUCLEAN) /* the next one sets it aside */
+        r = learner_new(service->config, service->live, service->stats, &learner, &notes, &error);
     log_notes(&notes);
     if (r < 0)
-        log_error("nothing is learned: %s", error.text);
+        (void)error_set(&told, r, "nothing is learned: %s", error.text);
+    set_store_error(service, r < 0 ? told.text : "");
+    return learner;
+}
+
+/* Opens the store, loads the models by what it says, and lets them learn. */
+static int open_store(struct service *service)
+{
+    CLEANUP(learner_freep) struct learner *learner = open_learner(service);
+    const struct config *config = service->config;
+    const char *directory = config->storage_directory;
+
+    int r = load_models(service->live, learner, directory, config, false, NULL);
+    if (r == 0 && learner &&
+        learner_is_damaged(learner)) { /* found on the way: set aside at once */
+        learner_free(TAKE(learner));
+        learner = open_learner(service);
+        r = load_models(service->live, learner, directory, config, false, NULL);
+    }
+    if (r == 0 && learner)
+        r = learner_start(learner);
+    if (r == 0)
+        atomic_store(&service->learner, TAKE(learner));
+    return r;
+}
+
+uint64_t service_tend(struct service *service)
+{
+    struct learner *learner = service_learner(service);
+
+    if (!learner && !service->config->storage_directory)
+        return 0;
+    if (!learner) {
+        const int r = learner_check_directory(service->config->storage_directory, NULL);
+        if (r == 0 && open_store(service) == 0 && (learner = service_learner(service))) {
+            log_info("%s: the store is open: models learn", service->config->storage_directory);
+            model_list_log(service->live);
+        }
+    }
+    if (!learner)
+        return clock_monotonic_us() + TEND_US;
+    learner_begin_check(learner);
+    return 0;
+}
+
+bool service_store_trouble(struct service *service, struct error *ret_why)
+{
+    struct learner *learner = service_learner(service);
+    if (learner)
+        return learner_trouble(learner, ret_why);
+
+    (void)pthread_mutex_lock(&service->store_lock);
+    *ret_why = service->store_error;
+    (void)pthread_mutex_unlock(&service->store_lock);
+    return *ret_why->text;
 }
 
 /* ---- start and end ---- */
@@ -182,15 +205,11 @@ static int start(struct service *service, const char *const *routes, size_t n_ro
     if (r == 0)
         r = live_new(service->stats, &service->live);
     if (r == 0)
-        open_learner(service);
-    if (r == 0)
-        r = load_models(service->live, service->learner, service->config, false, reterr);
-    if (r == 0 && service->learner)
-        r = learner_start(service->learner);
+        r = open_store(service);
     if (r < 0)
         return error_set(reterr, r, "%s", r == -ENOMEM ? "out of memory" : strerrordesc_np(-r));
     commit_limits(service);
-    log_models(service->live);
+    model_list_log(service->live);
     return 0;
 }
 
@@ -203,6 +222,7 @@ int service_new(const char *config_path, struct config *config, const char *cons
     CLEANUP(service_freep) struct service *service = calloc(1, sizeof(*service));
     if (!service)
         return error_set(reterr, -ENOMEM, "out of memory");
+    (void)pthread_mutex_init(&service->store_lock, NULL);
     service->config = TAKE(mine);
     service->config_path = config_path ? strdup(config_path) : NULL;
     if (config_path && !service->config_path)
@@ -219,11 +239,12 @@ void service_free(struct service *service)
 {
     if (!service)
         return;
-    learner_free(service->learner);
+    learner_free(atomic_load(&service->learner));
     live_free(service->live);
     stats_free(service->stats);
     config_free(service->config);
     free(service->config_path);
+    (void)pthread_mutex_destroy(&service->store_lock);
     free(service);
 }
 
@@ -244,7 +265,7 @@ struct stats *service_stats(struct service *service)
 
 struct learner *service_learner(struct service *service)
 {
-    return service->learner;
+    return atomic_load(&service->learner);
 }
 
 /* ---- reload ---- */
@@ -288,7 +309,8 @@ int service_reload(struct service *service, struct text *ret_errors)
     int r = config_load(service->config_path, &next, ret_errors);
     if (r < 0)
         return r;
-    r = load_models(service->live, service->learner, next, true, &error);
+    r = load_models(service->live, service_learner(service), next->storage_directory, next, true,
+                    &error);
     if (r < 0) {
         text_printf(ret_errors, "%s\n", error.text);
         return r;
@@ -298,7 +320,7 @@ int service_reload(struct service *service, struct text *ret_errors)
     service->config = next;
     next = old;
     commit_limits(service);
-    log_models(service->live);
+    model_list_log(service->live);
     return 0;
 }
 
@@ -345,9 +367,14 @@ bool service_is_ready(struct service *service, void (*add)(void *userdata, const
     for (size_t i = 0; i < list.n_models; i++) {
         const struct live_model *model = list.models[i];
         struct error reason;
-        if (model->state != LIVE_FAILED)
+        if (model->state == LIVE_FAILED)
+            (void)error_set(&reason, -EINVAL, "model %s failed: %s", model->name,
+                            model->error.text);
+        else if (model->state == LIVE_LEARNING && !service_learner(service))
+            (void)error_set(&reason, -EINVAL, "model %s has no version and cannot learn",
+                            model->name);
+        else
             continue;
-        (void)error_set(&reason, -EINVAL, "model %s failed: %s", model->name, model->error.text);
         add(userdata, reason.text);
         is_ready = false;
     }
@@ -368,17 +395,22 @@ static void describe(const struct model_list *list, struct text *text)
 void service_describe(struct service *service, struct text *text)
 {
     CLEANUP(model_list_clear) struct model_list list = {0};
+    struct error why;
 
     if (model_list_get(service->live, &list) < 0)
         text_puts(text, "out of memory");
     else
         describe(&list, text);
+    if (service_store_trouble(service, &why))
+        text_puts(text, ", nothing is learned");
 }
 
 /* ---- check ---- */
 
 static void summarise(const struct config *config, const struct model_list *list, struct text *text)
 {
+    struct error why;
+
     for (size_t i = 0; i < config->n_listen; i++)
         text_printf(text, "listen: %s\n", config->listen[i]);
     for (size_t i = 0; i < list->n_models; i++) {
@@ -386,14 +418,16 @@ static void summarise(const struct config *config, const struct model_list *list
             text_printf(text, "model %s: learns from nothing\n", list->models[i]->name);
             continue;
         }
-        describe_model(list->models[i], text);
+        model_list_describe(list->models[i], text);
         text_puts(text, "\n");
         if (list->models[i]->threshold_basis == CALIBRATION_CONFORMAL)
             continue;
         text_puts(text, "warning: ");
-        describe_doubt(list->models[i], text);
+        model_list_describe_doubt(list->models[i], text);
         text_puts(text, "\n");
     }
+    if (config->storage_directory && learner_check_directory(config->storage_directory, &why) < 0)
+        text_printf(text, "warning: nothing would be learned: %s\n", why.text);
     describe(list, text);
     text_puts(text, ", the configuration is good\n");
 }
@@ -410,7 +444,7 @@ static int check_models(const struct config *config, struct text *ret_summary,
     if (r == 0)
         r = live_new(stats, &live);
     if (r == 0)
-        r = load_models(live, NULL, config, false, NULL);
+        r = load_models(live, NULL, NULL, config, false, NULL);
     if (r == 0)
         r = model_list_get(live, &list);
     if (r < 0)

@@ -34,8 +34,16 @@ DEFINE_CLEANUP(struct service *, service_free)
 const struct config *service_config(const struct service *service);
 struct live *service_live(struct service *service);
 struct stats *service_stats(struct service *service);
-/* NULL: there is no store, nothing is learned. */
+/* NULL: there is no store, nothing is learned. It may come later, and stays then. */
 struct learner *service_learner(struct service *service);
+
+/* Once ready, from the main thread: has the store read through, and tries again to open one that
+ * could not be opened. When to call next (monotonic); 0: after a reload. */
+uint64_t service_tend(struct service *service);
+
+/* Why nothing is learned, although it should be: the store cannot be opened or written to. Any
+ * thread. */
+bool service_store_trouble(struct service *service, struct error *ret_why);
 
 /* Reads and checks everything again, then commits, which cannot fail. On failure the old state
  * goes on and ret_errors says why, one line each. Keys of [server] other than max_body and

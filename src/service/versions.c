@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define CANDIDATE "candidate.tmp"
+#define LIVE      "live"
+#define SUFFIX    ".safetensors"
 
 static int print_path(char path[VERSIONS_PATH_SIZE], const char *directory, const char *model,
                       const char *name)
@@ -29,7 +31,7 @@ int versions_path(const char *directory, const char *model, unsigned version,
 {
     char name[32];
 
-    (void)snprintf(name, sizeof(name), "%u.safetensors", version);
+    (void)snprintf(name, sizeof(name), "%u" SUFFIX, version);
     return print_path(ret_path, directory, model, name);
 }
 
@@ -141,6 +143,57 @@ int versions_open(const char *directory, const char *model, unsigned version, co
                             "is damaged: its SHA-256 is not what it was");
     *ret_fd = fd;
     fd = -1;
+    return 0;
+}
+
+int versions_link_live(const char *directory, const char *model, unsigned version,
+                       struct error *reterr)
+{
+    char target[32], path[VERSIONS_PATH_SIZE], temporary[VERSIONS_PATH_SIZE];
+
+    (void)snprintf(target, sizeof(target), "%u" SUFFIX, version);
+    int r = print_path(path, directory, model, LIVE);
+    if (r == 0)
+        r = print_path(temporary, directory, model, LIVE ".tmp");
+    if (r < 0)
+        return error_set_errno(reterr, r, directory, "link");
+    (void)unlink(temporary);
+    return symlink(target, temporary) < 0 || rename(temporary, path) < 0
+               ? error_set_errno(reterr, -errno, path, "link")
+               : 0;
+}
+
+void versions_unlink_live(const char *directory, const char *model)
+{
+    char path[VERSIONS_PATH_SIZE];
+
+    if (print_path(path, directory, model, LIVE) == 0)
+        (void)unlink(path);
+}
+
+int versions_find_live(const char *directory, const char *model, char ret_path[VERSIONS_PATH_SIZE],
+                       unsigned *ret_version)
+{
+    char path[VERSIONS_PATH_SIZE], target[64] = "", again[64];
+    unsigned version = 0;
+
+    int r = print_path(path, directory, model, LIVE);
+    if (r < 0)
+        return r;
+    if (readlink(path, target, sizeof(target) - 1) < 0)
+        return -ENOENT;
+    if (sscanf(target, "%9u", &version) != 1) /* NOLINT(cert-err34-c): bounded, and compared */
+        return -ENOENT;
+    (void)snprintf(again, sizeof(again), "%u" SUFFIX, version);
+    if (version == 0 || strcmp(again, target) != 0)
+        return -ENOENT;
+    r = versions_path(directory, model, version, path);
+    if (r == 0 && access(path, R_OK) < 0)
+        r = -ENOENT;
+    if (r < 0)
+        return r;
+    memcpy(ret_path, path, sizeof(path));
+    *ret_version = version;
     return 0;
 }
 

@@ -35,6 +35,13 @@ MUST_CHECK int versions_import(const char *file, const char *directory, const ch
  * sha256. Other negative errno, as when it is gone. It is read once, piece by piece. */
 MUST_CHECK int versions_open(const char *directory, const char *model, unsigned version,
                              const char *sha256, int *ret_fd, struct error *reterr);
+/* models/NAME/live points to the version that answers: what is left to serve from where the
+ * database is lost or cannot be opened. -ENOENT: there is none, or it points elsewhere. */
+MUST_CHECK int versions_link_live(const char *directory, const char *model, unsigned version,
+                                  struct error *reterr);
+void versions_unlink_live(const char *directory, const char *model);
+MUST_CHECK int versions_find_live(const char *directory, const char *model,
+                                  char ret_path[VERSIONS_PATH_SIZE], unsigned *ret_version);
 
 /* Candidates that a dead process left behind go. */
 void versions_remove_candidates(const char *directory, const char *model);

@@ -344,6 +344,8 @@ static int quick_check(struct sqlite3 *sqlite, const char *path, struct error *r
         code = sqlite3_step(statement);
     int r = database_errno(code);
     const char *found = code == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
+    if (found && strchr(found, '\n')) /* the line before says which database */
+        found = strrchr(found, '\n') + 1;
     if (r == 0 && (!found || strcmp(found, "ok") != 0))
         r = error_set_at(reterr, -EUCLEAN, path, 0, "is damaged: %s", found ? found : "unreadable");
     else if (r < 0)

@@ -124,6 +124,27 @@ static void the_sample_rate_counts_in_the_time_of_each_series(void **state)
     assert_int_equal(take_every("a", SECOND, 40), 40);
 }
 
+static void the_sample_rate_holds_for_times_that_run_backwards_and_jump(void **state)
+{
+    (void)state;
+    size_t n = 0;
+
+    options.sample_rate = 2;
+    open_learning();
+    assert_int_equal(take_every("a", SECOND, 1), 1);
+    for (size_t i = 0; i < 40; i++) { /* an eighth of a second earlier each */
+        const uint64_t before = learning_n_sampled_out(learning);
+        now_us -= SECOND + SECOND / 8;
+        take_row("a", false, 0);
+        n += learning_n_sampled_out(learning) == before;
+    }
+    assert_int_equal(n, 10);
+    now_us += 100ULL * 365 * 86400 * SECOND;
+    assert_int_equal(take_every("a", SECOND / 8, 40), 10);
+    now_us = SECOND;
+    assert_int_equal(take_every("a", SECOND, 40), 40);
+}
+
 static void nothing_is_sampled_out_without_a_sample_rate(void **state)
 {
     (void)state;
@@ -444,6 +465,7 @@ int main(void)
         LEARNING_TEST(flagged_rows_of_a_series_never_train_but_calibrate),
         LEARNING_TEST(independent_rows_open_no_incident),
         LEARNING_TEST(the_sample_rate_counts_in_the_time_of_each_series),
+        LEARNING_TEST(the_sample_rate_holds_for_times_that_run_backwards_and_jump),
         LEARNING_TEST(nothing_is_sampled_out_without_a_sample_rate),
         LEARNING_TEST(only_observed_rows_are_stored_unless_scored_ones_are_to_be_learned),
         LEARNING_TEST(a_frozen_model_takes_no_scored_rows),

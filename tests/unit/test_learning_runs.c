@@ -332,6 +332,54 @@ static void a_candidate_of_too_few_rows_is_refused_unless_it_is_the_first(void *
     assert_string_equal(report.reason, "it learnt from 200 rows, and at least 1000 are needed");
 }
 
+/* ---- after a restart ---- */
+
+static void assert_is_due(const char *why)
+{
+    const char *is = learning_is_due(learning, now_us);
+
+    assert_string_equal(is ? is : "", why);
+}
+
+static void rows_since_the_last_run_count_after_a_restart(void **state)
+{
+    (void)state;
+    options.retrain_rows = 80;
+    open_learning();
+    observe_normal(100);
+    learning_resume(learning, true, 30, 0, now_us);
+    assert_is_due("");
+    observe_normal(10);
+    assert_is_due("rows");
+    learning_resume(learning, false, 0, 0, now_us); /* there was no run: all are new */
+    assert_is_due("rows");
+    learning_resume(learning, true, UINT64_MAX, 0, now_us); /* that cannot be: none is */
+    assert_is_due("");
+    observe_normal(80);
+    assert_is_due("rows");
+}
+
+static void time_since_the_last_run_counts_after_a_restart(void **state)
+{
+    (void)state;
+    options.retrain_every_us = 100 * SECOND;
+    options.retrain_min_interval_us = 10 * SECOND;
+    open_learning();
+    now_us = 5 * SECOND; /* the machine has just started */
+    learning_resume(learning, true, 0, 40 * SECOND, now_us);
+    now_us += 59 * SECOND;
+    assert_is_due("");
+    now_us += SECOND;
+    assert_is_due("time");
+    learning_resume(learning, true, 0, 5 * SECOND, 5 * SECOND); /* at the very start of it */
+    now_us = 100 * SECOND;
+    assert_is_due("time");
+    learning_resume(learning, true, 0, UINT64_MAX / 2, now_us); /* long ago, says the clock */
+    assert_is_due("time");
+    learning_run_began(learning, now_us);
+    assert_is_due("");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +396,8 @@ int main(void)
         LEARNING_TEST(a_draw_survives_every_failed_allocation),
         LEARNING_TEST(a_candidate_is_judged_on_the_held_rows),
         LEARNING_TEST(a_candidate_of_too_few_rows_is_refused_unless_it_is_the_first),
+        LEARNING_TEST(rows_since_the_last_run_count_after_a_restart),
+        LEARNING_TEST(time_since_the_last_run_counts_after_a_restart),
     };
 
     return cmocka_run_group_tests(tests, make_detector, free_detector);

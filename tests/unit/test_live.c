@@ -76,6 +76,28 @@ static struct live_model *acquire(const char *name)
 
 /* ---- tests ---- */
 
+static void a_file_of_another_checksum_does_not_serve(void **state)
+{
+    (void)state;
+    char checksum[SHA256_HEX_SIZE];
+    struct live_source source = web(path_a);
+    struct error error;
+
+    source.sha256 = "";
+    assert_int_equal(load(source, true, &error), 0);
+    struct live_model *model = acquire("web");
+    memcpy(checksum, model->checksum, sizeof(checksum));
+    live_release(live, model);
+    source.sha256 = checksum;
+    assert_int_equal(load(source, true, &error), 0);
+    source.file = path_b;
+    assert_int_equal(live_put(live, &source, &error), -EINVAL);
+    assert_non_null(strstr(error.text, "is not the file that was written"));
+    model = acquire("web");
+    assert_string_equal(model->checksum, checksum);
+    live_release(live, model);
+}
+
 static void a_model_serves_with_the_rate_it_was_trained_for(void **state)
 {
     (void)state;
@@ -392,6 +414,7 @@ static void survives_every_failed_allocation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_file_of_another_checksum_does_not_serve),
         TEST(a_model_serves_with_the_rate_it_was_trained_for),
         TEST(the_configured_rate_comes_first),
         TEST(a_rate_that_the_rows_do_not_support_is_marked),
