@@ -208,7 +208,7 @@ bool learning_must_pin(const struct learning *learning)
 
 void learning_set_must_pin(struct learning *learning)
 {
-    learning->must_pin = true;
+    learning_approve(learning);
 }
 
 void learning_pinned(struct learning *learning)

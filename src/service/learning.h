@@ -179,4 +179,5 @@ MUST_CHECK int learning_judge(struct learning *learning, const struct training_s
  * that is promoted is to be pinned too, and those after it as long as the incident is open. */
 bool learning_must_pin(const struct learning *learning);
 void learning_pinned(struct learning *learning);
-void learning_set_must_pin(struct learning *learning); /* after a restart */
+/* After a restart, if it was so before: what was approved is followed as after the answer. */
+void learning_set_must_pin(struct learning *learning);

@@ -305,6 +305,21 @@ static void after_an_answer_normal_each_500_rows_are_learned_four_times(void **s
     assert_due(NULL);
 }
 
+static void after_a_restart_what_was_approved_is_still_followed(void **state)
+{
+    (void)state;
+    options.retrain_rows = 100000;
+    open_learning();
+    learning_set_must_pin(learning);
+    assert_true(learning_must_pin(learning));
+    take_normal("", 300);
+    flush();
+    assert_due(NULL);
+    take_normal("", 300);
+    flush();
+    assert_due("feedback");
+}
+
 /* ---- another version ---- */
 
 static void another_version_begins_with_empty_sums(void **state)
@@ -491,6 +506,7 @@ int main(void)
         LEARNING_TEST(drift_is_acted_on_only_if_that_was_said),
         LEARNING_TEST(triggers_have_an_order),
         LEARNING_TEST(after_an_answer_normal_each_500_rows_are_learned_four_times),
+        LEARNING_TEST(after_a_restart_what_was_approved_is_still_followed),
         LEARNING_TEST(another_version_begins_with_empty_sums),
         LEARNING_TEST(three_retrains_among_bursts_of_anomalies_learn_none_and_lose_nothing),
     };
