@@ -25,13 +25,13 @@ struct gate_input {
     const struct detector *live, *candidate;
     double live_threshold; /* for the false-alarm rate in force */
     double false_alarm_rate;
-    /* [n_calibration][n_features] rows that no network of the candidate has seen: its threshold here
-     * is what they set. NULL: candidate_threshold is it, as found on n_calibration rows (0: it
+    /* [n_calibration][n_features] rows that no network of the candidate has seen: its threshold
+     * here is what they set. NULL: candidate_threshold is it, as found on n_calibration rows (0: it
      * counts as exact). */
     const float *calibration;
     size_t n_calibration;
     double candidate_threshold;
-    const float *held;    /* [n_held][n_features], n_held <= GATE_MOST_ROWS */
+    const float *held; /* [n_held][n_features], n_held <= GATE_MOST_ROWS */
     size_t n_held;
     const float *confirmed; /* [n_confirmed][n_features] anomalies, by feedback */
     size_t n_confirmed;
