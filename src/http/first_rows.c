@@ -14,25 +14,36 @@
 #include "service/service.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* What is being kept. */
 struct first {
+    struct handler *handler;
     struct learner *learner;
-    const struct live_model *model;
+    char model[LIVE_NAME_MAX + 1];
+    bool is_new; /* there is no such model yet */
+    struct learner_terms terms;
+    enum first_rows from;
+    struct score_options options;
     struct schema *schema;
     bool has_features; /* the learner knows them */
 };
 
+static void first_clear(struct first *first)
+{
+    schema_free(first->schema);
+}
+
 /* Reads the body by a schema that no body fits, for the sake of the answer to a malformed one. */
-static void refuse_body(struct handler *handler, struct score_options *options,
-                        const struct request *request, struct reply *reply)
+static void refuse_body(struct first *first, const struct request *request, struct reply *reply)
 {
     static const char *const name = "f0";
+    struct json_rows *rows = &first->handler->rows;
     CLEANUP(schema_freep) struct schema *any = NULL;
 
     if (schema_new(&name, 1, &any, NULL) < 0)
         reply_no_memory(reply);
-    else if (row_body_read(&handler->rows, options, any, false, request, reply) == 0 ||
+    else if (row_body_read(rows, &first->options, any, false, request, reply) == 0 ||
              reply->status == 422)
         reply_problem(reply, 422,
                       "The first row for a model without features must name them: send "
@@ -41,12 +52,12 @@ static void refuse_body(struct handler *handler, struct score_options *options,
 
 /* The model's features, or those that the body speaks of. -EINVAL: reply says why there are none.
  */
-static int find_schema(struct first *first, struct handler *handler, struct score_options *options,
-                       const struct request *request, struct reply *reply)
+static int find_schema(struct first *first, const struct request *request, struct reply *reply)
 {
     struct error error = {0};
 
-    int r = learner_schema(first->learner, first->model->name, &first->schema);
+    schema_free(TAKE(first->schema));
+    int r = learner_schema(first->learner, first->model, &first->schema);
     first->has_features = r == 0;
     if (r == -ENODATA)
         r = row_names_read(request->body, request->body_size, &first->schema, &error);
@@ -55,30 +66,55 @@ static int find_schema(struct first *first, struct handler *handler, struct scor
     if (r == -ENOMEM)
         reply_no_memory(reply);
     else if (r == -ENODATA)
-        refuse_body(handler, options, request, reply);
+        refuse_body(first, request, reply);
     else
         reply_problem(reply, 422, "The first row does not name features: %s", error.text);
     return -EINVAL;
 }
 
+static int read_body(struct first *first, const struct request *request, struct reply *reply)
+{
+    score_options_init(&first->options);
+    first->options.is_for_observe = first->from == FIRST_ROWS_OBSERVED;
+    int r = find_schema(first, request, reply);
+    return r < 0 ? r
+                 : row_body_read(&first->handler->rows, &first->options, first->schema,
+                                 first->terms.rejects_missing, request, reply);
+}
+
 static int tell_features(const struct first *first, struct error *reterr)
 {
-    return learner_set_features(first->learner, first->model->name, schema_names(first->schema),
+    return learner_set_features(first->learner, first->model, schema_names(first->schema),
                                 schema_n_features(first->schema), reterr);
 }
 
-/* The rows have been kept, or could not be. */
-static void finish(struct handler *handler, const struct later *later, struct reply *reply)
+/* Makes the model if it is new, and tells its features. Where another first row was quicker, the
+ * body is read anew by that one's: names may come in another order. -EINVAL: the reply is there. */
+static int settle(struct first *first, const struct request *request, struct reply *reply)
+{
+    struct error error = {0};
+
+    int r = first->is_new ? learner_create(first->learner, first->model, &error) : 0;
+    if (r == 0 && !first->has_features) {
+        r = tell_features(first, &error);
+        if (r == LEARNER_UNFIT)
+            return read_body(first, request, reply);
+    }
+    if (r == 0)
+        return 0;
+    lookup_learner_problem(r, &error, reply);
+    return -EINVAL;
+}
+
+/* ---- answers ---- */
+
+static void put_progress(struct handler *handler, const char *model, struct reply *reply)
 {
     struct learner *learner = service_learner(handler->service);
     struct learner_progress progress = {0};
     const struct error gone = {"The model is gone; GET /v1/models lists what there is"};
 
-    if (later->r < 0) {
-        lookup_learner_problem(later->r, &later->error, reply);
-        return;
-    }
-    int r = learner_progress(learner, later->model, &progress);
+    int r = learner_progress(learner, model, &progress);
     if (r < 0) {
         lookup_learner_problem(r, &gone, reply);
         return;
@@ -89,55 +125,120 @@ static void finish(struct handler *handler, const struct later *later, struct re
                 progress.rows, progress.rows_needed);
 }
 
-/* The rows have been read and accepted. */
-static int keep_rows(const struct first *first, const struct json_rows *rows,
-                     const struct score_options *options, struct later *later, struct error *reterr)
+/* The rows have been kept, or could not be. */
+static void finish(struct handler *handler, const struct later *later, struct reply *reply)
 {
-    int r = first->has_features ? 0 : tell_features(first, reterr);
-    if (r < 0)
-        return r;
-    return learner_observe(first->learner, first->model->name, rows->rows, rows->n_rows,
-                           schema_n_features(first->schema), score_options_time_us(options),
-                           score_options_series(options), later_done, later, reterr);
+    if (later->r < 0)
+        lookup_learner_problem(later->r, &later->error, reply);
+    else
+        put_progress(handler, later->model, reply);
 }
 
-static void take(struct first *first, struct handler *handler, enum first_rows from,
-                 const struct request *request, struct reply *reply)
+/* The rows are well-formed, but not to be learned from. */
+static void answer_unkept(const struct first *first, struct reply *reply)
 {
-    struct score_options options;
-    struct error error = {0};
+    if (first->is_new)
+        reply_problem(reply, 404,
+                      "There is no model \"%s\", and only rows that are learned from make one; "
+                      "send some to /v1/models/%s/observe",
+                      first->model, first->model);
+    else
+        put_progress(first->handler, first->model, reply);
+}
 
-    score_options_init(&options);
-    options.is_for_observe = from == FIRST_ROWS_OBSERVED;
-    if (find_schema(first, handler, &options, request, reply) < 0 ||
-        row_body_read(&handler->rows, &options, first->schema, first->model->reject_missing,
-                      request, reply) < 0)
-        return;
+/* ---- rows ---- */
+
+static bool is_kept(const struct first *first)
+{
+    return first->from == FIRST_ROWS_OBSERVED ||
+           (first->options.learn && first->terms.learns_scored);
+}
+
+static void keep(const struct first *first, struct reply *reply)
+{
+    const struct json_rows *rows = &first->handler->rows;
+    const struct score_options *options = &first->options;
+    struct error error = {0};
     CLEANUP(later_freep)
-    struct later *later = later_new(handler->later, finish, first->model->name);
+    struct later *later = later_new(first->handler->later, finish, first->model);
     if (!later) {
         reply_no_memory(reply);
         return;
     }
-    if (!options.learn) {
-        finish(handler, later, reply);
-        return;
-    }
-    int r = keep_rows(first, &handler->rows, &options, later, &error);
+    int r = learner_observe(first->learner, first->model, rows->rows, rows->n_rows,
+                            schema_n_features(first->schema), score_options_time_us(options),
+                            score_options_series(options), later_done, later, &error);
     if (r < 0)
         lookup_learner_problem(r, &error, reply);
     else
         reply->later = TAKE(later);
 }
 
+static void take(struct first *first, const struct request *request, struct reply *reply)
+{
+    if (read_body(first, request, reply) < 0)
+        return;
+    if (!is_kept(first))
+        answer_unkept(first, reply);
+    else if (settle(first, request, reply) == 0)
+        keep(first, reply);
+}
+
+/* The rows make the model, if they may. */
+static void make_model(struct learner *learner, struct handler *handler, enum first_rows from,
+                       const struct request *request, struct reply *reply)
+{
+    CLEANUP(first_clear)
+    struct first first = {.handler = handler, .learner = learner, .is_new = true, .from = from};
+    struct error error = {0};
+
+    int r =
+        learner_may_create(learner, request->model, request->model_length, &first.terms, &error);
+    if (r < 0) {
+        lookup_learner_problem(r, &error, reply);
+        return;
+    }
+    memcpy(first.model, request->model, request->model_length);
+    take(&first, request, reply);
+}
+
+struct live_model *first_rows_find_model(struct handler *handler, enum first_rows from,
+                                         const struct request *request, struct reply *reply)
+{
+    struct learner *learner = service_learner(handler->service);
+
+    if (!learner || !request->model)
+        return lookup_model(handler, request, reply);
+    struct live_model *model =
+        live_acquire(service_live(handler->service), request->model, request->model_length);
+    if (!model)
+        make_model(learner, handler, from, request, reply);
+    return model;
+}
+
 void first_rows_take(struct handler *handler, const struct live_model *model, enum first_rows from,
                      const struct request *request, struct reply *reply)
 {
-    struct first first = {.learner = service_learner(handler->service), .model = model};
+    CLEANUP(first_clear)
+    struct first first = {
+        .handler = handler, .learner = service_learner(handler->service), .from = from};
+    struct learner_progress progress = {0};
 
-    if (first.learner)
-        take(&first, handler, from, request, reply);
-    else
+    if (!first.learner) {
         lookup_refuse_learning(handler, reply);
-    schema_free(first.schema);
+        return;
+    }
+    if (learner_progress(first.learner, model->name, &progress) == 0 && !progress.learns) {
+        reply_problem(reply, 409,
+                      "Model \"%s\" has no version and learns none (learn = off): give it a file, "
+                      "or write learn = auto, and reload",
+                      model->name);
+        return;
+    }
+    memcpy(first.model, model->name, sizeof(first.model));
+    first.terms = (struct learner_terms){
+        .learns_scored = progress.learns_scored,
+        .rejects_missing = model->reject_missing,
+    };
+    take(&first, request, reply);
 }

@@ -62,7 +62,7 @@ static void observe(struct handler *handler, const struct live_model *model,
 
 void handle_observe(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    struct live_model *model = lookup_or_create(handler, request, reply);
+    struct live_model *model = first_rows_find_model(handler, FIRST_ROWS_OBSERVED, request, reply);
     if (!model)
         return;
 

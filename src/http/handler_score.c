@@ -156,7 +156,7 @@ static void score_with(struct scoring *scoring, const struct request *request, s
 
 void handle_score(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    struct live_model *model = lookup_or_create(handler, request, reply);
+    struct live_model *model = first_rows_find_model(handler, FIRST_ROWS_SCORED, request, reply);
     if (!model)
         return;
 

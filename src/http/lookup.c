@@ -39,26 +39,6 @@ struct live_model *lookup_model(struct handler *handler, const struct request *r
     return model;
 }
 
-struct live_model *lookup_or_create(struct handler *handler, const struct request *request,
-                                    struct reply *reply)
-{
-    struct live *live = service_live(handler->service);
-    struct learner *learner = service_learner(handler->service);
-    struct error error;
-
-    if (!learner || !request->model)
-        return lookup_model(handler, request, reply);
-    struct live_model *model = live_acquire(live, request->model, request->model_length);
-    if (model)
-        return model;
-    const int r = learner_create(learner, request->model, request->model_length, &error);
-    if (r < 0 && r != LEARNER_NOT_FOUND) {
-        lookup_learner_problem(r, &error, reply);
-        return NULL;
-    }
-    return lookup_model(handler, request, reply);
-}
-
 void lookup_release(struct handler *handler, struct live_model *model)
 {
     live_release(service_live(handler->service), model);

@@ -15,10 +15,6 @@ struct text;
 struct live_model *lookup_model(struct handler *handler, const struct request *request,
                                 struct reply *reply);
 
-/* The same; a model that is not there is made, if the configuration wants that. */
-struct live_model *lookup_or_create(struct handler *handler, const struct request *request,
-                                    struct reply *reply);
-
 void lookup_release(struct handler *handler, struct live_model *model);
 
 /* What the API calls its state: "failed", "frozen", "training", "learning" or "serving". */

@@ -95,11 +95,19 @@ MUST_CHECK int learner_observe(struct learner *learner, const char *model, const
                                void (*done)(void *userdata, int r, const struct error *error),
                                void *userdata, struct error *reterr);
 
-/* A row came for a name that there is no model of: makes it from [model *]. LEARNER_NOT_FOUND: the
- * configuration does not want that (auto_create), or the name cannot be one; LEARNER_CONFLICT:
- * there are max_models. Any thread. */
-MUST_CHECK int learner_create(struct learner *learner, const char *name, size_t length,
-                              struct error *reterr);
+/* How a model learns that a row may make. */
+struct learner_terms {
+    bool learns_scored; /* from rows of /score too */
+    bool rejects_missing;
+};
+
+/* A row came for a name that there is no model of: whether it may make one (auto_create).
+ * LEARNER_NOT_FOUND: the configuration does not want that, or the name cannot be one;
+ * LEARNER_CONFLICT: there are max_models. Any thread. */
+MUST_CHECK int learner_may_create(struct learner *learner, const char *name, size_t length,
+                                  struct learner_terms *ret_terms, struct error *reterr);
+/* Makes it from [model *], unless it is there by now. name: one that may be. Fails as above. */
+MUST_CHECK int learner_create(struct learner *learner, const char *name, struct error *reterr);
 
 /* The features of a model that has no version yet, a copy. -ENODATA: nobody has said them. -ENOMEM.
  */
@@ -113,6 +121,8 @@ MUST_CHECK int learner_set_features(struct learner *learner, const char *model,
 struct learner_progress {
     size_t rows, rows_needed;
     bool is_frozen, is_training;
+    bool learns;        /* unless learn = off */
+    bool learns_scored; /* from rows of /score too, now */
 };
 MUST_CHECK int learner_progress(struct learner *learner, const char *model,
                                 struct learner_progress *ret_progress);

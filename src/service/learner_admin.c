@@ -57,11 +57,14 @@ int learner_progress(struct learner *learner, const char *model,
         return LEARNER_NOT_FOUND;
 
     const struct pupil_view view = pupil_look(pupil);
+    const int learn = atomic_load(&pupil->learn);
     *ret_progress = (struct learner_progress){
         .rows = view.figures.rows.rows,
         .rows_needed = view.rows_needed,
         .is_frozen = view.is_frozen,
         .is_training = view.current_run != 0,
+        .learns = learn != CONFIG_LEARN_OFF,
+        .learns_scored = learn == CONFIG_LEARN_AUTO && !view.is_frozen,
     };
     return 0;
 }

@@ -178,13 +178,35 @@ int learner_prepare(struct learner *learner, const struct config *config,
     return r;
 }
 
-static size_t count_models(const struct learner *learner)
-{
-    size_t n = 0;
+/* ---- models that a row or a file makes ---- */
 
-    for (size_t i = 0; i < learner->n_pupils; i++)
-        n += !learner->pupils[i]->is_gone;
-    return n;
+static size_t count_models(struct live *live)
+{
+    size_t n_models;
+
+    live_release(live, live_acquire_only(live, &n_models));
+    return n_models;
+}
+
+static bool is_live(struct live *live, const char *name)
+{
+    struct live_model *model = live_acquire(live, name, strlen(name));
+
+    live_release(live, model);
+    return model;
+}
+
+static int check_make(struct learner *learner, const char *name, struct error *reterr)
+{
+    const size_t n_models = count_models(learner->live);
+
+    if (!learner->creates)
+        return error_set(reterr, LEARNER_NOT_FOUND,
+                         "There is no model \"%s\"; GET /v1/models lists them", name);
+    if (n_models >= learner->max_models && !is_live(learner->live, name))
+        return error_set(reterr, LEARNER_CONFLICT,
+                         "There are %zu models already, no more are made (max_models)", n_models);
+    return 0;
 }
 
 int learner_make(struct learner *learner, const char *name, struct error *reterr)
@@ -196,19 +218,25 @@ int learner_make(struct learner *learner, const char *name, struct error *reterr
     };
     CLEANUP(text_clear) struct text notes = {0};
 
-    if (!learner->creates)
-        return error_set(reterr, LEARNER_NOT_FOUND,
-                         "There is no model \"%s\"; GET /v1/models lists them", name);
-    if (!learner_find(learner, name) && count_models(learner) >= learner->max_models)
-        return error_set(reterr, LEARNER_CONFLICT,
-                         "There are %zu models already, no more are made (max_models)",
-                         count_models(learner));
-    int r = prepare_source(learner, &source, &learner->template, learner->template_learn, &notes);
+    int r = check_make(learner, name, reterr);
+    if (r < 0 || is_live(learner->live, name)) /* another row was quicker */
+        return r;
+    r = prepare_source(learner, &source, &learner->template, learner->template_learn, &notes);
     return r < 0 ? error_set(reterr, LEARNER_UNAVAILABLE, "out of memory")
                  : live_put(learner->live, &source, reterr);
 }
 
-int learner_create(struct learner *learner, const char *name, size_t length, struct error *reterr)
+/* Under create_lock. Rows make no model that would not learn from them. */
+static int check_create(struct learner *learner, const char *name, struct error *reterr)
+{
+    if (learner->template_learn == CONFIG_LEARN_OFF)
+        return error_set(reterr, LEARNER_NOT_FOUND,
+                         "There is no model \"%s\"; GET /v1/models lists them", name);
+    return check_make(learner, name, reterr);
+}
+
+int learner_may_create(struct learner *learner, const char *name, size_t length,
+                       struct learner_terms *ret_terms, struct error *reterr)
 {
     char copy[LIVE_NAME_MAX + 1];
 
@@ -219,7 +247,23 @@ int learner_create(struct learner *learner, const char *name, size_t length, str
     memcpy(copy, name, length);
     copy[length] = '\0';
     (void)pthread_mutex_lock(&learner->create_lock);
-    int r = learner_make(learner, copy, reterr);
+    int r = check_create(learner, copy, reterr);
+    const struct learner_terms terms = {
+        .learns_scored = learner->template_learn == CONFIG_LEARN_AUTO,
+        .rejects_missing = learner->template.reject_missing,
+    };
+    (void)pthread_mutex_unlock(&learner->create_lock);
+    if (r == 0)
+        *ret_terms = terms;
+    return r;
+}
+
+int learner_create(struct learner *learner, const char *name, struct error *reterr)
+{
+    (void)pthread_mutex_lock(&learner->create_lock);
+    int r = check_create(learner, name, reterr);
+    if (r == 0)
+        r = learner_make(learner, name, reterr);
     (void)pthread_mutex_unlock(&learner->create_lock);
     return r;
 }

@@ -127,7 +127,8 @@ struct learner {
 };
 
 struct pupil *learner_find(struct learner *learner, const char *name);
-/* Under create_lock: learner_create(). */
+/* Under create_lock: a model of that name, from [model *], unless there is one. Fails as
+ * learner_create() does. */
 MUST_CHECK int learner_make(struct learner *learner, const char *name, struct error *reterr);
 /* Under create_lock: the model goes, with all that is known of it. LEARNER_UNAVAILABLE. */
 MUST_CHECK int learner_forget(struct learner *learner, struct pupil *pupil, struct error *reterr);

@@ -296,6 +296,34 @@ def test_configured_features_need_no_first_row(start):
     assert daemon.score({"features": {"b": 1, "a": 2}}).json()["rows"] == 1
 
 
+def test_with_learn_observe_first_rows_that_are_scored_are_not_kept(start):
+    daemon = start({"min_rows": 60, "buffer_rows": 500, "learn": "observe"}, None)
+    for _ in range(2):
+        reply = daemon.score({"features": {"cpu": 1}})
+        assert (reply.status, reply.json()["rows"]) == (202, 0)
+    check_problem(daemon.score("{"), 400)
+    assert daemon.post("observe", NORMAL).json()["rows"] == 1  # others' features: nobody has said them
+    assert daemon.score(NORMAL).json() == {"state": "learning", "rows": 1, "rows_needed": 60}
+    check_problem(daemon.score({"features": {"cpu": 1}}), 422)
+    assert daemon.get("buffer")["rows"] == 1
+
+
+def test_a_frozen_model_keeps_no_first_rows_that_are_scored(start):
+    daemon = start({"min_rows": 60, "buffer_rows": 500}, None)
+    assert daemon.score(NORMAL).json()["rows"] == 1
+    daemon.post("freeze")
+    assert daemon.score(NORMAL).json()["rows"] == 1
+    daemon.post("unfreeze")
+    assert daemon.score(NORMAL).json()["rows"] == 2
+
+
+@pytest.mark.parametrize("path", ["score", "observe"])
+def test_with_learn_off_a_model_without_a_version_says_what_to_do(start, path):
+    daemon = start({"learn": "off"}, None)
+    detail = check_problem(daemon.post(path, NORMAL), 409)["detail"]
+    assert "no version" in detail and "learn = off" in detail and "file" in detail
+
+
 @pytest.mark.parametrize("body, status", [
     ("", 400), ("[1,2", 400), ("{}", 400), ("7", 400), ('{"features":7}', 400), ("[1,2] 3", 400),
     ('{"instances":[[1],2]}', 400), ("[]", 422), ('{"features":{}}', 422), ('{"instances":[]}', 422),
