@@ -100,7 +100,9 @@ static const struct config_option options[] = {
         "judge with."),
     KEY(MODEL(sample_rate), "sample_rate", DEFAULT("1/s"), sampling, ANY,
         "Scored rows a second of each series that are learned from at most, evenly\n"
-        "drawn: 1/s, 0.5/s; all: every one."),
+        "drawn: 1/s, 0.5/s; all: every one. What is not used up is saved for five\n"
+        "minutes, for rows that come many at once. Rows without a series (null) count\n"
+        "as one."),
     KEY(MODEL(retrain_rows), "retrain_rows", DEFAULT("5000"), rows, RANGE_OR("never", 1, MANY),
         "Train again when so many rows were stored since the last time, or never."),
     KEY(MODEL(retrain_every_us), "retrain_every", DEFAULT("never"), duration,

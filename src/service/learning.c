@@ -30,6 +30,7 @@ int learning_new(struct database *database, int64_t model, size_t n_features,
     learning->model = model;
     learning->n_features = n_features;
     drift_init(&learning->drift, options->seed);
+    random_seed(&learning->sampling_random, options->seed);
     int r = detector_workspace_new(&learning->workspace);
     if (r == 0)
         r = row_buffer_open(database, model, n_features, options->buffer_rows, options->seed,

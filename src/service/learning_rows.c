@@ -13,9 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_SERIES   10000
-#define ROLE_BLOCK    4
-#define US_PER_SECOND 1e6
+#define MOST_SERIES 10000
+#define ROLE_BLOCK  4
 
 /* ---- pending ---- */
 
@@ -337,33 +336,36 @@ struct series *learning_series(struct learning *learning, const char *name)
 
 /* ---- rows ---- */
 
-/* A row counts if it is far enough from the last one that did, before or after: rows that a clock
- * which was set back makes earlier neither wait for the old time nor come all. */
-static bool is_sampled(const struct learning *learning, struct series *series, uint64_t time_us)
+static bool is_same_series(const char *a, const char *b)
 {
-    const double rate = learning->options.sample_rate;
-    const uint64_t apart_us =
-        time_us > series->last_us ? time_us - series->last_us : series->last_us - time_us;
-
-    if (rate > 0.0 && series->last_us > 0 && (double)apart_us < US_PER_SECOND / rate)
-        return false;
-    series->last_us = time_us;
-    return true;
+    return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-/* Without a series nothing is known of neighbours. */
-static int take_independent(struct learning *learning, const struct scored_row *row)
+/* Rows from the first on that came together. */
+static size_t count_batch(const struct scored_row *rows, size_t n_rows)
 {
-    const struct buffered_row kept = {
-        .time_us = row->time_us,
-        .role = let_in(learning, !row->is_flagged, row->event),
-        .is_flagged = row->is_flagged,
-        .event = row->event,
-        .values = row->values,
-    };
+    size_t n = 1;
 
-    learning_tell_verdict(learning, row, 0, 0);
-    return kept.role == N_ROW_ROLES ? 0 : learning_keep(learning, &kept);
+    while (n < n_rows && rows[n].time_us == rows->time_us &&
+           is_same_series(rows[n].series, rows->series))
+        n++;
+    return n;
+}
+
+/* Whether the first of rows[n_rows] counts. */
+static bool is_sampled(struct learning *learning, struct sampling *sampling,
+                       const struct scored_row *rows, size_t n_rows)
+{
+    const double rate = learning->options.sample_rate;
+
+    if (rate <= 0.0)
+        return true;
+    if (sampling->n_left == 0)
+        sampling_begin(sampling, rate, rows->time_us, count_batch(rows, n_rows),
+                       &learning->sampling_random);
+    const bool counts = sampling_next(sampling, &learning->sampling_random);
+    learning->n_sampled_out += !counts;
+    return counts;
 }
 
 static void watch_drift(struct learning *learning, const struct scored_row *row)
@@ -379,6 +381,21 @@ static void watch_drift(struct learning *learning, const struct scored_row *row)
     (void)learning_tell(learning, &event, row->series, NULL,
                         "errors are not distributed as at the last training: look at what has "
                         "changed, retrain if it is normal");
+}
+
+/* Without a series nothing is known of neighbours. */
+static int take_independent(struct learning *learning, const struct scored_row *row)
+{
+    const struct buffered_row kept = {
+        .time_us = row->time_us,
+        .role = let_in(learning, !row->is_flagged, row->event),
+        .is_flagged = row->is_flagged,
+        .event = row->event,
+        .values = row->values,
+    };
+
+    watch_drift(learning, row);
+    return kept.role == N_ROW_ROLES ? 0 : learning_keep(learning, &kept);
 }
 
 static int take_into(struct series *series, const struct scored_row *row)
@@ -399,24 +416,25 @@ static int take_into(struct series *series, const struct scored_row *row)
     return r;
 }
 
-static int take(struct learning *learning, const struct scored_row *row)
+/* Takes the first of rows[n_rows]. */
+static int take(struct learning *learning, const struct scored_row *rows, size_t n_rows)
 {
+    const struct scored_row *row = rows;
     int r = 0;
 
     if (!row->series) {
-        watch_drift(learning, row);
-        return take_independent(learning, row);
+        learning_tell_verdict(learning, row, 0, 0);
+        return is_sampled(learning, &learning->independent, rows, n_rows)
+                   ? take_independent(learning, row)
+                   : 0;
     }
     struct series *series = learning_series(learning, row->series);
     if (!series) {
         learning_tell_verdict(learning, row, 0, 0);
         return -ENOMEM;
     }
-    const bool counts = is_sampled(learning, series, row->time_us);
-    if (counts)
+    if (is_sampled(learning, &series->sampling, rows, n_rows))
         r = take_into(series, row);
-    else
-        learning->n_sampled_out++;
     learning_tell_verdict(learning, row, series->n_rows, admission_incident(series->admission));
     return r;
 }
@@ -430,7 +448,7 @@ int learning_take(struct learning *learning, const struct scored_row *rows, size
         return 0;
     }
     for (size_t i = 0; i < n_rows; i++) {
-        const int r = take(learning, &rows[i]);
+        const int r = take(learning, &rows[i], n_rows - i);
         if (r < 0) {
             learning->n_lost++;
             result = r;

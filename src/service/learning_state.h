@@ -5,6 +5,7 @@
 #include "service/admission.h"
 #include "service/drift.h"
 #include "service/learning.h"
+#include "service/sampling.h"
 
 struct guard;
 struct workspace;
@@ -24,7 +25,7 @@ struct series {
     char *name;
     struct admission *admission;
     uint64_t n_rows;           /* that counted */
-    uint64_t last_us;          /* of the last of them */
+    struct sampling sampling;
     uint64_t current_us;       /* of the row that is being taken */
     struct held_verdict *held; /* [n_held] the oldest first */
     size_t n_held, held_capacity;
@@ -45,6 +46,8 @@ struct learning {
     /* rows */
     struct series **series; /* [n_series] sorted by name */
     size_t n_series;
+    struct sampling independent; /* rows without a series share the rate of one */
+    struct random sampling_random;
     uint64_t n_sampled_out, n_lost;
     uint64_t n_placed;            /* rows that got a role */
     struct buffered_row *pending; /* [n_pending] */

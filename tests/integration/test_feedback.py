@@ -220,8 +220,8 @@ def test_a_word_on_a_regime_change_is_on_its_incident(start):
 def test_a_word_on_a_sampled_out_row_reaches_its_incident(start):
     daemon = start({"sample_rate": "1/s"})
     for i in range(12):
-        daemon.odd(series="db", timestamp=1700000000 + 2 * i)
-    event = daemon.odd(series="db", timestamp=1700000022.5)
+        daemon.odd(series="db", timestamp=1700000000 + i)
+    event = daemon.odd(series="db", timestamp=1700000011.001)
     assert daemon.verdicts()[event]["incident"] and daemon.row(event) is None
     daemon.say(event, "anomaly")
     assert daemon.get("buffer")["confirmed"] >= 10

@@ -1,5 +1,6 @@
 /* Rows on their way into the buffer, and what is told of them: service/learning_rows.c. */
 #include "service/learning.h"
+#include "service/sampling.h"
 
 #include "support/alloc_fail.h"
 #include "support/cmocka.h"
@@ -98,16 +99,27 @@ static void independent_rows_open_no_incident(void **state)
     assert_int_equal(learning_counts(learning).stored, 300); /* flagged ones do not train */
 }
 
-/* Rows of a series, this far apart; how many of them counted. */
-static size_t take_every(const char *series, uint64_t apart_us, size_t n)
+/* Batches of a series, this far apart; how many of their rows counted. */
+static size_t take_batches(const char *series, uint64_t apart_us, size_t n_batches, size_t n_rows)
 {
+    static float values[1000 * D];
+    struct scored_row rows[1000];
     const uint64_t before = learning_n_sampled_out(learning);
 
-    for (size_t i = 0; i < n; i++) {
-        now_us += apart_us - SECOND; /* take_row() adds one */
-        take_row(series, false, 0);
+    tiny_rows(8, values, n_rows);
+    for (size_t batch = 0; batch < n_batches; batch++) {
+        now_us += apart_us;
+        for (size_t i = 0; i < n_rows; i++)
+            rows[i] = (struct scored_row){
+                .time_us = now_us,
+                .series = series,
+                .values = values + i * D,
+                .error = draw_error(),
+                .p_value = 0.5,
+            };
+        assert_int_equal(learning_take(learning, rows, n_rows), 0);
     }
-    return n - (size_t)(learning_n_sampled_out(learning) - before);
+    return n_batches * n_rows - (size_t)(learning_n_sampled_out(learning) - before);
 }
 
 static void the_sample_rate_counts_in_the_time_of_each_series(void **state)
@@ -115,41 +127,84 @@ static void the_sample_rate_counts_in_the_time_of_each_series(void **state)
     (void)state;
     options.sample_rate = 2;
     open_learning();
-    assert_int_equal(take_every("a", SECOND, 40), 40);
-    assert_int_equal(take_every("a", SECOND / 2, 40), 40);
-    assert_int_equal(take_every("a", SECOND / 8, 40), 10);
-    assert_int_equal(take_every("b", SECOND / 8, 40), 10); /* not what "a" has used up */
-    assert_int_equal(take_every("a", SECOND / 10, 1), 1);
-    now_us -= 500 * SECOND; /* somebody has set the clock: nothing waits for the old time */
-    assert_int_equal(take_every("a", SECOND, 40), 40);
+    assert_int_equal(take_batches("a", SECOND / 2, 40, 1), 40);
+    assert_in_range(take_batches("a", SECOND / 8, 40, 1), 9, 11);
+    assert_in_range(take_batches("b", SECOND / 8, 40, 1), 9, 12); /* not what "a" has used up */
+}
+
+static void independent_rows_share_the_rate_of_one_series(void **state)
+{
+    (void)state;
+    options.sample_rate = 1;
+    open_learning();
+    assert_int_equal(take_batches(NULL, SECOND, 40, 1), 40);
+    assert_in_range(take_batches(NULL, SECOND / 10, 400, 1), 39, 41);
+    assert_in_range(take_batches(NULL, SECOND, 40, 100), 39, 41);
+    assert_int_equal(take_batches("a", SECOND, 40, 1), 40);
+    assert_in_range(learning_pending(learning).n_rows, 40 + 39 + 39, 40 + 41 + 41 + 40);
+}
+
+/* A client that samples each second and sends each minute. */
+static void a_minutes_rows_in_one_request_all_count(void **state)
+{
+    (void)state;
+    options.sample_rate = 1;
+    open_learning();
+    (void)take_batches("a", SECOND, 1, 60);
+    assert_int_equal(take_batches("a", 60 * SECOND, 10, 60), 600);
+    assert_int_equal(take_batches("a", 3600 * SECOND, 1, 1000), SAMPLING_SAVED_S + 1);
+}
+
+/* Two series in one call, one after the other: the rates do not mix. */
+static void each_part_of_a_batch_counts_for_its_own_series(void **state)
+{
+    (void)state;
+    static float values[200 * D];
+    struct scored_row rows[200];
+
+    options.sample_rate = 1;
+    open_learning();
+    tiny_rows(8, values, 200);
+    for (size_t i = 0; i < 200; i++)
+        rows[i] = (struct scored_row){.time_us = now_us,
+                                      .series = i < 100   ? "a"
+                                                : i < 150 ? NULL
+                                                          : "b",
+                                      .values = values + i * D,
+                                      .error = draw_error(),
+                                      .p_value = 0.5};
+    assert_int_equal(learning_take(learning, rows, 200), 0);
+    assert_in_range(200 - learning_n_sampled_out(learning), 3, 6);
+    assert_in_range(learning_pending(learning).n_rows, 1, 2); /* those of a series wait still */
 }
 
 static void the_sample_rate_holds_for_times_that_run_backwards_and_jump(void **state)
 {
     (void)state;
+    const uint64_t century = 100ULL * 365 * 86400 * SECOND;
     size_t n = 0;
 
     options.sample_rate = 2;
     open_learning();
-    assert_int_equal(take_every("a", SECOND, 1), 1);
+    assert_int_equal(take_batches("a", SECOND / 2, 40, 1), 40);
     for (size_t i = 0; i < 40; i++) { /* an eighth of a second earlier each */
-        const uint64_t before = learning_n_sampled_out(learning);
-        now_us -= SECOND + SECOND / 8;
-        take_row("a", false, 0);
-        n += learning_n_sampled_out(learning) == before;
+        now_us -= SECOND / 8;
+        n += take_batches("a", 0, 1, 1);
     }
-    assert_int_equal(n, 10);
-    now_us += 100ULL * 365 * 86400 * SECOND;
-    assert_int_equal(take_every("a", SECOND / 8, 40), 10);
-    now_us = SECOND;
-    assert_int_equal(take_every("a", SECOND, 40), 40);
+    assert_in_range(n, 0, 10);
+    assert_in_range(take_batches("a", century, 1, 1000), 2 * SAMPLING_SAVED_S,
+                    2 * SAMPLING_SAVED_S + 2);
+    assert_in_range(take_batches("a", SECOND / 8, 40, 1), 9, 11);
+    now_us = SECOND; /* set back: nothing waits for the old time */
+    assert_in_range(take_batches("a", SECOND / 2, 40, 1), 39, 40);
 }
 
 static void nothing_is_sampled_out_without_a_sample_rate(void **state)
 {
     (void)state;
     open_learning();
-    assert_int_equal(take_every("a", 1, 100), 100);
+    assert_int_equal(take_batches("a", 1, 10, 10), 100);
+    assert_int_equal(take_batches(NULL, 1, 10, 10), 100);
 }
 
 static void only_observed_rows_are_stored_unless_scored_ones_are_to_be_learned(void **state)
@@ -466,6 +521,9 @@ int main(void)
         LEARNING_TEST(independent_rows_open_no_incident),
         LEARNING_TEST(the_sample_rate_counts_in_the_time_of_each_series),
         LEARNING_TEST(the_sample_rate_holds_for_times_that_run_backwards_and_jump),
+        LEARNING_TEST(independent_rows_share_the_rate_of_one_series),
+        LEARNING_TEST(a_minutes_rows_in_one_request_all_count),
+        LEARNING_TEST(each_part_of_a_batch_counts_for_its_own_series),
         LEARNING_TEST(nothing_is_sampled_out_without_a_sample_rate),
         LEARNING_TEST(only_observed_rows_are_stored_unless_scored_ones_are_to_be_learned),
         LEARNING_TEST(a_frozen_model_takes_no_scored_rows),
