@@ -19,6 +19,7 @@ struct client {
     char *base; /* what stands before the path; no slash at its end */
     char *url;  /* as the user gave it, for messages */
     struct text reply;
+    long status; /* of the last answer; 0: none came */
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -99,6 +100,11 @@ int client_new(const char *url, struct client **ret_client, struct error *reterr
     return 0;
 }
 
+int client_set_timeout(struct client *client, long timeout_ms)
+{
+    return curl_easy_setopt(client->curl, CURLOPT_TIMEOUT_MS, timeout_ms) ? -ENOMEM : 0;
+}
+
 static int explain_failure(const struct client *client, CURLcode code, struct error *reterr)
 {
     if (code == CURLE_OUT_OF_MEMORY || text_failed(&client->reply))
@@ -142,15 +148,17 @@ static int transfer(struct client *client, const char *path, struct error *reter
     }
     text_clear(&client->reply);
     *client->reason = '\0';
+    client->status = 0;
     CURLcode code = curl_easy_setopt(client->curl, CURLOPT_URL, url);
     if (code == CURLE_OK)
         code = curl_easy_perform(client->curl);
     if (code != CURLE_OK)
         return explain_failure(client, code, reterr);
 
-    long status = 0;
-    (void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
-    return status == 200 || status == 202 ? 0 : explain_status(client, path, status, reterr);
+    (void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &client->status);
+    return client->status == 200 || client->status == 202
+               ? 0
+               : explain_status(client, path, client->status, reterr);
 }
 
 static int perform(struct client *client, const char *path, json_t **ret_reply,
@@ -196,6 +204,11 @@ int client_post(struct client *client, const char *path, const char *body, size_
         curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, body))
         return -ENOMEM;
     return perform(client, path, ret_reply, reterr);
+}
+
+long client_status(const struct client *client)
+{
+    return client->status;
 }
 
 const char *client_reply(const struct client *client)

@@ -18,6 +18,9 @@ MUST_CHECK int client_new(const char *url, struct client **ret_client, struct er
 void client_free(struct client *client);
 DEFINE_CLEANUP(struct client *, client_free)
 
+/* A request takes no longer from here on. -ENOMEM. */
+MUST_CHECK int client_set_timeout(struct client *client, long timeout_ms);
+
 /* path starts with "/v1/…". The reply belongs to the caller (json_decref()).
  * -ECONNREFUSED: nobody answers (the text says what to do); -EPROTO: any answer but 200 and 202,
  * with its problem's detail; -EBADMSG: not JSON; -ETIMEDOUT; -ENOMEM. */
@@ -28,6 +31,9 @@ MUST_CHECK int client_get_bytes(struct client *client, const char *path, const c
                                 size_t *ret_size, struct error *reterr);
 MUST_CHECK int client_post(struct client *client, const char *path, const char *body, size_t size,
                            json_t **ret_reply, struct error *reterr);
+
+/* Of the last answer; 0: there was none. */
+long client_status(const struct client *client);
 
 /* The last answer's body as it came, also of a refusal; "" before the first. Owned by the client,
  * until its next request. */

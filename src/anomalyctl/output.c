@@ -1,6 +1,7 @@
 #include "anomalyctl/output.h"
 
 #include "anomalyctl/commands.h"
+#include "base/clock.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define LONG_OUTPUT ((size_t)64 * 1024)
 
@@ -17,6 +19,17 @@ static void print_message(const char *kind, const char *format, va_list argument
 
     (void)vsnprintf(message, sizeof(message), format, arguments);
     (void)fprintf(stderr, "anomalyctl: %s%s\n", kind, message);
+}
+
+void output_append_timestamp(struct text *text, uint64_t realtime_us)
+{
+    const time_t seconds = (time_t)(realtime_us / US_PER_S);
+    struct tm utc;
+    char day[sizeof("YYYY-MM-DDTHH:MM:SS")] = "";
+
+    (void)gmtime_r(&seconds, &utc);
+    (void)strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &utc);
+    text_printf(text, "%s.%03uZ", day, (unsigned int)(realtime_us % US_PER_S / US_PER_MS));
 }
 
 size_t output_count_characters(const char *string)

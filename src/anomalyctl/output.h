@@ -5,11 +5,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct text;
 
 /* Appends what may stand in a table for people (text_show()), padded to width characters. */
 void output_append_padded(struct text *text, const char *string, size_t width);
+/* 2024-03-01T12:30:00.250Z; realtime_us: since 1970. */
+void output_append_timestamp(struct text *text, uint64_t realtime_us);
 size_t output_count_characters(const char *string); /* of UTF-8 */
 
 /* -EINVAL if path, which option says to write, is the file other that other_option names. */

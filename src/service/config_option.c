@@ -94,7 +94,7 @@ static const struct config_option options[] = {
         "is a storage directory, else off."),
     KEY(MODEL(min_rows), "min_rows", DEFAULT("auto"), rows, RANGE_OR("auto", 1, MANY),
         "Rows in the buffer before the first version is trained; auto: the larger of\n"
-        "1,000 and 20 a feature."),
+        "1,000 and 20 a feature. Fewer than 80 count as 80."),
     KEY(MODEL(buffer_rows), "buffer_rows", DEFAULT("50000"), rows, RANGE(40, MANY),
         "Rows that are kept to learn from: half to train on, half to calibrate and\n"
         "judge with."),

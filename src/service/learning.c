@@ -16,6 +16,8 @@
 #define FEEDBACK_RUNS  4   /* at least */
 #define LEAST_MIN_ROWS 1000
 #define ROWS_A_FEATURE 20
+#define LEAST_TO_TRAIN 80 /* rows: a quarter calibrates, and a run refuses to with fewer than 20 \
+                           */
 
 int learning_new(struct database *database, int64_t model, size_t n_features,
                  const struct learning_options *options, struct learning **ret_learning)
@@ -188,6 +190,8 @@ size_t learning_min_rows(const struct learning *learning)
 
     if (n == 0)
         n = by_width > LEAST_MIN_ROWS ? by_width : LEAST_MIN_ROWS;
+    if (n < LEAST_TO_TRAIN)
+        n = LEAST_TO_TRAIN;
     return n < capacity ? n : capacity;
 }
 

@@ -284,32 +284,32 @@ def test_a_model_without_a_file_learns_its_first_version(start):
 
 
 def test_rows_without_names_make_features_of_their_numbers(start):
-    daemon = start({"min_rows": 60, "buffer_rows": 500}, None)
+    daemon = start({"min_rows": 80, "buffer_rows": 500}, None)
     assert daemon.score({"instances": [NORMAL, NORMAL], "series": None}).status == 202
     check_problem(daemon.score({"features": {"cpu": 1}}), 422)
     assert daemon.score({"features": {f"f{i}": 1 for i in range(6)}}).json()["rows"] == 3
 
 
 def test_configured_features_need_no_first_row(start):
-    daemon = start({"min_rows": 60, "buffer_rows": 500, "features": "a, b"}, None)
+    daemon = start({"min_rows": 80, "buffer_rows": 500, "features": "a, b"}, None)
     check_problem(daemon.score([1, 2, 3]), 422)
     assert daemon.score({"features": {"b": 1, "a": 2}}).json()["rows"] == 1
 
 
 def test_with_learn_observe_first_rows_that_are_scored_are_not_kept(start):
-    daemon = start({"min_rows": 60, "buffer_rows": 500, "learn": "observe"}, None)
+    daemon = start({"min_rows": 80, "buffer_rows": 500, "learn": "observe"}, None)
     for _ in range(2):
         reply = daemon.score({"features": {"cpu": 1}})
         assert (reply.status, reply.json()["rows"]) == (202, 0)
     check_problem(daemon.score("{"), 400)
     assert daemon.post("observe", NORMAL).json()["rows"] == 1  # others' features: nobody has said them
-    assert daemon.score(NORMAL).json() == {"state": "learning", "rows": 1, "rows_needed": 60}
+    assert daemon.score(NORMAL).json() == {"state": "learning", "rows": 1, "rows_needed": 80}
     check_problem(daemon.score({"features": {"cpu": 1}}), 422)
     assert daemon.get("buffer")["rows"] == 1
 
 
 def test_a_frozen_model_keeps_no_first_rows_that_are_scored(start):
-    daemon = start({"min_rows": 60, "buffer_rows": 500}, None)
+    daemon = start({"min_rows": 80, "buffer_rows": 500}, None)
     assert daemon.score(NORMAL).json()["rows"] == 1
     daemon.post("freeze")
     assert daemon.score(NORMAL).json()["rows"] == 1

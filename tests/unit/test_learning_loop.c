@@ -142,11 +142,11 @@ static void assert_due(const char *why)
 static void the_first_run_is_due_at_min_rows(void **state)
 {
     (void)state;
-    options.min_rows = 60;
+    options.min_rows = 100;
     options.retrain_min_interval_us = 10 * SECOND;
     open_without_version();
-    assert_int_equal(learning_min_rows(learning), 60);
-    observe_normal(59);
+    assert_int_equal(learning_min_rows(learning), 100);
+    observe_normal(99);
     assert_due(NULL);
     observe_normal(1);
     assert_due("first");
@@ -157,6 +157,20 @@ static void the_first_run_is_due_at_min_rows(void **state)
     assert_due("first");
     learning_freeze(learning, true);
     assert_due(NULL);
+}
+
+/* A run would refuse to train on fewer, and the next one may come only after retrain_min_interval.
+ */
+static void min_rows_are_never_fewer_than_a_run_takes(void **state)
+{
+    (void)state;
+    options.min_rows = 1;
+    open_without_version();
+    assert_int_equal(learning_min_rows(learning), 80);
+    observe_normal(80);
+    assert_non_null(learning_is_due(learning, SECOND));
+    CLEANUP(training_set_clear) struct training_set set = draw(); /* fails with too few rows */
+    assert_int_equal(set.n_calibration, 20);
 }
 
 static void min_rows_are_1000_unless_said(void **state)
@@ -499,6 +513,7 @@ int main(void)
         LEARNING_TEST(an_unknown_incident_cannot_be_answered),
         LEARNING_TEST(the_first_run_is_due_at_min_rows),
         LEARNING_TEST(min_rows_are_1000_unless_said),
+        LEARNING_TEST(min_rows_are_never_fewer_than_a_run_takes),
         LEARNING_TEST(min_rows_are_never_more_than_the_buffer_holds),
         LEARNING_TEST(a_run_is_due_after_retrain_rows),
         LEARNING_TEST(nothing_is_due_by_itself_unless_said),
