@@ -105,7 +105,7 @@ def test_from_nothing_to_verdicts(start, record, number):
     assert lines[0] == "anomalyctl: host: learning, 1 of 80 rows"
     assert "anomalyctl: host: learning, 80 of 80 rows" in lines and len(lines) <= 13
     sent = int(re.fullmatch(r"anomalyctl: (\d+) rows sent to host, \d+ anomalies", lines[-1])[1])
-    assert sent > 80 and daemon.get("", HOST)["state"] == "serving"
+    assert sent > 80 and daemon.get("", HOST)["version"] == 1
 
 
 def test_an_anomaly_is_a_line_with_its_event_and_the_features_to_blame(start, record):
