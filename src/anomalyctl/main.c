@@ -22,7 +22,7 @@ static const struct command commands[] = {
     {"score",      score_main,    "judge every row of a file"                            },
     {"evaluate",   evaluate_main, "compare verdicts with the labels of a file"           },
     {"inspect",    inspect_main,  "show what is in a model file"                         },
-    {"record",     record_main,   "sample the metrics of this host into a file"          },
+    {"record",     record_main,   "sample this host into a file, or send it to anomalyd" },
     {"replay",     replay_main,   "send a labelled file to anomalyd, show what it caught"},
     {"status",     status_main,   "show whether anomalyd is ready, and its models"       },
     {"models",     list_main,     "list the models of anomalyd"                          },
