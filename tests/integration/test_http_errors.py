@@ -4,6 +4,7 @@ come before the body is read still arrive."""
 import json
 import socket
 
+import ctl
 import pytest
 
 from conftest import FEATURES, NORMAL, ODD, check_problem, wait_for
@@ -313,13 +314,18 @@ def test_a_body_of_just_max_body_is_taken(start_daemon):
     check_problem(daemon.score(body + b" " * (65537 - len(body))), 413)
 
 
-def test_413_an_answer_that_would_be_gigantic(daemon):
-    before = daemon.metrics()['anomalyd_rows_scored_total{model="web"}']
-    body = '{"instances":[' + ",".join(["[1,2,3,4,5,6]"] * 600000) + '],"explain":"all","top":6}'
+def test_413_an_answer_that_would_be_gigantic(start_daemon, tmp_path):
+    names = [f"{i:x>255}" for i in range(24)]  # the longest there are: few rows will do
+    rows = [[i % 7 + i % 5 * column for column in range(24)] for i in range(100)]
+    model = tmp_path / "wordy.safetensors"
+    ctl.succeed("train", "--data", ctl.write_csv(tmp_path / "wordy.csv", rows, names), "--output",
+                model, "--preset", "fast", "--epochs", 5)
+    daemon = start_daemon({"web": {"file": model}})
+    body = {"instances": rows * 400, "explain": "all", "top": 24}
     problem = check_problem(daemon.score(body), 413)
-    assert problem["detail"] == ("The answer to 600000 rows would be larger than 256 MiB; "
+    assert problem["detail"] == ("The answer to 40000 rows would be larger than 256 MiB; "
                                  "send fewer rows at a time, or explain less")
-    assert daemon.metrics()['anomalyd_rows_scored_total{model="web"}'] == before
+    assert daemon.metrics()['anomalyd_rows_scored_total{model="web"}'] == 0
 
 
 def test_413_a_length_beyond_all_numbers(daemon):
