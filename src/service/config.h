@@ -50,7 +50,7 @@ struct config_model {
     uint64_t retrain_min_interval_us; /* between such runs (10 minutes); 0: none */
     bool retrain_on_drift;            /* (no) */
     uint64_t retrain_max_memory;      /* bytes of the trainer process (4 GiB); 0: no limit */
-    uint64_t retrain_max_time_us;     /* of CPU time, at least 1 s (1 hour); 0: no limit */
+    uint64_t retrain_max_time_us;     /* at least 1 s (1 hour); 0: no limit */
     size_t keep_versions;             /* model files kept, at least 2 (10) */
 
     /* The options of `anomalyctl train`: recipe holds those that are given, for the others what

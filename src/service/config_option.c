@@ -118,7 +118,7 @@ static const struct config_option options[] = {
         "Bytes of address space that a training may take, or none: no limit."),
     KEY(MODEL(retrain_max_time_us), "retrain_max_time", DEFAULT("1h"), duration,
         RANGE_OR("none", US_PER_S, 3650 * DAY),
-        "CPU time that a training may take, or none: no limit."),
+        "Time that a training may take, or none: no limit."),
     KEY(MODEL(keep_versions), "keep_versions", DEFAULT("10"), rows, RANGE(2, 10000),
         "Versions whose files are kept; the oldest go first."),
     KEY(MODEL(follow_after), "follow_after", DEFAULT("never"), rows, RANGE_OR("never", 1, MANY),

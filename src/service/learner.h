@@ -189,13 +189,18 @@ MUST_CHECK int learner_print_verdicts(struct learner *learner, const char *model
 MUST_CHECK int learner_print_audit(struct learner *learner, const char *model, struct text *text,
                                    struct error *reterr);
 
+#define LEARNER_N_EVENT_KINDS 8
+extern const char *const learner_event_kinds[LEARNER_N_EVENT_KINDS]; /* all but verdicts */
+
 /* What /metrics shows of a model. */
 struct learner_figures {
     struct row_counts rows;
     uint64_t n_dropped_queue, n_dropped_store; /* rows */
     uint64_t n_verdicts_dropped;               /* that became no event */
     uint64_t n_promoted, n_refused, n_failed, n_cancelled, n_rolled_back;
+    uint64_t n_events[LEARNER_N_EVENT_KINDS];
     double drift_log10;
+    double progress;    /* of the run under way, 0 to 1; 0: there is none */
     double run_seconds; /* of the last one */
 };
 bool learner_figures(struct learner *learner, const char *model,

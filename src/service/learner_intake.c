@@ -304,9 +304,7 @@ static void tell_events(struct pupil *pupil)
     }
     for (size_t i = 0; i < n; i++)
         if (strcmp(events[i].kind, "verdict") != 0)
-            log_fields(LOG_NOTICE, (const char *const[]){"MODEL", pupil->name, NULL},
-                       "model %s: %s%s%s", pupil->name, events[i].kind,
-                       events[i].advice ? ": " : "", events[i].advice ? events[i].advice : "");
+            pupil_note_event(pupil, &events[i]);
     learning_told(pupil->learning);
     (void)atomic_fetch_add(&pupil->n_verdicts_dropped, learning_verdicts_lost(pupil->learning));
 }

@@ -31,7 +31,7 @@ static struct pupil_settings settings_of(struct learner *learner, const struct c
                        .userdata = learner,
                        },
         .max_memory = model->retrain_max_memory,
-        .max_cpu_s = model->retrain_max_time_us / US_PER_S,
+        .max_run_s = model->retrain_max_time_us / US_PER_S,
         .keep_versions = model->keep_versions,
         .false_alarm_rate = model->false_alarm_rate,
         .reject_missing = model->reject_missing,

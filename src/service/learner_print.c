@@ -294,6 +294,11 @@ static double duration(const struct learner_figures *figures)
     return figures->run_seconds;
 }
 
+static double progress(const struct learner_figures *figures)
+{
+    return figures->progress;
+}
+
 static double drift(const struct learner_figures *figures)
 {
     return figures->drift_log10;
@@ -304,20 +309,22 @@ static const struct {
     const char *name, *type, *help, *label;
     double (*value)(const struct learner_figures *figures);
 } metrics[] = {
-    {"anomalyd_buffer_rows",              "gauge",   "Rows in the buffer.",                      "",                       buffer_rows     },
-    {"anomalyd_quarantine_rows",          "gauge",   "Rows in quarantine.",                      "",                       quarantine_rows },
+    {"anomalyd_buffer_rows",              "gauge",   "Rows in the buffer.",                             "",                       buffer_rows     },
+    {"anomalyd_quarantine_rows",          "gauge",   "Rows in quarantine.",                             "",                       quarantine_rows },
     {"anomalyd_rows_dropped_total",       "counter", "Rows that were not kept for learning.",
-     ",reason=\"queue\"",                                                                                                  dropped_by_queue},
-    {"anomalyd_rows_dropped_total",       NULL,      NULL,                                       ",reason=\"store\"",      dropped_by_store},
+     ",reason=\"queue\"",                                                                                                         dropped_by_queue},
+    {"anomalyd_rows_dropped_total",       NULL,      NULL,                                              ",reason=\"store\"",      dropped_by_store},
     {"anomalyd_verdicts_dropped_total",   "counter",
-     "Anomalies that were not written down: feedback cannot name them.",                         "",                       verdicts_dropped},
-    {"anomalyd_retrains_total",           "counter", "Runs that ended.",                         ",outcome=\"promoted\"",  promoted        },
-    {"anomalyd_retrains_total",           NULL,      NULL,                                       ",outcome=\"refused\"",   refused         },
-    {"anomalyd_retrains_total",           NULL,      NULL,                                       ",outcome=\"failed\"",    failed          },
-    {"anomalyd_retrains_total",           NULL,      NULL,                                       ",outcome=\"cancelled\"", cancelled       },
-    {"anomalyd_retrain_duration_seconds", "gauge",   "Duration of the last run.",                "",                       duration        },
-    {"anomalyd_drift_log10_martingale",   "gauge",   "Evidence of drift, log10; an event at 6.", "",
-     drift                                                                                                                                 },
+     "Anomalies that were not written down: feedback cannot name them.",                                "",                       verdicts_dropped},
+    {"anomalyd_retrains_total",           "counter", "Runs that ended.",                                ",outcome=\"promoted\"",  promoted        },
+    {"anomalyd_retrains_total",           NULL,      NULL,                                              ",outcome=\"refused\"",   refused         },
+    {"anomalyd_retrains_total",           NULL,      NULL,                                              ",outcome=\"failed\"",    failed          },
+    {"anomalyd_retrains_total",           NULL,      NULL,                                              ",outcome=\"cancelled\"", cancelled       },
+    {"anomalyd_retrain_progress_ratio",   "gauge",   "How far the run under way is; 0: there is none.",
+     "",                                                                                                                          progress        },
+    {"anomalyd_retrain_duration_seconds", "gauge",   "Duration of the last run.",                       "",                       duration        },
+    {"anomalyd_drift_log10_martingale",   "gauge",   "Evidence of drift, log10; an event at 6.",        "",
+     drift                                                                                                                                        },
 };
 
 #define N_METRICS (sizeof(metrics) / sizeof(*metrics))
@@ -335,6 +342,18 @@ static void put_family(struct text *text, size_t first, struct pupil *const *pup
             text_double(text, metrics[m].value(&figures[i]));
             text_puts(text, "\n");
         }
+}
+
+static void put_events(struct text *text, struct pupil *const *pupils,
+                       const struct learner_figures *figures, size_t n_pupils)
+{
+    text_puts(text, "# HELP anomalyd_events_total What people were told; an incident that hardens "
+                    "counts again.\n# TYPE anomalyd_events_total counter\n");
+    for (size_t i = 0; i < n_pupils; i++)
+        for (size_t kind = 0; kind < LEARNER_N_EVENT_KINDS; kind++)
+            text_printf(text, "anomalyd_events_total{model=\"%s\",kind=\"%s\"} %llu\n",
+                        pupils[i]->name, learner_event_kinds[kind],
+                        (unsigned long long)figures[i].n_events[kind]);
 }
 
 void learner_write_metrics(struct learner *learner, struct text *text)
@@ -358,4 +377,5 @@ void learner_write_metrics(struct learner *learner, struct text *text)
     for (size_t m = 0; m < N_METRICS; m++)
         if (metrics[m].help)
             put_family(text, m, pupils, figures, n_there);
+    put_events(text, pupils, figures, n_there);
 }

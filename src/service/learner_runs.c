@@ -137,7 +137,7 @@ static void describe(struct run *run)
         .calibration = run->set.calibration,
         .n_calibration = run->set.n_all_calibration,
         .max_memory = pupil->settings.max_memory,
-        .max_cpu_s = pupil->settings.max_cpu_s,
+        .max_cpu_s = pupil->settings.max_run_s,
     };
     if (pupil->live) {
         memcpy(run->start, pupil->path, sizeof(run->start));
@@ -157,10 +157,12 @@ static void tell_excess(const struct run *run)
                "strict = yes refuses such batches, rebaseline if it is the new normal");
 }
 
-/* Waits for the child; cancelled by hand or by the end of the daemon. */
+/* Waits for the child; cancelled by hand or by the end of the daemon. One that hangs uses no CPU
+ * time, and all models wait for it. */
 static int wait_for(struct run *run, struct trainer_process *process)
 {
     struct pupil *pupil = run->pupil;
+    const uint64_t began_us = clock_monotonic_us(), max_s = run->job.max_cpu_s;
 
     for (;;) {
         struct pollfd wait = {.fd = trainer_process_fd(process), .events = POLLIN};
@@ -179,6 +181,10 @@ static int wait_for(struct run *run, struct trainer_process *process)
             return error_set(&run->error, -EIO, "%s", status.reason);
         if (is_cancelled)
             return error_set(&run->error, -ECANCELED, "cancelled");
+        if (max_s > 0 && clock_monotonic_us() - began_us > max_s * US_PER_S)
+            return error_set(&run->error, -ETIME,
+                             "the trainer was not done after %llu s (retrain_max_time)",
+                             (unsigned long long)max_s);
         if (must_stop(pupil->learner))
             return error_set(&run->error, -ECANCELED, "the daemon ended");
     }

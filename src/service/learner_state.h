@@ -14,12 +14,13 @@
 #include <stdatomic.h>
 
 struct database;
+struct logged_event;
 struct schema;
 
 /* What the configuration says of a model, copied: a reload may drop the configuration. */
 struct pupil_settings {
     struct learning_options learning;
-    uint64_t max_memory, max_cpu_s;
+    uint64_t max_memory, max_run_s; /* 0: no limit */
     size_t keep_versions;
     double false_alarm_rate; /* 0: what the file says */
     bool reject_missing;
@@ -194,6 +195,8 @@ void pupil_retain(struct pupil *pupil);
 MUST_CHECK int pupil_next_version(struct pupil *pupil, unsigned *ret_version);
 /* Under the pupil's lock: queues the run that is due, if one is. */
 void pupil_queue_due(struct pupil *pupil, uint64_t now_us);
+/* Under the pupil's lock: an event that is no verdict, for the journal and /metrics. */
+void pupil_note_event(struct pupil *pupil, const struct logged_event *event);
 /* Under the pupil's lock: an event for people, logged at once. */
 void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const char *advice);
 /* Who did what, for the audit and the log. */

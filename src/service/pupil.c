@@ -78,6 +78,7 @@ void pupil_unlock(struct pupil *pupil)
         .figures = pupil->figures,
     };
 
+    view.figures.progress = pupil->current_run ? pupil->done : 0.0;
     view.figures.rows.capacity = pupil->settings.learning.buffer_rows;
     if (learning) {
         view.figures.rows = learning_counts(learning);
@@ -396,6 +397,25 @@ int pupil_promote(struct pupil *pupil, unsigned version, bool pin_too, struct er
     return r < 0 ? error_set(reterr, r, "%s", strerrordesc_np(-r)) : 0;
 }
 
+/* ---- what people are told ---- */
+
+const char *const learner_event_kinds[LEARNER_N_EVENT_KINDS] = {
+    "drift",   "excess",        "incident",    "promoted",
+    "refused", "regime_change", "rolled_back", "stale_input"};
+
+void pupil_note_event(struct pupil *pupil, const struct logged_event *event)
+{
+    const bool is_over = strcmp(event->kind, "incident") == 0 && !event->is_open;
+
+    for (size_t i = 0; i < LEARNER_N_EVENT_KINDS; i++)
+        if (strcmp(event->kind, learner_event_kinds[i]) == 0)
+            pupil->figures.n_events[i] += !is_over;
+    if (event->advice || is_over)
+        log_fields(LOG_NOTICE, (const char *const[]){"MODEL", pupil->name, NULL},
+                   "model %s: %s%s%s", pupil->name, event->kind, is_over ? " is over" : ": ",
+                   event->advice ? event->advice : "");
+}
+
 void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const char *advice)
 {
     struct logged_event event = {
@@ -408,6 +428,7 @@ void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const
     (void)snprintf(event.kind, sizeof(event.kind), "%s", kind);
     if (event_log_put(pupil->learner->database, pupil->log.id, &event, 1) < 0)
         log_warning("model %s: the event %s could not be stored", pupil->name, kind);
+    pupil_note_event(pupil, &event);
     logged_event_clear(&event);
 }
 

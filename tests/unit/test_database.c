@@ -465,6 +465,26 @@ static void a_reader_cannot_write(void **state)
     database_read_end(database);
 }
 
+static void a_commit_waits_for_the_disk_only_if_it_shall_survive_power_loss(void **state)
+{
+    (void)state;
+    static const char sql[] = "SELECT synchronous FROM pragma_synchronous";
+    CLEANUP(text_clear) struct text notes = {0};
+    struct error error;
+
+    for (int survives = 0; survives < 2; survives++) {
+        CLEANUP(database_freep) struct database *database = NULL;
+        struct sqlite3 *connection;
+        assert_int_equal(database_open(folder, survives, &database, &notes, &error), 0);
+        assert_int_equal(database_write(database, &connection), 0);
+        struct sqlite3_stmt *asked = database_statement(database, connection, sql);
+        assert_int_equal(database_step(asked), 1);
+        assert_int_equal(sqlite3_column_int(asked, 0), survives ? 2 : 1); /* FULL, NORMAL */
+        assert_int_equal(database_step(asked), 0);
+        assert_int_equal(database_end(database, 0), 0);
+    }
+}
+
 static void statements_are_kept_and_come_reset(void **state)
 {
     (void)state;
@@ -748,6 +768,7 @@ int main(void)
         in_a_folder(what_ends_with_an_error_is_rolled_back),
         in_a_folder(a_reader_does_not_wait_for_a_writer_and_sees_what_is_committed),
         in_a_folder(a_reader_cannot_write),
+        in_a_folder(a_commit_waits_for_the_disk_only_if_it_shall_survive_power_loss),
         in_a_folder(statements_are_kept_and_come_reset),
         in_a_folder(wrong_sql_is_an_error_where_it_is_run),
         in_a_folder(rows_of_a_model_that_is_not_there_are_refused),

@@ -212,6 +212,27 @@ static void a_run_is_due_after_retrain_rows(void **state)
     assert_due("rows");
 }
 
+static void runs_that_begin_by_themselves_keep_the_least_time_apart(void **state)
+{
+    (void)state;
+    options.retrain_rows = 8;
+    options.retrain_every_us = SECOND;
+    options.retrain_min_interval_us = 10 * SECOND;
+    open_learning();
+    for (size_t i = 0; i < 3; i++) {
+        observe_normal(8);
+        assert_due("rows");
+        learning_run_began(learning, now_us);
+        observe_normal(8);
+        now_us += 10 * SECOND - 1;
+        assert_due(NULL); /* neither by rows nor by time */
+        now_us += 1;
+        assert_due("rows");
+        learning_run_began(learning, now_us);
+        now_us += 10 * SECOND;
+    }
+}
+
 static void nothing_is_due_by_itself_unless_said(void **state)
 {
     (void)state;
@@ -516,6 +537,7 @@ int main(void)
         LEARNING_TEST(min_rows_are_never_fewer_than_a_run_takes),
         LEARNING_TEST(min_rows_are_never_more_than_the_buffer_holds),
         LEARNING_TEST(a_run_is_due_after_retrain_rows),
+        LEARNING_TEST(runs_that_begin_by_themselves_keep_the_least_time_apart),
         LEARNING_TEST(nothing_is_due_by_itself_unless_said),
         LEARNING_TEST(a_run_is_due_after_retrain_every),
         LEARNING_TEST(drift_is_acted_on_only_if_that_was_said),
