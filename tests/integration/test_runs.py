@@ -1,9 +1,8 @@
-"""Runs: the queue, what limits them, what they train with, what becomes of candidates and of old
-versions, and how people are told."""
+"""Runs: the queue, what limits them, what they train with, what becomes of candidates, and how people
+are told."""
 
 import os
 import signal
-import sqlite3
 
 import ctl
 from conftest import NORMAL, ODD, check_problem, wait_for
@@ -85,7 +84,7 @@ def test_a_run_trains_what_the_live_version_says_unless_the_configuration_does(s
     assert options_of(learner.file_of(learner.train_version())) == {**said, "epochs": "7"}
 
 
-# ---- what becomes of candidates and versions ----
+# ---- what becomes of candidates ----
 
 
 def test_a_refused_candidate_keeps_its_numbers_and_its_file(start_learner):
@@ -101,24 +100,6 @@ def test_a_refused_candidate_keeps_its_numbers_and_its_file(start_learner):
     assert options_of(learner.file_of(version))["preset"] == "fast"
     assert learner.promote(version).status == 200  # a person may know better
     assert learner.score({"features": NORMAL}).json()["version"] == version
-
-
-def test_old_versions_go_but_for_those_in_use_and_the_newest(start_learner):
-    learner = start_learner({**FAST, "keep_versions": "2"})
-
-    def check_kept(*versions):
-        assert [each["version"] for each in learner.get("/versions")["versions"]] == [*versions]
-        assert sorted(learner.state.glob("models/web/*.safetensors")) == [
-            learner.file_of(version) for version in versions]
-
-    assert learner.observe(normal_rows(400)).status == 200
-    for version in range(2, 6):
-        assert learner.train_version() == version  # refused: too few rows
-        check_kept(1, version)
-    assert learner.promote(5).status == 200  # 1 is the former from here on
-    for version in range(6, 8):
-        assert learner.train_version() == version
-        check_kept(1, 5, version)
 
 
 def test_stale_candidates_are_removed_at_the_start(start_learner):
@@ -187,17 +168,3 @@ def test_an_incident_is_counted_when_it_opens_and_told_when_it_is_over(start_lea
         assert learner.score({"instances": normal_rows(100, seed)}).status == 200
     wait_for(lambda: "model web: incident is over" in learner.log(), "its end")
     assert learner.metrics()[told] == count
-
-
-def test_what_a_person_does_is_audited_with_who_and_when(start_learner):
-    learner = start_learner(FAST)
-    assert learner.observe(normal_rows(400)).status == 200
-    version = learner.train_version()
-    assert learner.promote(version).status == 200
-    for act in ("rollback", "freeze", "unfreeze", "rebaseline", "reset"):
-        assert learner.post("/" + act).status == 200, act
-    with sqlite3.connect(f"file:{learner.state}/state.db?mode=ro", uri=True) as database:
-        acts = database.execute("SELECT model, who, act, time_us FROM audit ORDER BY id").fetchall()
-    assert [act for _, _, act, _ in acts] == ["retrain", "promote", "rollback", "freeze", "unfreeze",
-                                              "rebaseline", "reset"]
-    assert all(model == "web" and who and time_us > 0 for model, who, _, time_us in acts)
