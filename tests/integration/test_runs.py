@@ -6,8 +6,7 @@ import signal
 
 import ctl
 from conftest import NORMAL, ODD, check_problem, wait_for
-from test_learning_durability import (ENDLESS, FAST, LEARN, Learner, is_running, normal_rows,
-                                      start_learner, trainers)
+from learner import ENDLESS, FAST, LEARN, is_running, normal_rows, start_learner, trainers
 
 RUNS_A, RUNS_B = "/v1/models/a", "/v1/models/b"
 
