@@ -8,6 +8,9 @@
 
 #define FULL       13.815510557964274 /* h = ln 10⁶ */
 #define SOFT_P     0.1
+#define DRIFT_RATE 3    /* times the false-alarm rate are usual while normal moves */
+#define FAST_RATE  10   /* times the rate mean that it moves too fast to be followed */
+#define FAST_ROWS  250. /* that the share of flags is of, exponentially weighted */
 #define STALE_STD  0.01F
 #define FEW_SLOTS  32 /* a quiet series has ADMISSION_BEFORE rows waiting */
 #define MANY_SLOTS 128
@@ -49,6 +52,7 @@ struct admission {
 
     struct place last_place; /* nth: rows that counted so far */
     struct sum hard, soft;
+    double flag_share;
     struct incident incident;
     struct place drift_first; /* of the soft incidents that follow one another; nth 0: none */
     uint64_t drift_last;      /* nth row with which the last of them closed */
@@ -217,8 +221,20 @@ static void sum_move(struct sum *sum, double step, struct place place)
     sum->value = fmin(fmax(sum->value + step, 0), FULL);
 }
 
+/* Soft incidents have gone on for so long that they are taken for drift. */
+static bool is_drift(const struct admission *admission)
+{
+    const uint64_t nth = admission->last_place.nth, first = admission->drift_first.nth;
+
+    return first > 0 && nth - first >= ADMISSION_SOFT_EXPIRES &&
+           (admission->incident.id != 0 || nth <= admission->drift_last + ADMISSION_DRIFT_GAP);
+}
+
 static void move_sums(struct admission *admission, bool is_flagged, double p_value, double rate)
 {
+    if (is_drift(admission))
+        rate = fmin(DRIFT_RATE * rate, (1 + rate) / 2);
+    admission->flag_share += ((double)is_flagged - admission->flag_share) / FAST_ROWS;
     const double flags = rate < 0.2 ? 0.3 : (1 + rate) / 2; /* their share in an incident */
 
     sum_move(&admission->hard, is_flagged ? log(flags / rate) : log((1 - flags) / (1 - rate)),
@@ -264,8 +280,7 @@ static bool lets_rows_in(const struct admission *admission)
 
     if (incident->answer != ANSWER_NONE)
         return incident->answer == ANSWER_NORMAL;
-    return !incident->is_hard &&
-           rows_since(admission, admission->drift_first) > ADMISSION_SOFT_EXPIRES;
+    return !incident->is_hard && is_drift(admission);
 }
 
 /* What moves slowly makes one soft incident after the other: together they are one drift. */
@@ -286,7 +301,10 @@ static void open_incident(struct admission *admission)
     const bool is_hard = admission->hard.value == FULL;
 
     admission->incident = (struct incident){
-        .is_hard = is_hard, .first = first_of(admission), .hard_first = admission->hard.start};
+        .is_hard = is_hard,
+        .first = first_of(admission),
+        .hard_first = is_hard ? admission->hard.start : (struct place){0},
+    };
     follow_drift(admission);
     admission->incident.id = notice(admission, ADMISSION_OPENED);
     assert(admission->incident.id > 0);
@@ -298,9 +316,18 @@ static void harden_incident(struct admission *admission)
     struct incident *incident = &admission->incident;
 
     incident->is_hard = true;
-    incident->hard_first = admission->hard.start;
+    if (incident->hard_first.nth == 0)
+        incident->hard_first = admission->hard.start;
     follow_drift(admission);
     notice(admission, ADMISSION_HARDENED);
+}
+
+/* No more flags than usual, though the rows are still odd: what is left is a soft incident that has
+ * just begun. Else a few flags in a slow drift would keep all rows for good. */
+static void soften_incident(struct admission *admission)
+{
+    admission->incident.is_hard = false;
+    admission->drift_first = admission->last_place;
 }
 
 static void close_incident(struct admission *admission)
@@ -308,6 +335,8 @@ static void close_incident(struct admission *admission)
     notice(admission, ADMISSION_CLOSED);
     admission->closed_incident = admission->incident.id;
     admission->drift_last = admission->last_place.nth;
+    if (admission->incident.hard_first.nth > 0 && !lets_rows_in(admission))
+        admission->drift_first = (struct place){0}; /* the end of a hard one is no drift */
     admission->n_after = lets_rows_in(admission) ? 0 : ADMISSION_AFTER;
     admission->incident = (struct incident){0};
 }
@@ -327,7 +356,20 @@ static void ask_or_follow(struct admission *admission)
     }
 }
 
-static void follow_incident(struct admission *admission)
+/* A drift that is not kept out, but not learned fast enough either. */
+static void ask_about_drift(struct admission *admission, double rate)
+{
+    struct incident *incident = &admission->incident;
+
+    if (incident->is_asked || admission->drift_first.nth == 0 ||
+        rows_since(admission, admission->drift_first) < ADMISSION_REGIME_CHANGE ||
+        admission->flag_share <= fmin(FAST_RATE * rate, (1 + rate) / 2))
+        return;
+    incident->is_asked = true;
+    notice(admission, ADMISSION_REGIME_CHANGED);
+}
+
+static void follow_incident(struct admission *admission, double rate)
 {
     struct incident *incident = &admission->incident;
     const bool is_hard = admission->hard.value == FULL;
@@ -336,8 +378,14 @@ static void follow_incident(struct admission *admission)
         open_incident(admission);
     else if (incident->id != 0 && is_hard && !incident->is_hard)
         harden_incident(admission);
-    if (incident->is_hard && incident->answer == ANSWER_NONE)
+    else if (incident->is_hard && incident->answer == ANSWER_NONE && admission->hard.value == 0)
+        soften_incident(admission);
+    if (incident->id == 0 || incident->answer != ANSWER_NONE)
+        return;
+    if (incident->is_hard)
         ask_or_follow(admission);
+    else
+        ask_about_drift(admission, rate);
 }
 
 /* What becomes of the rows that wait, the new one among them. */
@@ -380,7 +428,7 @@ int admission_take(struct admission *admission, uint64_t row, const float *value
     follow_stretch(admission, row, values, repeats);
     push(admission, values, is_flagged);
     move_sums(admission, is_flagged, p_value, false_alarm_rate);
-    follow_incident(admission);
+    follow_incident(admission, false_alarm_rate);
     settle(admission);
     if (admission->incident.id != 0 && both_are_zero(admission) &&
         admission->last_place.nth >= admission->incident.open_until)
@@ -413,19 +461,30 @@ bool admission_answer_anomaly(struct admission *admission, uint64_t incident)
 
 void admission_swap(struct admission *admission, const float *std)
 {
+    const struct incident *incident = &admission->incident;
+
     assert(std);
     admission->std = std;
     admission->hard.value = admission->soft.value = 0;
-    if (admission->incident.answer == ANSWER_NORMAL)
+    if (incident->is_hard || incident->answer != ANSWER_NONE)
         admission->incident.open_until = admission->last_place.nth + ADMISSION_AFTER;
-    else if (admission->incident.id != 0)
+    else if (incident->id != 0)
         close_incident(admission);
 }
 
-void admission_flush(struct admission *admission)
+void admission_configure(struct admission *admission, const float *std, size_t follow_after)
+{
+    assert(std);
+    admission->std = std;
+    admission->follow_after = follow_after;
+}
+
+void admission_end(struct admission *admission)
 {
     while (admission->n_waiting > 0)
         let_go(admission);
+    if (admission->incident.id != 0)
+        close_incident(admission);
 }
 
 uint64_t admission_incident(const struct admission *admission)

@@ -9,13 +9,20 @@
  *
  * An incident opens when either reaches h, began at the first row after that sum's last zero (after
  * the earlier one's, if the other is not zero either), and closes when both are zero. Rows from 16
- * before its beginning to 64 after its end are quarantined. A soft incident older than 300 rows is
- * drift: it lets rows in again, once they no longer lead into a hard one. Flagged ones too (which
- * do not train, as ever): a calibration that misses just them flags more rows after each training.
- * Soft incidents that begin within 1,000 rows of the last one's end are one drift, and their age
- * counts from the first: what moves slowly opens and closes one after the other, and each would
- * keep its rows. A hard incident keeps all until it is answered or, with follow_after, that many
- * rows have come. What an answer "normal" lets in includes flagged rows, until the incident closes.
+ * before its beginning to 64 after its end are quarantined.
+ *
+ * A soft incident older than 300 rows is drift: it lets rows in again, once they no longer lead
+ * into a hard one. Flagged ones too (which do not train, as ever): a calibration that misses just
+ * them flags more rows after each training. Soft incidents that begin within 1,000 rows of the last
+ * one's end are one drift, and their age counts from the first: what moves slowly opens and closes
+ * one after the other, and each would keep its rows. In a drift flags count as if 3 α were asked
+ * for.
+ *
+ * A hard incident keeps all until it is answered or, with follow_after, that many rows have come.
+ * What an answer "normal" lets in includes flagged rows, until the incident closes. Once the hard
+ * sum is zero it is a soft one that begins there: a few flags in a drift would else keep all rows
+ * for good. If it hardens again, its rows count from the first time.
+ *
  * An incident that let rows in when it closed keeps none after its end. Rows that lead to nothing
  * within ADMISSION_HOLD rows are let go.
  *
@@ -53,7 +60,8 @@ enum admission_event {
     ADMISSION_OPENED,   /* incident is new; is_hard says which sum */
     ADMISSION_HARDENED, /* a soft incident whose hard sum reached h too */
     ADMISSION_CLOSED,
-    ADMISSION_REGIME_CHANGED, /* ADMISSION_REGIME_CHANGE rows, no answer */
+    ADMISSION_REGIME_CHANGED, /* ADMISSION_REGIME_CHANGE rows of a hard incident, no answer; or of a
+                                 drift in which more than ten times α are flagged */
     ADMISSION_FOLLOWED,       /* follow_after rows: taken for "normal" */
     ADMISSION_STALE_BEGAN
 };
@@ -95,13 +103,17 @@ bool admission_answer_normal(struct admission *admission, uint64_t incident);
  * followed, and its regime_change is not asked. The last answer counts. */
 bool admission_answer_anomaly(struct admission *admission, uint64_t incident);
 
-/* Another version is live: sums go to zero, an open incident closes; waiting rows stay. One that
- * was answered "normal" goes on for ADMISSION_AFTER rows at least and then until both sums are
- * zero: the new version may not know yet all that was approved. */
+/* Another version is live: sums go to zero, an open soft incident closes; waiting rows stay. A hard
+ * one, or one that was answered, goes on for ADMISSION_AFTER rows at least and then until both sums
+ * are zero: rows of other series may have made the version, and it may not know yet all that was
+ * approved. */
 void admission_swap(struct admission *admission, const float *std);
 
-/* Lets go of all that waits, as if nothing more came. */
-void admission_flush(struct admission *admission);
+/* The same version is live, from another place; follow_after may have changed. */
+void admission_configure(struct admission *admission, const float *std, size_t follow_after);
+
+/* Nothing more comes: lets go of all that waits, and closes the incident that is open. */
+void admission_end(struct admission *admission);
 
 uint64_t admission_incident(const struct admission *admission); /* open; 0: none */
 /* A soft incident is open that has grown so old that it lets rows in: normal is moving. */

@@ -16,8 +16,9 @@
 #define FEEDBACK_RUNS  4   /* at least */
 #define LEAST_MIN_ROWS 1000
 #define ROWS_A_FEATURE 20
-#define LEAST_TO_TRAIN 80 /* rows: a quarter calibrates, and a run refuses to with fewer than 20 \
-                           */
+#define LEAST_TO_TRAIN                                                        \
+    80 /* rows: a quarter calibrates, and a run refuses to with fewer than 20 \
+        */
 
 int learning_new(struct database *database, int64_t model, size_t n_features,
                  const struct learning_options *options, struct learning **ret_learning)
@@ -50,9 +51,11 @@ void learning_configure(struct learning *learning, const struct learning_options
 {
     learning->options = *options;
     row_buffer_set_capacity(learning->buffer, options->buffer_rows);
+    if (learning->live)
+        learning_rebind(learning, learning->live);
 }
 
-static void free_series(struct series *series)
+void series_free(struct series *series)
 {
     if (!series)
         return;
@@ -67,7 +70,7 @@ void learning_free(struct learning *learning)
     if (!learning)
         return;
     for (size_t i = 0; i < learning->n_series; i++)
-        free_series(learning->series[i]);
+        series_free(learning->series[i]);
     free(learning->series);
     learning_told(learning);
     learning_stored(learning);
@@ -93,6 +96,15 @@ int learning_swap(struct learning *learning, const struct detector *live, double
     for (size_t i = 0; i < learning->n_series; i++)
         admission_swap(learning->series[i]->admission, scaler_std(detector_ensemble(live)->scaler));
     return 0;
+}
+
+void learning_rebind(struct learning *learning, const struct detector *live)
+{
+    const float *std = scaler_std(detector_ensemble(live)->scaler);
+
+    learning->live = live;
+    for (size_t i = 0; i < learning->n_series; i++)
+        admission_configure(learning->series[i]->admission, std, learning->options.follow_after);
 }
 
 void learning_set_threshold(struct learning *learning, double threshold, double false_alarm_rate)
@@ -174,7 +186,7 @@ int learning_answer(struct learning *learning, uint64_t incident, bool is_normal
 int learning_forget(struct learning *learning)
 {
     for (size_t i = 0; i < learning->n_series; i++)
-        free_series(learning->series[i]);
+        series_free(learning->series[i]);
     learning->n_series = 0;
     learning_stored(learning);
     return row_buffer_forget(learning->buffer);

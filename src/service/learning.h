@@ -49,6 +49,8 @@ void learning_configure(struct learning *learning, const struct learning_options
  * detector is borrowed until the next call. */
 MUST_CHECK int learning_swap(struct learning *learning, const struct detector *live,
                              double threshold, double false_alarm_rate);
+/* The same version, in another place of memory: nothing begins anew. */
+void learning_rebind(struct learning *learning, const struct detector *live);
 /* The threshold or the rate alone has changed. */
 void learning_set_threshold(struct learning *learning, double threshold, double false_alarm_rate);
 /* What slow poisoning is measured against; borrowed until the next call. NULL: nothing is. */

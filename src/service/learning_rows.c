@@ -311,15 +311,45 @@ struct series *learning_find_series(const struct learning *learning, const char 
     return is_there ? learning->series[place] : NULL;
 }
 
+static int reserve_name(struct learning *learning)
+{
+    char **names = realloc(learning->names, (learning->n_names + 1) * sizeof(*names));
+    if (!names)
+        return -ENOMEM;
+    learning->names = names;
+    return 0;
+}
+
+/* What is held back of the series that was silent for longest is let go, and all else forgotten. */
+static int drop_oldest(struct learning *learning)
+{
+    size_t oldest = 0;
+
+    for (size_t i = 1; i < learning->n_series; i++)
+        if (learning->series[i]->last_used < learning->series[oldest]->last_used)
+            oldest = i;
+    struct series *series = learning->series[oldest];
+    int r = reserve_name(learning);
+    if (r < 0)
+        return r;
+    admission_end(series->admission);
+    learning->names[learning->n_names++] = TAKE(series->name); /* pending rows have it */
+    series_free(series);
+    learning->n_series--;
+    memmove(learning->series + oldest, learning->series + oldest + 1,
+            (learning->n_series - oldest) * sizeof(struct series *));
+    return 0;
+}
+
 struct series *learning_series(struct learning *learning, const char *name)
 {
     struct series *found = learning_find_series(learning, name);
-    const size_t place = place_of(learning, name);
 
     if (found)
         return found;
-    if (learning->n_series == MOST_SERIES)
+    if (learning->n_series == MOST_SERIES && drop_oldest(learning) < 0)
         return NULL;
+    const size_t place = place_of(learning, name);
     struct series **all =
         realloc(learning->series, (learning->n_series + 1) * sizeof(struct series *));
     if (!all)
@@ -433,6 +463,7 @@ static int take(struct learning *learning, const struct scored_row *rows, size_t
         learning_tell_verdict(learning, row, 0, 0);
         return -ENOMEM;
     }
+    series->last_used = ++learning->n_taken;
     if (is_sampled(learning, &series->sampling, rows, n_rows))
         r = take_into(series, row);
     learning_tell_verdict(learning, row, series->n_rows, admission_incident(series->admission));
@@ -460,14 +491,13 @@ int learning_take(struct learning *learning, const struct scored_row *rows, size
 /* A copy of a name that stays until the pending rows are stored. */
 static int keep_name(struct learning *learning, const char *name, const char **ret_name)
 {
-    char **names = realloc(learning->names, (learning->n_names + 1) * sizeof(*names));
-    if (!names)
+    int r = reserve_name(learning);
+    if (r < 0)
+        return r;
+    char *copy = strdup(name);
+    if (!copy)
         return -ENOMEM;
-    learning->names = names;
-    names[learning->n_names] = strdup(name);
-    if (!names[learning->n_names])
-        return -ENOMEM;
-    *ret_name = names[learning->n_names++];
+    *ret_name = learning->names[learning->n_names++] = copy;
     return 0;
 }
 

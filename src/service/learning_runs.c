@@ -245,6 +245,7 @@ static void keep_rows(struct training_set *set, size_t n_features, const bool *k
 static int guard_rows(struct learning *learning, struct training_set *set)
 {
     const size_t n_rows = set->n_rows;
+    const size_t m = calibration_n_rows(detector_calibration(learning->pinned));
     AUTO_FREE double *p_values = calloc(n_rows, sizeof(*p_values));
     AUTO_FREE double *values = calloc(n_rows, sizeof(*values));
     AUTO_FREE size_t *places = calloc(n_rows, sizeof(*places));
@@ -260,11 +261,11 @@ static int guard_rows(struct learning *learning, struct training_set *set)
         return r;
     memset(keep, true, n_rows * sizeof(*keep));
     const size_t n_doubtful = list_doubtful(set, p_values, places, values);
-    set->has_excess = thinning_has_excess(values, n_doubtful, &bin);
+    set->has_excess = thinning_has_excess(values, n_doubtful, m, &bin);
     const size_t n = drop_rare(places, values, n_doubtful, set->least_p, keep);
     set->n_guarded = n_doubtful - n;
     random_seed(&random, set->seed);
-    set->n_thinned = n - thinning_keep(values, n, &random, thinned);
+    set->n_thinned = n - thinning_keep(values, n, m, &random, thinned);
     for (size_t i = 0; i < n; i++)
         keep[places[i]] = thinned[i];
     keep_rows(set, learning->n_features, keep);
@@ -280,11 +281,24 @@ static int check_enough(const struct training_set *set, struct error *reterr)
     return 0;
 }
 
+/* What hangs from the beginning on would make a first version to which all that moves is odd. */
+static int check_movement(const struct training_set *set, size_t n_features, struct error *reterr)
+{
+    for (size_t i = 1; i < set->n_rows; i++)
+        if (memcmp(set->rows, set->rows + i * n_features, n_features * sizeof(float)) != 0)
+            return 0;
+    return error_set(reterr, -ENODATA,
+                     "all %zu training rows are the same: see whether their collector hangs",
+                     set->n_rows);
+}
+
 int learning_guard(struct learning *learning, struct training_set *set, struct error *reterr)
 {
     int r = learning->guard && set->n_rows > 0 ? guard_rows(learning, set) : 0;
     if (r == 0)
         r = check_enough(set, reterr);
+    if (r == 0)
+        r = check_movement(set, learning->n_features, reterr);
     if (r == 0 && set->has_excess && set->is_strict)
         r = error_set(reterr, -ENODATA,
                       "more rows than chance allows are rare to the pinned version: somebody "

@@ -24,12 +24,15 @@ struct series {
     struct learning *learning;
     char *name;
     struct admission *admission;
-    uint64_t n_rows;           /* that counted */
+    uint64_t n_rows;    /* that counted */
+    uint64_t last_used; /* learning->n_taken then */
     struct sampling sampling;
     uint64_t current_us;       /* of the row that is being taken */
     struct held_verdict *held; /* [n_held] the oldest first */
     size_t n_held, held_capacity;
 };
+
+void series_free(struct series *series);
 
 struct learning {
     struct learning_options options;
@@ -46,6 +49,7 @@ struct learning {
     /* rows */
     struct series **series; /* [n_series] sorted by name */
     size_t n_series;
+    uint64_t n_taken;            /* rows that came with a series */
     struct sampling independent; /* rows without a series share the rate of one */
     struct random sampling_random;
     uint64_t n_sampled_out, n_lost;
@@ -85,7 +89,8 @@ void learning_approve(struct learning *learning);
 uint64_t learning_tell(struct learning *learning, const struct logged_event *event,
                        const char *series, const char *detail, const char *advice);
 
-/* The series of that name, made if it is new; NULL: no memory. */
+/* The series of that name, made if it is new; where there are as many as may be, the one that was
+ * silent for longest goes. NULL: no memory. */
 struct series *learning_series(struct learning *learning, const char *name);
 /* The same; NULL: there is none. */
 struct series *learning_find_series(const struct learning *learning, const char *name);

@@ -307,6 +307,13 @@ static int open_as_live(struct pupil *pupil, const struct live_model *live)
     return pupil_open(pupil, schema_names(schema), schema_n_features(schema));
 }
 
+/* A reload has loaded it anew. */
+static bool is_same_version(const struct live_model *a, const struct live_model *b)
+{
+    return a && a->version == b->version && a->version != 0 && a->threshold == b->threshold &&
+           a->false_alarm_rate == b->false_alarm_rate;
+}
+
 int pupil_bind(struct pupil *pupil)
 {
     struct live *live = pupil->learner->live;
@@ -315,7 +322,9 @@ int pupil_bind(struct pupil *pupil)
 
     if (model && model->state == LIVE_SERVING && model != pupil->live) {
         r = open_as_live(pupil, model);
-        if (r == 0)
+        if (r == 0 && is_same_version(pupil->live, model))
+            learning_rebind(pupil->learning, model->detector);
+        else if (r == 0)
             r = learning_swap(pupil->learning, model->detector, model->threshold,
                               model->false_alarm_rate);
         if (r == 0)

@@ -38,7 +38,8 @@ static void count_bins(const double *p_values, size_t n, size_t ret_counts[THINN
         ret_counts[bin_of(p_values[i])]++;
 }
 
-size_t thinning_keep(const double *p_values, size_t n, struct random *random, bool *ret_keep)
+size_t thinning_keep(const double *p_values, size_t n, size_t m, struct random *random,
+                     bool *ret_keep)
 {
     size_t counts[THINNING_BINS], n_kept = 0;
     double probability[THINNING_BINS];
@@ -46,7 +47,8 @@ size_t thinning_keep(const double *p_values, size_t n, struct random *random, bo
     count_bins(p_values, n, counts);
     for (size_t bin = 0; bin < THINNING_BINS; bin++) {
         const double e = expected_share(bin), o = (double)counts[bin] / (double)n;
-        probability[bin] = (1.25 * e + 2.0 * sqrt(e / (double)n)) / o; /* above 1: all */
+        const double chance = sqrt(e / (double)n + e / (double)m);
+        probability[bin] = (1.25 * e + 2.0 * chance) / o; /* above 1: all */
     }
     for (size_t i = 0; i < n; i++) {
         ret_keep[i] = random_uniform(random) < probability[bin_of(p_values[i])];
@@ -55,14 +57,15 @@ size_t thinning_keep(const double *p_values, size_t n, struct random *random, bo
     return n_kept;
 }
 
-bool thinning_has_excess(const double *p_values, size_t n, size_t *ret_bin)
+bool thinning_has_excess(const double *p_values, size_t n, size_t m, size_t *ret_bin)
 {
     size_t counts[THINNING_BINS];
 
     count_bins(p_values, n, counts);
     for (size_t bin = 0; bin < SUSPECT_BINS; bin++) {
         const double expected = (double)n * expected_share(bin);
-        if ((double)counts[bin] > 1.25 * expected + 5.0 * sqrt(expected + 1.0)) {
+        const double variance = expected + expected * (double)n / (double)m + 1.0;
+        if ((double)counts[bin] > 1.25 * expected + 5.0 * sqrt(variance)) {
             *ret_bin = bin;
             return true;
         }

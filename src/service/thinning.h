@@ -15,12 +15,14 @@
 #define THINNING_BINS 14
 
 /* Which of n rows with these p-values (in [0, 1]) to train on: of bin b with expected share e and
- * observed share o a row is kept with probability min(1, (1.25 e + 2 sqrt(e/n)) / o). ret_keep[n];
- * returns how many are kept. */
-size_t thinning_keep(const double *p_values, size_t n, struct random *random, bool *ret_keep);
+ * observed share o a row is kept with probability min(1, (1.25 e + 2 sqrt(e/n + e/m)) / o), m the
+ * rows that the p-values rest on: they make the true share of a bin e give or take sqrt(e/m).
+ * ret_keep[n]; returns how many are kept. */
+size_t thinning_keep(const double *p_values, size_t n, size_t m, struct random *random,
+                     bool *ret_keep);
 
-/* Whether a bin below 0.1 holds more than 1.25 E + 5 sqrt(E + 1) of n rows, E = n e: somebody
- * pushes. ret_bin: the first such bin; untouched if there is none. */
-bool thinning_has_excess(const double *p_values, size_t n, size_t *ret_bin);
+/* Whether a bin below 0.1 holds more than 1.25 E + 5 sqrt(E + E n/m + 1) of n rows, E = n e:
+ * somebody pushes. ret_bin: the first such bin; untouched if there is none. */
+bool thinning_has_excess(const double *p_values, size_t n, size_t m, size_t *ret_bin);
 
 double thinning_bin_edge(size_t bin); /* its lower edge; bin THINNING_BINS: 1 */

@@ -225,7 +225,8 @@ int row_buffer_approved_since(struct row_buffer *buffer, uint64_t *ret_number)
 /* What a person said: of the rows that `mark` finds, those that `select` finds get another role. */
 struct word {
     const char *mark, *select;
-    uint64_t id; /* of the incident or the verdict */
+    const char *select_rest; /* afterwards these go to quarantine; NULL: none */
+    uint64_t id;             /* of the incident or the verdict */
     bool is_normal;
 };
 
@@ -251,6 +252,17 @@ static int mark_all(struct row_buffer *buffer, struct sqlite3 *sqlite, const str
     return r;
 }
 
+static int move_rest(struct row_buffer *buffer, struct sqlite3 *sqlite, const struct word *word,
+                     struct row_places *places)
+{
+    CLEANUP(row_ids_clear) struct row_ids list = {0};
+
+    int r = row_ids_collect(&list, statement_about(buffer, sqlite, word->select_rest, word));
+    for (size_t i = 0; r == 0 && i < list.n; i++)
+        r = row_places_move(places, list.ids[i], ROW_QUARANTINE);
+    return r;
+}
+
 static int move_all(struct row_buffer *buffer, struct sqlite3 *sqlite, const struct word *word,
                     size_t *ret_n)
 {
@@ -261,6 +273,8 @@ static int move_all(struct row_buffer *buffer, struct sqlite3 *sqlite, const str
     struct row_places *places = begin_change(buffer, sqlite);
     for (size_t i = 0; r == 0 && i < list.n; i++)
         r = row_places_move(places, list.ids[i], word->is_normal ? by_turns[i % 4] : ROW_CONFIRMED);
+    if (r == 0 && word->select_rest)
+        r = move_rest(buffer, sqlite, word, places);
     if (r == 0)
         r = row_places_save(places);
     if (r == 0)
@@ -310,7 +324,10 @@ int row_buffer_release(struct row_buffer *buffer, uint64_t incident, size_t *ret
 int row_buffer_confirm(struct row_buffer *buffer, uint64_t incident, size_t *ret_n)
 {
     const struct word word = {.mark = MARK OF_INCIDENT,
-                              .select = SELECT_IDS OF_INCIDENT " AND role <> 4 ORDER BY id",
+                              .select = SELECT_IDS OF_INCIDENT
+                              " AND role <> 4 AND (is_flagged OR NOT EXISTS"
+                              " (SELECT 1 FROM rows " OF_INCIDENT " AND is_flagged)) ORDER BY id",
+                              .select_rest = SELECT_IDS OF_INCIDENT " AND role < 3 ORDER BY id",
                               .id = incident};
     size_t n_marked;
 

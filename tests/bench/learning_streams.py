@@ -190,7 +190,9 @@ def fast_shift(backend, pool, random, rate, sd_per_5000, n_rows=15000):
         steps = (numpy.arange(at, at + BATCH) / 5000 * sd_per_5000)[:, None]
         told = backend.score((pool.draw(random, BATCH) + steps * pool.sd).astype("f4"))
         recent = (recent + [told[:, 2].mean()])[-2:]
-        if bad_since is None and numpy.mean(recent) > 10 * rate:
+        if numpy.mean(recent) <= 10 * rate:
+            bad_since = None # it follows
+        elif bad_since is None:
             bad_since = at
         if asked is None and events_of(backend, "regime_change"):
             asked = at + BATCH

@@ -472,6 +472,22 @@ def test_feedback_on_an_incident_is_remembered(start):
 # ---- all at once ----
 
 
+def test_a_reload_that_changes_nothing_leaves_an_incident_open(start):
+    daemon = start()
+
+    def incidents():
+        daemon.get("events?kind=verdict")  # behind all rows
+        return [event for event in daemon.get("events")["events"] if event["kind"] == "incident"]
+
+    daemon.score({"instances": rows_like_normal(50) + [ODD] * 8 + [[101, 1, -3, 0, 1, n] for n in range(40)]})
+    before = incidents()
+    assert len(before) == 1 and before[0]["open"]
+    daemon.reload("reloaded")
+    daemon.score({"instances": [[102, 1, -3, 0, 1, n] for n in range(40)]})
+    after = incidents()
+    assert [event["id"] for event in after] == [before[0]["id"]] and after[0]["open"]
+
+
 def test_everything_at_once_loses_no_acknowledged_row(start):
     daemon = start({"buffer_rows": 40000})
     rows = rows_like_normal(20)

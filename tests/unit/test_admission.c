@@ -290,7 +290,7 @@ static void rows_from_16_before_to_64_after_are_quarantined(void **state)
     quiet(100);
     flagged(20);
     quiet(300);
-    admission_flush(seen.admission);
+    admission_end(seen.admission);
     const uint64_t closed = last_of(ADMISSION_CLOSED).row;
     assert_fates(1, 84, ADMISSION_LEARN);
     assert_fates(85, closed + 64, ADMISSION_QUARANTINE);
@@ -354,7 +354,7 @@ static void a_soft_incident_older_than_300_rows_lets_rows_in(void **state)
     quiet(100);
     soft(400);
     quiet(50);
-    admission_flush(seen.admission);
+    admission_end(seen.admission);
     assert_false(last_of(ADMISSION_OPENED).is_hard);
     assert_fates(85, 400, ADMISSION_QUARANTINE);
     assert_fates(401, 550, ADMISSION_LEARN); /* none is kept after its end */
@@ -379,7 +379,7 @@ static void soft_incidents_that_follow_one_another_are_one_drift(void **state)
     quiet(500);
     soft(200); /* 301 rows since the first of them */
     quiet(300);
-    admission_flush(seen.admission);
+    admission_end(seen.admission);
     assert_int_equal(seen.n_incidents, 2);
     assert_fates(85, 300, ADMISSION_QUARANTINE);
     const uint64_t opened = last_of(ADMISSION_OPENED).row;
@@ -414,16 +414,64 @@ static void it_hardens_when_the_hard_sum_reaches_h_too(void **state)
     (void)state;
     quiet(100);
     soft(400);
-    flagged(5);
+    flagged(6);
     const struct happening hardened = last_of(ADMISSION_HARDENED);
     assert_int_equal(hardened.incident, 1);
     assert_true(hardened.is_hard);
     assert_int_equal(hardened.first_row, 101);
-    assert_int_equal(hardened.row, 505);
+    assert_int_equal(hardened.row, 506);
     assert_int_equal(seen.n_incidents, 1);
-    soft(400); /* hard now: does not expire */
     assert_fates(401, 484, ADMISSION_LEARN);
-    assert_fates(485, 905, ADMISSION_QUARANTINE);
+    assert_fates(485, 506, ADMISSION_QUARANTINE);
+}
+
+static void once_its_flags_are_over_a_hard_incident_is_a_soft_one_that_begins_there(void **state)
+{
+    (void)state;
+    flagged(10);
+    while (admission_hard(seen.admission) > 0)
+        soft(1);
+    const size_t softened = seen.n_taken;
+    soft(500);
+    assert_int_equal(seen.n_incidents, 1);
+    assert_int_equal(admission_incident(seen.admission), 1);
+    assert_fates(1, softened + 299, ADMISSION_QUARANTINE);
+    assert_fates(softened + 300, softened + 480, ADMISSION_LEARN);
+}
+
+static void rows_of_an_incident_that_hardens_again_count_from_the_first_time(void **state)
+{
+    (void)state;
+    flagged(10);
+    while (seen.n_taken < 450)
+        soft(1); /* flags are over, odd rows are not */
+    flagged(49);
+    assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 0);
+    flagged(1);
+    assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 1);
+    assert_int_equal(seen.n_incidents, 1);
+}
+
+static void a_drift_too_fast_to_be_followed_is_asked_about(void **state)
+{
+    (void)state;
+    soft(400);
+    while (seen.n_taken < 2000) { /* one in 15 is flagged: not enough to harden, far too many */
+        soft(14);
+        flagged(1);
+        if (n_of(ADMISSION_REGIME_CHANGED) > 0)
+            break;
+    }
+    assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), RATE * 15 < 0.1 ? 1 : 0);
+    assert_false(last_of(ADMISSION_OPENED).is_hard);
+}
+
+static void in_a_drift_flags_count_as_if_three_times_the_rate_were_asked_for(void **state)
+{
+    (void)state;
+    soft(400);
+    flagged(1);
+    assert_float_equal(admission_hard(seen.admission), log(0.3 / (3 * RATE)), 1e-9);
 }
 
 /* --- hard ones are asked about --- */
@@ -599,10 +647,10 @@ static void normal_ends_the_rows_kept_after_a_closed_incident(void **state)
 
 /* --- another version --- */
 
-static void a_swap_sets_the_sums_to_zero_and_closes_the_incident(void **state)
+static void a_swap_sets_the_sums_to_zero_and_closes_a_soft_incident(void **state)
 {
     (void)state;
-    flagged(100);
+    soft(100);
     admission_swap(seen.admission, STD);
     assert_true(admission_hard(seen.admission) == 0 && admission_soft(seen.admission) == 0);
     assert_int_equal(admission_incident(seen.admission), 0);
@@ -610,6 +658,25 @@ static void a_swap_sets_the_sums_to_zero_and_closes_the_incident(void **state)
     quiet(200);
     assert_fates(1, 164, ADMISSION_QUARANTINE);
     assert_fates(165, 284, ADMISSION_LEARN);
+}
+
+/* Another series of the model may have led to the version. */
+static void a_hard_incident_outlives_swaps_and_is_asked_about(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 5; i++) {
+        flagged(100);
+        admission_swap(seen.admission, STD);
+    }
+    flagged(100);
+    assert_int_equal(seen.n_incidents, 1);
+    assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 1);
+    assert_fates(1, 600, ADMISSION_QUARANTINE);
+    admission_swap(seen.admission, STD);
+    quiet(ADMISSION_AFTER - 1); /* the new version knows them: it is over soon */
+    assert_int_equal(admission_incident(seen.admission), 1);
+    quiet(1);
+    assert_int_equal(admission_incident(seen.admission), 0);
 }
 
 static void rows_that_wait_at_a_swap_stay(void **state)
@@ -649,13 +716,13 @@ static void a_swap_leaves_an_approved_incident_open_while_flags_go_on(void **sta
 static void a_flush_lets_go_of_all_that_waits(void **state)
 {
     (void)state;
-    admission_flush(seen.admission);
+    admission_end(seen.admission);
     soft(8);
-    admission_flush(seen.admission);
+    admission_end(seen.admission);
     assert_fates(1, 8, ADMISSION_LEARN);
     soft(400);
     flagged(1);
-    admission_flush(seen.admission);
+    admission_end(seen.admission);
     assert_fates(9, 300, ADMISSION_QUARANTINE);
     assert_fates(301, 409, ADMISSION_LEARN);
 }
@@ -752,7 +819,7 @@ static void a_slow_creep_is_thinned_not_stopped(void **state)
 
     for (size_t i = 0; i < 10000; i++)
         same(1, (float)i * 0.0005F, 0); /* 20 rows to go 0.01 */
-    admission_flush(seen.admission);
+    admission_end(seen.admission);
     for (uint64_t row = 1; row <= 10000; row++)
         n_stale += seen.fate[row] == ADMISSION_STALE_ROW;
     assert_in_range(n_stale, 1, 6000);
@@ -797,10 +864,10 @@ static void every_row_comes_out_once_and_in_order(void **state)
             if (random_below(&random, 1000) == 0)
                 admission_swap(seen.admission, STD);
             if (random_below(&random, 1000) == 0)
-                admission_flush(seen.admission);
+                admission_end(seen.admission);
             seen.n_happenings = 0;
         }
-        admission_flush(seen.admission);
+        admission_end(seen.admission);
         assert_true(seen.n_incidents > 20);
         for (uint64_t row = 1; row <= seen.n_taken; row++)
             assert_int_not_equal(seen.fate[row], WAITS);
@@ -811,14 +878,13 @@ static void every_row_comes_out_once_and_in_order(void **state)
 static double hard_sum[N_ROWS + 1], soft_sum[N_ROWS + 1];
 static int expected[N_ROWS + 1];
 
-static void sum_up(const struct random_row *rows, size_t n)
+static void sum_up(struct random_row row, size_t i, double rate)
 {
-    for (size_t i = 1; i <= n; i++) {
-        const double hard = rows[i].is_flagged ? log(0.3 / RATE) : log(0.7 / (1 - RATE));
-        const double low = rows[i].p_value < 0.1 ? log(5) : log(5.0 / 9);
-        hard_sum[i] = fmin(FULL, fmax(0, hard_sum[i - 1] + hard));
-        soft_sum[i] = fmin(FULL, fmax(0, soft_sum[i - 1] + low));
-    }
+    const double hard = row.is_flagged ? log(0.3 / rate) : log(0.7 / (1 - rate));
+    const double low = row.p_value < 0.1 ? log(5) : log(5.0 / 9);
+
+    hard_sum[i] = fmin(FULL, fmax(0, hard_sum[i - 1] + hard));
+    soft_sum[i] = fmin(FULL, fmax(0, soft_sum[i - 1] + low));
 }
 
 static size_t start_of(const double *sum, size_t row)
@@ -842,30 +908,40 @@ static void keep(size_t first, size_t decided, size_t last)
 static void expect_with_hindsight(const struct random_row *rows, size_t n)
 {
     size_t drift = 0, closed = 0; /* where a drift began, where its last incident ended */
+    size_t opened = 0;
+    bool is_open = false, is_hard = false, was_hard = false;
 
-    sum_up(rows, n);
     for (size_t row = 1; row <= n; row++) {
-        if (hard_sum[row] < FULL && soft_sum[row] < FULL)
+        const bool is_near = is_open || row <= closed + ADMISSION_DRIFT_GAP;
+        bool is_drift = drift > 0 && row - drift >= ADMISSION_SOFT_EXPIRES && is_near;
+        sum_up(rows[row], row, is_drift ? 3 * RATE : RATE);
+        const bool fills = hard_sum[row] == FULL;
+        if (!is_open && (fills || soft_sum[row] == FULL)) {
+            const size_t hard = start_of(hard_sum, row), low = start_of(soft_sum, row);
+            const size_t first = hard < low ? hard : low;
+            is_open = true;
+            is_hard = was_hard = fills;
+            drift = fills ? 0 : drift == 0 || first > closed + ADMISSION_DRIFT_GAP ? first : drift;
+            opened = row;
+            keep(first, row, row);
+        } else if (is_open && fills && !is_hard) {
+            is_hard = was_hard = true;
+            drift = 0;
+            keep(start_of(hard_sum, row), row, row);
+        } else if (is_open && is_hard && hard_sum[row] == 0) {
+            is_hard = false;
+            drift = row;
+        }
+        is_drift = is_open && drift > 0 && row - drift >= ADMISSION_SOFT_EXPIRES;
+        if (is_open && opened != row)
+            expected[row] = is_drift ? ADMISSION_LEARN : ADMISSION_QUARANTINE;
+        if (!is_open || hard_sum[row] > 0 || soft_sum[row] > 0)
             continue;
-        const size_t opened = row, hard = start_of(hard_sum, row), low = start_of(soft_sum, row);
-        const size_t first = hard < low ? hard : low;
-        size_t hardened = 0;
-        for (; row < n && (hard_sum[row] > 0 || soft_sum[row] > 0); row++)
-            if (hardened == 0 && hard_sum[row] == FULL)
-                hardened = row;
-        if (drift == 0 || first > closed + ADMISSION_DRIFT_GAP)
-            drift = first;
-        const bool expires = hardened == 0 && row - drift >= ADMISSION_SOFT_EXPIRES;
-        for (size_t i = opened; i <= row; i++) /* of an incident that may harden later */
-            if (i - drift < ADMISSION_SOFT_EXPIRES)
-                expected[i] = ADMISSION_QUARANTINE;
-        keep(first, opened, opened);
-        if (hardened > 0)
-            keep(start_of(hard_sum, hardened), hardened, row);
-        for (size_t i = row + 1; i <= row + ADMISSION_AFTER && i <= n && !expires; i++)
-            expected[i] = ADMISSION_QUARANTINE;
-        drift = hardened > 0 ? 0 : drift;
+        is_open = false;
         closed = row;
+        drift = was_hard && !is_drift ? 0 : drift;
+        for (size_t i = row + 1; i <= row + ADMISSION_AFTER && i <= n && !is_drift; i++)
+            expected[i] = ADMISSION_QUARANTINE;
     }
 }
 
@@ -887,7 +963,7 @@ static void fates_are_those_of_hindsight(void **state)
             rows[i] = draw_row(&random, &strength);
             assert_int_equal(take_at(RATE, rows[i].is_flagged, rows[i].p_value), 0);
         }
-        admission_flush(seen.admission);
+        admission_end(seen.admission);
         expect_with_hindsight(rows, 20000);
         for (uint64_t row = 1; row <= 20000; row++) {
             assert_fates(row, row, expected[row]);
@@ -965,7 +1041,7 @@ static void a_row_without_memory_is_lost_and_nothing_else(void **state)
     alloc_fail_in = 0;
     quiet(300); /* to hold fewer rows in less room may fail too */
     alloc_fail_in = -1;
-    admission_flush(seen.admission);
+    admission_end(seen.admission);
     size_t n_waiting = 0;
     for (uint64_t row = 1; row <= seen.n_taken; row++)
         n_waiting += seen.fate[row] == WAITS;
@@ -1009,6 +1085,10 @@ int main(void)
         TEST(soft_incidents_far_apart_are_not),
         TEST(what_somebody_called_an_anomaly_is_no_drift),
         TEST(it_hardens_when_the_hard_sum_reaches_h_too),
+        TEST(once_its_flags_are_over_a_hard_incident_is_a_soft_one_that_begins_there),
+        TEST(rows_of_an_incident_that_hardens_again_count_from_the_first_time),
+        TEST(a_drift_too_fast_to_be_followed_is_asked_about),
+        TEST(in_a_drift_flags_count_as_if_three_times_the_rate_were_asked_for),
         TEST(a_hard_incident_keeps_all_rows),
         TEST(regime_change_is_asked_once_at_500_rows),
         TEST(rows_of_a_hardened_incident_count_from_its_first_flags),
@@ -1022,7 +1102,8 @@ int main(void)
         TEST(the_last_answer_counts),
         TEST(an_answer_to_no_open_incident_is_false),
         TEST(normal_ends_the_rows_kept_after_a_closed_incident),
-        TEST(a_swap_sets_the_sums_to_zero_and_closes_the_incident),
+        TEST(a_swap_sets_the_sums_to_zero_and_closes_a_soft_incident),
+        TEST(a_hard_incident_outlives_swaps_and_is_asked_about),
         TEST(rows_that_wait_at_a_swap_stay),
         TEST(a_swap_leaves_an_approved_incident_open_while_flags_go_on),
         TEST(a_flush_lets_go_of_all_that_waits),

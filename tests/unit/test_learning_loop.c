@@ -34,7 +34,8 @@ static void anomaly_confirms_an_open_incidents_rows_and_keeps_the_others_out(voi
     const uint64_t incident = open_incident();
     assert_int_equal(learning_answer(learning, incident, false), 0);
     assert_int_equal(count_burst(ROW_CONFIRMED), 60);
-    assert_int_equal(stored_as(ROW_QUARANTINE), 0);
+    assert_int_equal(stored_as(ROW_CONFIRMED), 60);
+    assert_int_equal(stored_as(ROW_QUARANTINE), 16); /* what came before is no anomaly yet */
     take_burst("", 700);
     assert_int_equal(count_events("regime_change"), 0);
     assert_int_equal(count_learned_burst(), 0);
@@ -365,13 +366,36 @@ static void another_version_begins_with_empty_sums(void **state)
     alarm_the_drift_meter();
     assert_int_equal(learning_swap(learning, detector, threshold, RATE), 0);
     assert_true(learning_drift(learning) <= 0);
-    CLEANUP(logged_event_clear) struct logged_event event = logged("incident");
-    assert_false(event.is_open);
     take_normal("", 100);
+    CLEANUP(logged_event_clear) struct logged_event event = logged("incident");
+    assert_false(event.is_open); /* the new version finds nothing odd */
     take_burst("", 5); /* less than an incident takes */
     assert_int_equal(count_events("incident"), 1);
     take_burst("", 10);
     assert_int_equal(count_events("incident"), 2);
+}
+
+static void the_same_version_from_another_place_begins_nothing_anew(void **state)
+{
+    (void)state;
+    open_learning();
+    const uint64_t incident = open_incident();
+    learning_rebind(learning, detector);
+    take_burst("", 500);
+    assert_int_equal(count_events("incident"), 1);
+    assert_int_equal(count_events("regime_change"), 1);
+    assert_int_equal(learning_answer(learning, incident, false), 0);
+}
+
+static void another_follow_after_holds_for_series_that_are_there(void **state)
+{
+    (void)state;
+    open_learning();
+    (void)open_incident();
+    options.follow_after = 100;
+    learning_configure(learning, &options);
+    take_burst("", 50);
+    assert_true(learning_must_pin(learning)); /* taken for an answer "normal" */
 }
 
 /* ---- the loop as a whole ---- */
@@ -545,6 +569,8 @@ int main(void)
         LEARNING_TEST(after_an_answer_normal_each_500_rows_are_learned_four_times),
         LEARNING_TEST(after_a_restart_what_was_approved_is_still_followed),
         LEARNING_TEST(another_version_begins_with_empty_sums),
+        LEARNING_TEST(the_same_version_from_another_place_begins_nothing_anew),
+        LEARNING_TEST(another_follow_after_holds_for_series_that_are_there),
         LEARNING_TEST(three_retrains_among_bursts_of_anomalies_learn_none_and_lose_nothing),
     };
 

@@ -421,6 +421,25 @@ static void each_series_has_its_own_incidents(void **state)
     assert_true(learning_counts(learning).rows >= 280);
 }
 
+static void the_series_that_was_silent_for_longest_makes_room(void **state)
+{
+    (void)state;
+    char name[16];
+
+    open_learning();
+    take_normal("first", 20); /* wait still */
+    assert_int_equal(learning_pending(learning).n_rows, 4);
+    for (size_t i = 0; i < 10000; i++) {
+        (void)snprintf(name, sizeof(name), "pod-%zu", i);
+        take_normal(name, 1);
+    }
+    flush();
+    assert_int_equal(count("SELECT count(*) FROM rows WHERE series = 'first'"), 20);
+    take_burst("pod-9999", 60);
+    take_burst("one-more", 60);
+    assert_int_equal(count_events("incident"), 2);
+}
+
 static void what_was_told_and_stored_is_gone(void **state)
 {
     (void)state;
@@ -538,6 +557,7 @@ int main(void)
         LEARNING_TEST(follow_after_lets_a_regime_in_that_nobody_answers),
         LEARNING_TEST(repeated_rows_are_stored_16_times_and_told),
         LEARNING_TEST(each_series_has_its_own_incidents),
+        LEARNING_TEST(the_series_that_was_silent_for_longest_makes_room),
         LEARNING_TEST(what_was_told_and_stored_is_gone),
         LEARNING_TEST(what_is_forgotten_is_gone_and_learning_goes_on),
         LEARNING_TEST(drift_is_told_once),
