@@ -213,10 +213,10 @@ def step_normal(backend, pool, random, rate, sd, after=8000):
     backend.score(pool.draw(random, 2000))
     new = lambda n: (pool.draw(random, n) + sd * pool.sd).astype("f4")
     backend.score(new(500))
-    incident = open_incident(backend)
+    incident, before = open_incident(backend), runs_of(backend)["promoted"]
     if incident:
         backend.do("feedback", incident, "normal")
-    rows, before, reached = 0, runs_of(backend)["promoted"], None
+    rows, reached = 0, None
     while rows < 6000 and reached is None:
         if false_alarms(backend, new(5000)) <= 2 * rate:
             reached = rows
