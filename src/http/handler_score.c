@@ -128,7 +128,7 @@ static void offer_rows(const struct scoring *scoring)
     struct learner *learner = service_learner(handler->service);
 
     if (learner)
-        learner_offer(learner, scoring->model, scoring->options.learn ? handler->rows.rows : NULL,
+        learner_offer(learner, scoring->model, handler->rows.rows, scoring->options.learn,
                       handler->verdicts, handler->rows.n_rows, schema_n_features(scoring->schema),
                       score_options_time_us(&scoring->options),
                       score_options_series(&scoring->options));

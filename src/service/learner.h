@@ -68,12 +68,13 @@ void learner_settle(struct learner *learner);
  * learner_offer() has got the verdict. Never blocks. */
 void learner_name_verdicts(struct learner *learner, struct verdict *verdicts, size_t n_rows);
 
-/* Rows that were scored, for learning (rows NULL: they are not meant for it), and their verdicts
- * with an id for the log of events: copied into a bounded queue; what does not fit is counted and
- * dropped. Never blocks. series NULL: independent rows. */
+/* Rows that were scored, for learning (unless they are not meant for it) and for the comparison
+ * with the former version, and their verdicts with an id for the log of events: what is needed is
+ * copied into a bounded queue; what does not fit is counted and dropped. Never blocks. series NULL:
+ * independent rows. */
 void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
-                   const struct verdict *verdicts, size_t n_rows, size_t n_features,
-                   uint64_t time_us, const char *series);
+                   bool is_learned, const struct verdict *verdicts, size_t n_rows,
+                   size_t n_features, uint64_t time_us, const char *series);
 
 enum learner_problem {        /* besides 0, why something is not done; reterr is for the client */
     LEARNER_MALFORMED = -74,  /* 400 */

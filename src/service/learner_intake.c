@@ -118,25 +118,30 @@ static int fill_item(struct intake_item *item, const struct live_model *model,
 }
 
 void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
-                   const struct verdict *verdicts, size_t n_rows, size_t n_features,
-                   uint64_t time_us, const char *series)
+                   bool is_learned, const struct verdict *verdicts, size_t n_rows,
+                   size_t n_features, uint64_t time_us, const char *series)
 {
     struct pupil *pupil = learner_find(learner, model->name);
     const size_t n_named = count_named(verdicts, n_rows);
-    if (pupil && atomic_load(&pupil->learn) != CONFIG_LEARN_AUTO)
+    if (!pupil)
+        return;
+    is_learned = is_learned && atomic_load(&pupil->learn) == CONFIG_LEARN_AUTO;
+    if (!is_learned && !atomic_load(&pupil->has_shadow))
         rows = NULL;
     const size_t n = rows ? n_rows : n_named;
-    if (!pupil || n == 0)
+    if (n == 0)
         return;
 
     struct intake_item *item = new_item(pupil, rows, n, rows ? n_features : 0, time_us, series);
     const bool is_made = item && fill_item(item, model, verdicts, n_rows) == 0;
+    if (is_made)
+        item->is_learned = is_learned;
     (void)pthread_mutex_lock(&learner->lock);
     const bool is_in = is_made && append(learner, item);
     (void)pthread_mutex_unlock(&learner->lock);
     if (is_in)
         return;
-    (void)atomic_fetch_add(&pupil->n_dropped_by_queue, rows ? n_rows : 0);
+    (void)atomic_fetch_add(&pupil->n_dropped_by_queue, is_learned ? n_rows : 0);
     (void)atomic_fetch_add(&pupil->n_verdicts_dropped, n_named);
     item_free(item);
 }
@@ -253,11 +258,15 @@ static int learn_item(struct intake_item *item)
 {
     struct pupil *pupil = item->pupil;
 
-    if (pupil->learning && !item->values) {
+    const bool fits = pupil->learning && pupil->n_features == item->n_features;
+
+    if (pupil->learning && !item->is_observed && !item->is_learned) {
+        if (fits)
+            shadow_judge(pupil, item);
         learning_note(pupil->learning, item->rows, item->n_rows); /* none of one that waits */
         return 0;
     }
-    if (!pupil->learning || pupil->n_features != item->n_features)
+    if (!fits)
         return -EINVAL;
     if (item->is_observed)
         return learning_observe(pupil->learning, item->values, item->n_rows, item->time_us,

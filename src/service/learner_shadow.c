@@ -1,6 +1,7 @@
 /* For a while after a run has promoted a version the former one judges the same rows: if the new
  * one flags rows that the former finds normal, far more often than the other way round, the former
  * serves again. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "detector/detector.h"
 #include "service/learner_state.h"
@@ -10,7 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHADOW_ROWS 2000 /* after which the new version is trusted */
+/* After which the new version is trusted; both, or one good batch would do. */
+#define SHADOW_ROWS 2000
+#define SHADOW_US   (600 * US_PER_S)
+
+#define MOST_A_SECOND 1000 /* rows that count: they cost as much as those that are answered */
 #define LEAST_EXCESS \
     10 /* rows that only the new version flags, beyond those only the former does */
 #define LEAST_P      1e-6 /* of the sign test: it is asked after each batch */
@@ -19,11 +24,13 @@
 void shadow_begin(struct pupil *pupil, struct live_model *former)
 {
     shadow_end(pupil);
-    pupil->shadow = (struct shadow){.former = former};
+    pupil->shadow = (struct shadow){.former = former, .began_us = clock_monotonic_us()};
+    atomic_store(&pupil->has_shadow, true);
 }
 
 void shadow_end(struct pupil *pupil)
 {
+    atomic_store(&pupil->has_shadow, false);
     live_release(pupil->learner->live, pupil->shadow.former);
     pupil->shadow = (struct shadow){0};
 }
@@ -35,13 +42,17 @@ static double log_factorial(size_t n)
     return lgamma_r((double)n + 1.0, &sign);
 }
 
-/* P(at least k of n tosses of a fair coin): log-sum over the tail. */
+/* P(at least k of n tosses of a fair coin), k more than half: log-sum over the tail, whose terms
+ * only fall. */
 static double sign_test(size_t k, size_t n)
 {
-    double sum = 0.0;
+    const double all = log_factorial(n) - (double)n * M_LN2;
+    double sum = 0.0, term = 1.0;
 
-    for (size_t i = k; i <= n; i++)
-        sum += exp(log_factorial(n) - log_factorial(i) - log_factorial(n - i) - (double)n * M_LN2);
+    for (size_t i = k; i <= n && term > 1e-6 * LEAST_P; i++) {
+        term = exp(all - log_factorial(i) - log_factorial(n - i));
+        sum += term;
+    }
     return sum;
 }
 
@@ -84,25 +95,39 @@ static void roll_back(struct pupil *pupil)
     shadow_end(pupil);
 }
 
+/* How many of so many rows count now. */
+static size_t count_rows(struct shadow *shadow, size_t n_rows, uint64_t now_us)
+{
+    if (now_us - shadow->second_us >= US_PER_S) {
+        shadow->second_us = now_us;
+        shadow->n_left = MOST_A_SECOND;
+    }
+    const size_t n = n_rows < shadow->n_left ? n_rows : shadow->n_left;
+    shadow->n_left -= n;
+    return n;
+}
+
 void shadow_judge(struct pupil *pupil, const struct intake_item *item)
 {
     struct shadow *shadow = &pupil->shadow;
-    if (!shadow->former || !item->rows || item->version != pupil->live->version)
+    if (!shadow->former || !item->values || item->version != pupil->live->version)
         return;
-    AUTO_FREE struct verdict *verdicts = calloc(item->n_rows, sizeof(*verdicts));
-    if (!verdicts ||
-        detector_score(shadow->former->detector, pupil->learner->workspace, item->values,
-                       item->n_rows, shadow->former->threshold, verdicts) < 0)
+    const uint64_t now_us = clock_monotonic_us();
+    const size_t n_rows = count_rows(shadow, item->n_rows, now_us);
+    AUTO_FREE struct verdict *verdicts = calloc(n_rows + 1, sizeof(*verdicts));
+    if (n_rows == 0 || !verdicts ||
+        detector_score(shadow->former->detector, pupil->learner->workspace, item->values, n_rows,
+                       shadow->former->threshold, verdicts) < 0)
         return;
 
-    for (size_t i = 0; i < item->n_rows; i++) {
+    for (size_t i = 0; i < n_rows; i++) {
         shadow->n_new += item->rows[i].is_flagged;
         shadow->n_only_new += item->rows[i].is_flagged && !verdicts[i].anomaly;
         shadow->n_only_former += !item->rows[i].is_flagged && verdicts[i].anomaly;
     }
-    shadow->n_rows += item->n_rows;
+    shadow->n_rows += n_rows;
     if (is_worse(pupil))
         roll_back(pupil);
-    else if (shadow->n_rows >= SHADOW_ROWS)
+    else if (shadow->n_rows >= SHADOW_ROWS && now_us - shadow->began_us >= SHADOW_US)
         shadow_end(pupil);
 }

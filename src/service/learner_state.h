@@ -32,6 +32,8 @@ struct pupil_settings {
 struct shadow {
     struct live_model *former;                       /* a reference; NULL: nothing is compared */
     size_t n_rows, n_new, n_only_new, n_only_former; /* flagged by … */
+    uint64_t began_us, second_us;                    /* monotonic: all of it, this second */
+    size_t n_left;                                   /* rows that still count in this second */
 };
 
 /* What workers show of a model: a copy, for its lock may be held while the disk is written to. */
@@ -52,6 +54,7 @@ struct pupil {
     atomic_bool is_gone;                      /* deleted: learner_find() does not find it */
     bool is_configured;                       /* a section names it; under create_lock */
     atomic_int learn;                         /* enum config_learn; without the lock */
+    atomic_bool has_shadow;                   /* scored rows are compared; without the lock */
     atomic_uint_least64_t n_dropped_by_queue; /* rows; without the lock */
     atomic_uint_least64_t n_verdicts_dropped; /* that became no event; without the lock */
     pthread_mutex_t lock;                     /* pupil_lock() */
@@ -81,6 +84,7 @@ struct intake_item {
     struct intake_item *next;
     struct pupil *pupil;
     bool is_observed;
+    bool is_learned; /* scored rows that are no more than compared are not */
     size_t n_rows, n_features;
     uint64_t time_us;
     char series[ROW_SERIES_MAX + 1];

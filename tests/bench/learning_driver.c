@@ -127,7 +127,7 @@ static void score_with(struct driver *driver, const struct live_model *model,
         refuse("out of memory");
     else {
         if (learn)
-            learner_offer(driver->learner, model, rows->values, verdicts, rows->n_rows,
+            learner_offer(driver->learner, model, rows->values, true, verdicts, rows->n_rows,
                           rows->n_features, driver->time_us, series);
         reply_verdicts(model, verdicts, rows->n_rows);
     }

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "detector/detector.h"
 #include "service/learner_state.h"
 #include "service/stats.h"
@@ -147,17 +148,97 @@ static void a_version_that_flags_normal_rows_is_rolled_back_and_told(void **stat
     free(events);
 }
 
+/* As if the next second had come. */
+static void judge_later(unsigned version)
+{
+    pupil->shadow.second_us -= US_PER_S;
+    judge(version);
+}
+
 static void a_version_that_judges_alike_stays_and_the_former_is_let_go(void **state)
 {
     (void)state;
     promote_second(0);
+    pupil->shadow.began_us -= 600 * US_PER_S;
     for (size_t i = 0; i < 4; i++) {
         assert_non_null(pupil->shadow.former);
-        judge(2);
+        assert_true(atomic_load(&pupil->has_shadow));
+        judge_later(2);
     }
     assert_null(pupil->shadow.former);
+    assert_false(atomic_load(&pupil->has_shadow));
     assert_int_equal(pupil->live->version, 2);
     assert_int_equal(pupil->figures.n_rolled_back, 0);
+}
+
+static void many_rows_at_once_do_not_end_the_comparison(void **state)
+{
+    (void)state;
+    promote_second(0);
+    for (size_t i = 0; i < 6; i++)
+        judge_later(2);
+    assert_int_equal(pupil->shadow.n_rows, 6 * N_ROWS);
+    assert_non_null(pupil->shadow.former); /* ten minutes have not passed */
+}
+
+static void of_a_second_a_thousand_rows_are_compared(void **state)
+{
+    (void)state;
+    promote_second(0);
+    for (size_t i = 0; i < 6; i++)
+        judge(2);
+    assert_int_equal(pupil->shadow.n_rows, 2 * N_ROWS);
+    judge_later(2);
+    assert_int_equal(pupil->shadow.n_rows, 3 * N_ROWS);
+}
+
+/* Rows of /score, as a worker offers them. */
+static void offer(bool is_learned)
+{
+    static struct verdict verdicts[N_ROWS];
+
+    assert_int_equal(detector_score(pupil->live->detector, learner->workspace, values, N_ROWS,
+                                    pupil->live->threshold, verdicts),
+                     0);
+    learner_name_verdicts(learner, verdicts, N_ROWS);
+    learner_offer(learner, pupil->live, values, is_learned, verdicts, N_ROWS, TINY_FEATURES, 1, "");
+    (void)learner_intake_turn(learner);
+}
+
+static void assert_rolled_back_without_learning(int learn, bool is_learned)
+{
+    struct logged_event *events = NULL;
+    size_t n = 0;
+
+    atomic_store(&pupil->learn, learn);
+    promote_second(200);
+    offer(is_learned);
+    assert_int_equal(pupil->live->version, 1);
+    assert_int_equal(learning_counts(pupil->learning).rows, 0);
+    assert_int_equal(
+        event_log_list(learner->database, pupil->log.id, "verdict", 0, N_ROWS, &events, &n), 0);
+    assert_true(n > N_ROWS / 2); /* feedback can name them all the same */
+    while (n-- > 0)
+        logged_event_clear(&events[n]);
+    free(events);
+}
+
+static void it_is_rolled_back_with_learn_observe_too(void **state)
+{
+    (void)state;
+    assert_rolled_back_without_learning(CONFIG_LEARN_OBSERVE, true);
+}
+
+static void it_is_rolled_back_with_learn_off_too(void **state)
+{
+    (void)state;
+    assert_rolled_back_without_learning(CONFIG_LEARN_OFF, true);
+}
+
+static void it_is_rolled_back_by_rows_that_are_not_to_be_learned_too(void **state)
+{
+    (void)state;
+    assert_rolled_back_without_learning(CONFIG_LEARN_AUTO, false);
 }
 
 static void rows_that_another_version_scored_do_not_count(void **state)
@@ -175,6 +256,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_version_that_flags_normal_rows_is_rolled_back_and_told,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_version_that_judges_alike_stays_and_the_former_is_let_go,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(many_rows_at_once_do_not_end_the_comparison, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(of_a_second_a_thousand_rows_are_compared, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(it_is_rolled_back_with_learn_observe_too, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(it_is_rolled_back_with_learn_off_too, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(it_is_rolled_back_by_rows_that_are_not_to_be_learned_too,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(rows_that_another_version_scored_do_not_count, set_up,
                                         tear_down),
