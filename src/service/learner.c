@@ -55,7 +55,7 @@ static int open_database(struct learner *learner, bool survives_power_loss, stru
         return r;
     r = model_log_end_runs(learner->database, clock_realtime_us());
     if (r == 0) /* what watched them is gone */
-        r = event_log_close(learner->database, 0, "restart");
+        r = event_log_close(learner->database, 0, "restart", clock_realtime_us());
     if (r == 0)
         r = event_log_last_id(learner->database, &last_event);
     if (r < 0) {

@@ -190,7 +190,7 @@ MUST_CHECK int learner_print_verdicts(struct learner *learner, const char *model
 MUST_CHECK int learner_print_audit(struct learner *learner, const char *model, struct text *text,
                                    struct error *reterr);
 
-#define LEARNER_N_EVENT_KINDS 8
+#define LEARNER_N_EVENT_KINDS 9
 extern const char *const learner_event_kinds[LEARNER_N_EVENT_KINDS]; /* all but verdicts */
 
 /* What /metrics shows of a model. */

@@ -88,6 +88,8 @@ int learner_retrain(struct learner *learner, const char *model, const char *who,
     int r = 0;
     if (!pupil)
         return LEARNER_NOT_FOUND;
+    if (learner_check_files(learner, reterr) < 0)
+        return LEARNER_UNAVAILABLE;
 
     pupil_lock(pupil);
     if (learner_is_damaged(learner))
@@ -95,6 +97,11 @@ int learner_retrain(struct learner *learner, const char *model, const char *who,
     else if (pupil->log.id == 0)
         r = error_set(reterr, LEARNER_CONFLICT,
                       "Model \"%s\" has no rows yet; send some to /observe", model);
+    else if (pupil->log.is_frozen)
+        r = error_set(reterr, LEARNER_CONFLICT,
+                      "Model \"%s\" is frozen: nothing is trained; POST "
+                      "/v1/models/%s/unfreeze first",
+                      model, model);
     else if (!pupil->queued_run) {
         r = model_log_add_run(learner->database, pupil->log.id, "request", clock_realtime_us(),
                               &pupil->queued_run);
@@ -111,13 +118,15 @@ int learner_retrain(struct learner *learner, const char *model, const char *who,
     return r;
 }
 
-static int cancel_queued(struct pupil *pupil, struct error *reterr)
+static int cancel_queued(struct pupil *pupil, const char *why, struct error *reterr)
 {
     CLEANUP(logged_run_clear) struct logged_run run = {0};
 
     int r = model_log_run(pupil->learner->database, pupil->log.id, pupil->queued_run, &run);
     if (r == 0) {
         run.state = RUN_CANCELLED;
+        free(run.reason);
+        run.reason = strdup(why);
         run.ended_us = clock_realtime_us();
         r = model_log_update_run(pupil->learner->database, pupil->log.id, &run);
     }
@@ -128,6 +137,20 @@ static int cancel_queued(struct pupil *pupil, struct error *reterr)
     return 0;
 }
 
+/* What began before a person decided otherwise: its rows, or its end, are not wanted any more. */
+static void cancel_runs(struct pupil *pupil, const char *why)
+{
+    struct error error;
+
+    if (pupil->queued_run && cancel_queued(pupil, why, &error) < 0) {
+        log_warning("model %s: the end of run %lld could not be stored", pupil->name,
+                    (long long)pupil->queued_run);
+        pupil->queued_run = 0;
+    }
+    if (pupil->current_run)
+        pupil->cancelled = why;
+}
+
 int learner_cancel(struct learner *learner, const char *model, int64_t run, const char *who,
                    struct error *reterr)
 {
@@ -135,12 +158,14 @@ int learner_cancel(struct learner *learner, const char *model, int64_t run, cons
     int r = 0;
     if (!pupil)
         return LEARNER_NOT_FOUND;
+    if (learner_check_files(learner, reterr) < 0)
+        return LEARNER_UNAVAILABLE;
 
     pupil_lock(pupil);
     if (run == pupil->queued_run && run != 0)
-        r = cancel_queued(pupil, reterr);
+        r = cancel_queued(pupil, "cancelled", reterr);
     else if (run == pupil->current_run && run != 0)
-        pupil->must_cancel = true;
+        pupil->cancelled = "cancelled";
     else {
         CLEANUP(logged_run_clear) struct logged_run ended = {0};
         r = model_log_run(learner->database, pupil->log.id, run, &ended);
@@ -164,6 +189,8 @@ int learner_freeze(struct learner *learner, const char *model, bool is_frozen, c
     int r = 0;
     if (!pupil)
         return LEARNER_NOT_FOUND;
+    if (learner_check_files(learner, reterr) < 0)
+        return LEARNER_UNAVAILABLE;
 
     pupil_lock(pupil);
     if (pupil->log.id == 0)
@@ -176,6 +203,8 @@ int learner_freeze(struct learner *learner, const char *model, bool is_frozen, c
         pupil->log.is_frozen = is_frozen;
         if (pupil->learning)
             learning_freeze(pupil->learning, is_frozen);
+        if (is_frozen)
+            cancel_runs(pupil, "cancelled: the model was frozen");
         pupil_audit(pupil, who, is_frozen ? "freeze" : "unfreeze", "");
     }
     pupil_unlock(pupil);
@@ -190,6 +219,8 @@ int learner_rebaseline(struct learner *learner, const char *model, const char *w
     int r;
     if (!pupil)
         return LEARNER_NOT_FOUND;
+    if (learner_check_files(learner, reterr) < 0)
+        return LEARNER_UNAVAILABLE;
 
     pupil_lock(pupil);
     if (pupil->log.live_version == 0)
@@ -216,16 +247,24 @@ int learner_reset(struct learner *learner, const char *model, const char *who, s
     int r = 0;
     if (!pupil)
         return LEARNER_NOT_FOUND;
+    if (learner_check_files(learner, reterr) < 0)
+        return LEARNER_UNAVAILABLE;
 
     pupil_lock(pupil);
     if (pupil->learning)
         r = learning_forget(pupil->learning);
     if (r == 0 && pupil->log.id)
-        r = event_log_close(learner->database, pupil->log.id, "reset");
+        r = event_log_close(learner->database, pupil->log.id, "reset", clock_realtime_us());
+    if (r == 0)
+        r = pupil_forget_features(pupil);
     if (r < 0)
         r = learner_store_failed(r, reterr);
-    if (r == 0)
+    if (r == 0) {
+        cancel_runs(pupil, "cancelled: reset forgot its rows");
+        if (pupil->learning)
+            pupil_note_pin(pupil);
         pupil_audit(pupil, who, "reset", "");
+    }
     pupil_unlock(pupil);
     return r;
 }
@@ -261,6 +300,16 @@ static int label_event(struct pupil *pupil, uint64_t event, bool is_normal, cons
                            is_normal ? "normal" : "anomaly", who, clock_realtime_us());
 }
 
+static bool takes_word(const struct logged_event *event)
+{
+    static const char *const kinds[] = {"verdict", "incident", "regime_change"};
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+        if (strcmp(event->kind, kinds[i]) == 0)
+            return true;
+    return false;
+}
+
 /* Does what the word says; that no row of it is kept is fine: the word itself is evidence. */
 static int obey(struct pupil *pupil, const struct logged_event *event, uint64_t incident,
                 bool is_normal)
@@ -288,6 +337,11 @@ static int take_word(struct pupil *pupil, uint64_t id, bool is_normal, const cha
                           : -ENOENT;
     if (r == -ENOENT)
         return refuse_event(pupil, id, reterr);
+    if (r == 0 && !takes_word(&event))
+        return error_set(reterr, LEARNER_UNFIT,
+                         "Event %llu is \"%s\": a word is taken on verdicts, incidents and regime "
+                         "changes only",
+                         (unsigned long long)id, event.kind);
     if (r == 0)
         r = find_incident(pupil, &event, &incident);
     if (r == 0)
@@ -314,6 +368,8 @@ int learner_feedback(struct learner *learner, const char *model, uint64_t event,
     uint64_t incident = 0;
     if (!pupil)
         return LEARNER_NOT_FOUND;
+    if (learner_check_files(learner, reterr) < 0)
+        return LEARNER_UNAVAILABLE;
 
     learner_wait_for_intake(learner, pupil);
     pupil_lock(pupil);

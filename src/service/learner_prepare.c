@@ -35,6 +35,7 @@ static struct pupil_settings settings_of(struct learner *learner, const struct c
         .keep_versions = model->keep_versions,
         .false_alarm_rate = model->false_alarm_rate,
         .reject_missing = model->reject_missing,
+        .names_features = model->n_features > 0,
         .recipe = model->recipe,
     };
 
@@ -262,6 +263,9 @@ int learner_create(struct learner *learner, const char *name, struct error *rete
 {
     (void)pthread_mutex_lock(&learner->create_lock);
     int r = check_create(learner, name, reterr);
+    const int room = r == 0 ? learner_check_room(learner) : 0;
+    if (room < 0) /* its first row would not be kept, and it would be left without one */
+        r = learner_not_stored(room, reterr);
     if (r == 0)
         r = learner_make(learner, name, reterr);
     (void)pthread_mutex_unlock(&learner->create_lock);
@@ -353,7 +357,6 @@ int learner_forget(struct learner *learner, struct pupil *pupil, struct error *r
     pupil_lock(pupil);
     int r = forget_in_store(pupil, reterr);
     if (r == 0) {
-        pupil->must_cancel = pupil->current_run != 0;
         live_remove(learner->live, pupil->name);
         pupil_clear(pupil);
         versions_remove_all(learner->directory, pupil->name);
@@ -394,6 +397,8 @@ static int delete_model(struct learner *learner, const char *name, const char *w
 
 int learner_delete(struct learner *learner, const char *name, const char *who, struct error *reterr)
 {
+    if (learner_check_files(learner, reterr) < 0)
+        return LEARNER_UNAVAILABLE;
     (void)pthread_mutex_lock(&learner->create_lock);
     int r = delete_model(learner, name, who, reterr);
     (void)pthread_mutex_unlock(&learner->create_lock);

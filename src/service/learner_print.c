@@ -157,6 +157,8 @@ static void put_event(struct text *text, const struct logged_event *event)
 {
     text_printf(text, "{\"id\":%llu,\"kind\":\"%s\"", (unsigned long long)event->id, event->kind);
     put_time(text, "time", event->time_us);
+    if (event->ended_us && strcmp(event->kind, "incident") == 0)
+        put_time(text, "ended_at", event->ended_us);
     if (event->series)
         put_string(text, "series", event->series);
     if (event->detail)

@@ -16,8 +16,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOK_S  1   /* how often what is due by time is looked for */
-#define WAIT_MS 200 /* how long a cancel may go unseen */
+#define LOOK_S       1   /* how often what is due by time is looked for */
+#define TOLD_IN_VAIN 3   /* runs on end */
+#define WAIT_MS      200 /* how long a cancel may go unseen */
 
 void learner_wake_runs(struct learner *learner)
 {
@@ -110,6 +111,14 @@ static int check_features(struct run *run)
                            "cancelled: the model was deleted, or its features replaced");
 }
 
+/* The same, and nobody has cancelled it. Under the pupil's lock. */
+static int check_wanted(struct run *run)
+{
+    const char *cancelled = run->pupil->cancelled;
+
+    return cancelled ? error_set(&run->error, -ECANCELED, "%s", cancelled) : check_features(run);
+}
+
 /* Scores every row: nobody waits for it meanwhile, but who would move the pin. */
 static int guard(struct run *run)
 {
@@ -170,8 +179,7 @@ static int wait_for(struct run *run, struct trainer_process *process)
         const struct trainer_status status = trainer_process_read(process);
         pupil_lock(pupil);
         pupil->done = status.done;
-        const bool is_cancelled = pupil->must_cancel;
-        const int r = check_features(run);
+        const int r = check_wanted(run);
         pupil_unlock(pupil);
         if (r < 0)
             return r;
@@ -179,8 +187,6 @@ static int wait_for(struct run *run, struct trainer_process *process)
             return 0;
         if (status.outcome == TRAINER_FAILED)
             return error_set(&run->error, -EIO, "%s", status.reason);
-        if (is_cancelled)
-            return error_set(&run->error, -ECANCELED, "cancelled");
         if (max_s > 0 && clock_monotonic_us() - began_us > max_s * US_PER_S)
             return error_set(&run->error, -ETIME,
                              "the trainer was not done after %llu s (retrain_max_time)",
@@ -244,7 +250,7 @@ static int judge(struct run *run)
     struct gate_input input;
 
     pupil_lock(pupil);
-    int r = check_features(run);
+    int r = check_wanted(run);
     if (r == 0) {
         input = learning_gate_input(pupil->learning, &run->set, run->detector);
         judged = live_acquire(live, pupil->name, strlen(pupil->name));
@@ -268,7 +274,7 @@ static int decide(struct run *run)
     CLEANUP(text_clear) struct text comparison = {0};
     unsigned version = 0;
 
-    int r = check_features(run);
+    int r = check_wanted(run);
     if (r < 0)
         return r;
     gate_print(&run->report, &comparison);
@@ -303,6 +309,33 @@ static int decide(struct run *run)
     return 0;
 }
 
+/* Under the pupil's lock: an event that says why. */
+static void tell_reason(const struct run *run, const char *kind, const char *advice)
+{
+    CLEANUP(text_clear) struct text detail = {0};
+    const char *reason = run->log.reason ? run->log.reason : "";
+
+    text_printf(&detail, "{\"run\":%lld,\"reason\":", (long long)run->log.id);
+    text_json_string(&detail, reason, strlen(reason));
+    text_puts(&detail, "}");
+    pupil_tell(run->pupil, kind, text_failed(&detail) ? NULL : detail.data, advice);
+}
+
+/* Under the pupil's lock. What fails again and again is told once. */
+static void count_in_vain(const struct run *run)
+{
+    struct pupil *pupil = run->pupil;
+    const bool is_in_vain = run->log.state != RUN_PROMOTED &&
+                            (run->log.state != RUN_REFUSED || pupil->log.live_version == 0);
+
+    if (pupil->learning && pupil->n_schemas == run->n_schemas &&
+        learning_run_ended(pupil->learning, is_in_vain) == TOLD_IN_VAIN &&
+        run->log.state != RUN_CANCELLED)
+        tell_reason(run, "failing",
+                    "three runs on end came to nothing: mend what the reason names, then POST "
+                    "…/retrain; by itself the next one waits for new rows, longer each time");
+}
+
 static void end_run(struct run *run, int r)
 {
     struct pupil *pupil = run->pupil;
@@ -313,10 +346,16 @@ static void end_run(struct run *run, int r)
     } else if (r == -ENODATA) {
         set_reason(run, RUN_REFUSED, run->error.text);
         pupil->figures.n_refused++;
+        tell_reason(run, "refused",
+                    run->set.has_excess && run->set.is_strict
+                        ? "see who sends the rows that are rare to the pinned version; rebaseline "
+                          "if they are the new normal, strict = no learns from the others"
+                        : "send more rows that are normal, then it is tried again");
     } else if (r < 0) {
         set_reason(run, RUN_FAILED, run->error.text);
         pupil->figures.n_failed++;
     }
+    count_in_vain(run);
     run->log.ended_us = clock_realtime_us();
     pupil->figures.run_seconds = (double)(clock_monotonic_us() - run->began_us) / (double)US_PER_S;
     r = model_log_update_run(pupil->learner->database, pupil->log.id, &run->log);
@@ -328,7 +367,7 @@ static void end_run(struct run *run, int r)
                pupil->name, (long long)run->log.id, run_state_name(run->log.state),
                run->log.reason ? ": " : "", run->log.reason ? run->log.reason : "");
     pupil->current_run = 0;
-    pupil->must_cancel = false;
+    pupil->cancelled = NULL;
 }
 
 static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
@@ -357,10 +396,10 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     if (r == 0)
         r = guard(&run);
     pupil_lock(pupil);
-    const int same = check_features(&run);
-    if (same == 0 && run.set.has_excess)
+    const int wanted = check_wanted(&run);
+    if (wanted == 0 && run.set.has_excess)
         tell_excess(&run);
-    r = same < 0 ? same : r;
+    r = wanted < 0 ? wanted : r;
     if (r == 0)
         describe(&run);
     if (r == 0)

@@ -24,6 +24,7 @@ struct pupil_settings {
     size_t keep_versions;
     double false_alarm_rate; /* 0: what the file says */
     bool reject_missing;
+    bool names_features;
     struct recipe recipe;
     bool has_option[CONFIG_MAX_TRAINING];
 };
@@ -75,7 +76,7 @@ struct pupil {
     /* runs; the last one is remembered here, all are in the log */
     int64_t queued_run, current_run; /* 0: none */
     char trigger[16];
-    bool must_cancel;
+    const char *cancelled; /* why the current run shall end; NULL: it shall not */
     double done;
     struct learner_figures figures;
 };
@@ -143,6 +144,8 @@ struct pupil *learner_need(struct learner *learner, const char *name, struct err
 /* LEARNER_UNAVAILABLE, with what r, below 0, says. */
 int learner_store_failed(int r, struct error *reterr);
 int learner_not_stored(int r, struct error *reterr); /* rows */
+/* Before an act that is to be remembered. LEARNER_UNAVAILABLE: the files are gone. */
+MUST_CHECK int learner_check_files(struct learner *learner, struct error *reterr);
 /* The folder of the store, made if need be. */
 MUST_CHECK int learner_make_directory(const char *path, struct error *reterr);
 /* Space, before it is too late: stopping to learn must not stop anything else. -ENOSPC; -ENOENT:
@@ -157,6 +160,9 @@ void learner_end_check(struct learner *learner);
 void pupil_free(struct pupil *pupil);
 /* Under the pupil's lock: as if nothing was known of it. */
 void pupil_clear(struct pupil *pupil);
+/* Under the pupil's lock: the features of a model without any version go with its rows, unless the
+ * configuration names them: the next first row says them anew. */
+MUST_CHECK int pupil_forget_features(struct pupil *pupil);
 /* The lock of its own; letting go of it shows workers what has changed. */
 void pupil_lock(struct pupil *pupil);
 void pupil_unlock(struct pupil *pupil);

@@ -157,6 +157,16 @@ int learner_check_room(struct learner *learner)
                : 0;
 }
 
+int learner_check_files(struct learner *learner, struct error *reterr)
+{
+    const int r = database_size(learner->database) == 0 ? -ENOENT : 0;
+
+    if (learner_is_damaged(learner) || (r == 0 && atomic_load(&learner->trouble) != -ENOENT))
+        return 0; /* what is damaged is still there, for an act that goes on without it */
+    tell_trouble(learner, r);
+    return r < 0 ? learner_store_failed(r, reterr) : 0;
+}
+
 static void *check_main(void *userdata)
 {
     struct learner *learner = userdata;

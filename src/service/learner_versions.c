@@ -172,6 +172,8 @@ int learner_promote(struct learner *learner, const char *model, const char *who,
     struct pupil *pupil = learner_need(learner, model, reterr);
     if (!pupil)
         return LEARNER_NOT_FOUND;
+    if (learner_check_files(learner, reterr) < 0)
+        return LEARNER_UNAVAILABLE;
 
     pupil_lock(pupil);
     int r = promote(pupil, who, "promote", change, reterr);
@@ -186,6 +188,8 @@ int learner_rollback(struct learner *learner, const char *model, const char *who
     int r;
     if (!pupil)
         return LEARNER_NOT_FOUND;
+    if (learner_check_files(learner, reterr) < 0)
+        return LEARNER_UNAVAILABLE;
 
     pupil_lock(pupil);
     struct learner_switch change = {.version = pupil->log.former_version};
@@ -306,6 +310,8 @@ int learner_upload(struct learner *learner, const char *model, const void *data,
     int r = model_file_parse("the body", data, size, &detector, reterr);
     if (r < 0)
         return r == -ENOMEM ? r : LEARNER_MALFORMED;
+    if (learner_check_files(learner, reterr) < 0)
+        return LEARNER_UNAVAILABLE;
     const struct upload upload = {.data = data, .size = size, .detector = detector, .who = who};
     (void)pthread_mutex_lock(&learner->create_lock);
     r = take_upload(learner, model, &upload, change, ret_is_made, reterr);

@@ -14,6 +14,8 @@
 
 #define FEEDBACK_ROWS  500 /* after an answer "normal" a run for each so many */
 #define FEEDBACK_RUNS  4   /* at least */
+#define LEAST_FRESH    100 /* rows since the last run; of a large buffer */
+#define FRESH_SHARE    100 /* a hundredth of what is in it */
 #define LEAST_MIN_ROWS 1000
 #define ROWS_A_FEATURE 20
 #define LEAST_TO_TRAIN                                                        \
@@ -189,6 +191,11 @@ int learning_forget(struct learning *learning)
         series_free(learning->series[i]);
     learning->n_series = 0;
     learning_stored(learning);
+    learning->feedback_runs = 0;
+    learning->must_pin = learning->is_drifting = false;
+    learning->followed = 0;
+    learning->n_in_vain = 0;
+    drift_reset(&learning->drift);
     return row_buffer_forget(learning->buffer);
 }
 
@@ -233,6 +240,26 @@ void learning_pinned(struct learning *learning)
     learning->must_pin = is_following(learning);
 }
 
+/* New ones, without which a run by time or drift would only repeat the last one: its version would
+ * push out the former, to which one may have to go back. */
+static uint64_t least_fresh(size_t n_rows)
+{
+    const uint64_t share = n_rows / FRESH_SHARE;
+
+    return share > LEAST_FRESH ? share : LEAST_FRESH;
+}
+
+/* What came to nothing would do so again, were it not for new rows. */
+static uint64_t fresh_after_failure(const struct learning *learning, size_t n_rows)
+{
+    const uint64_t capacity = learning->options.buffer_rows;
+    uint64_t n = learning->n_in_vain > 0 ? least_fresh(n_rows) : 0;
+
+    for (unsigned i = 1; i < learning->n_in_vain && n < capacity; i++)
+        n *= 2;
+    return n < capacity ? n : capacity;
+}
+
 const char *learning_is_due(struct learning *learning, uint64_t now_us)
 {
     const struct learning_options *options = &learning->options;
@@ -243,7 +270,7 @@ const char *learning_is_due(struct learning *learning, uint64_t now_us)
         learning->last_run_us = now_us;
     learning->has_begun = true;
     const uint64_t since_us = now_us - learning->last_run_us;
-    if (learning->is_frozen)
+    if (learning->is_frozen || fresh < fresh_after_failure(learning, counts.rows))
         return NULL;
     if (!learning->live)
         return counts.rows >= learning_min_rows(learning) &&
@@ -256,11 +283,12 @@ const char *learning_is_due(struct learning *learning, uint64_t now_us)
         return NULL;
     if (learning->is_drifting && fresh >= FEEDBACK_ROWS)
         return "shift";
-    if (options->retrain_on_drift && learning->drift.is_alarming)
+    const bool has_news = fresh >= least_fresh(counts.rows);
+    if (options->retrain_on_drift && learning->drift.is_alarming && has_news)
         return "drift";
     if (options->retrain_rows > 0 && fresh >= options->retrain_rows)
         return "rows";
-    if (options->retrain_every_us > 0 && since_us >= options->retrain_every_us)
+    if (options->retrain_every_us > 0 && since_us >= options->retrain_every_us && has_news)
         return "time";
     return NULL;
 }
@@ -273,6 +301,12 @@ void learning_run_began(struct learning *learning, uint64_t now_us)
     learning->is_drifting = false;
     if (learning->feedback_runs > 0)
         learning->feedback_runs--;
+}
+
+unsigned learning_run_ended(struct learning *learning, bool is_in_vain)
+{
+    learning->n_in_vain = is_in_vain ? learning->n_in_vain + 1 : 0;
+    return learning->n_in_vain;
 }
 
 /* now_us counts from the machine's start: the difference may wrap, and wraps back when it is used.

@@ -123,7 +123,7 @@ MUST_CHECK int learning_incident_of(struct learning *learning, uint64_t event,
 MUST_CHECK int learning_answer_verdict(struct learning *learning, uint64_t event,
                                        const char *series, bool is_normal);
 
-/* All rows go, those that wait too. */
+/* All rows go, those that wait too, and what is followed. */
 MUST_CHECK int learning_forget(struct learning *learning);
 
 /* ---- runs ---- */
@@ -134,6 +134,9 @@ size_t learning_min_rows(const struct learning *learning); /* in the buffer befo
  * not. now_us is monotonic; before any run "time" counts from the first question. */
 const char *learning_is_due(struct learning *learning, uint64_t now_us);
 void learning_run_began(struct learning *learning, uint64_t now_us);
+/* is_in_vain: it failed, was cancelled, or there is still no version: the next one by itself waits
+ * for new rows, for twice as many each time. Returns how many on end have been. */
+unsigned learning_run_ended(struct learning *learning, bool is_in_vain);
 /* After a restart, before any of it: has_run: a run has begun so long ago (else nothing has, but
  * the live version is so old), when so many rows had ever been stored. */
 void learning_resume(struct learning *learning, bool has_run, uint64_t stored, uint64_t ago_us,

@@ -68,6 +68,7 @@ struct learning {
     bool has_begun;         /* last_run_us is set */
     bool is_drifting;       /* a soft incident grew old since the last run */
     unsigned feedback_runs; /* still to come after an answer */
+    unsigned n_in_vain;     /* runs on end, learning_run_ended() */
     uint64_t followed;      /* incident whose quarantined rows are to be let in; 0: none */
     bool must_pin;          /* what is promoted next, learning_must_pin() */
     uint64_t last_run_us;   /* without one: when it was first asked for */

@@ -45,6 +45,23 @@ void pupil_clear(struct pupil *pupil)
     pupil->figures = (struct learner_figures){0};
 }
 
+int pupil_forget_features(struct pupil *pupil)
+{
+    if (pupil->live || pupil->log.live_version || pupil->settings.names_features || !pupil->log.id)
+        return 0;
+    int r = model_log_reschema(pupil->learner->database, pupil->log.id, "[]", "");
+    if (r < 0)
+        return r;
+    (void)pthread_mutex_lock(&pupil->pin_lock); /* a run may be reading it */
+    learning_free(TAKE(pupil->learning));
+    pupil->n_schemas++;
+    (void)pthread_mutex_unlock(&pupil->pin_lock);
+    free_features(pupil);
+    free(TAKE(pupil->log.features));
+    *pupil->log.fingerprint = '\0';
+    return 0;
+}
+
 void pupil_free(struct pupil *pupil)
 {
     if (!pupil)
@@ -175,9 +192,10 @@ int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_fe
     r = model_log_open(database, pupil->name, text.data, fingerprint, &pupil->log);
     if (r != -ESTALE)
         return r;
-    log_warning("model %s: its features have changed: the rows of the old ones are dropped",
-                pupil->name);
     r = model_log_open(database, pupil->name, NULL, NULL, &pupil->log);
+    if (r == 0 && *pupil->log.fingerprint) /* "": they were forgotten */
+        log_warning("model %s: its features have changed: the rows of the old ones are dropped",
+                    pupil->name);
     if (r == 0)
         r = model_log_reschema(database, pupil->log.id, text.data, fingerprint);
     if (r < 0)
@@ -231,7 +249,8 @@ int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features)
     free_features(pupil);
     int r = pupil_open_record(pupil, names, n_features);
     if (r == 0) /* those of the features before */
-        r = event_log_close(pupil->learner->database, pupil->log.id, "other features");
+        r = event_log_close(pupil->learner->database, pupil->log.id, "other features",
+                            clock_realtime_us());
     if (r == 0)
         r = copy_features(pupil, names, n_features);
     if (r == 0)
@@ -409,7 +428,7 @@ int pupil_promote(struct pupil *pupil, unsigned version, bool pin_too, struct er
 /* ---- what people are told ---- */
 
 const char *const learner_event_kinds[LEARNER_N_EVENT_KINDS] = {
-    "drift",   "excess",        "incident",    "promoted",
+    "drift",   "excess",        "failing",     "incident",   "promoted",
     "refused", "regime_change", "rolled_back", "stale_input"};
 
 void pupil_note_event(struct pupil *pupil, const struct logged_event *event)

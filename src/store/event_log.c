@@ -117,8 +117,9 @@ static int put_event(struct database *database, struct sqlite3 *connection, int6
     CLEANUP(query_end)
     struct query update = query_begin(
         database, connection,
-        "UPDATE events SET time_us = ?3, kind = ?4, series = ?5, first_row = ?6, last_row = ?7, "
-        "detail = ?8, advice = ?9, is_open = ?10, incident = ?11 WHERE id = ?1 AND model = ?2 "
+        "UPDATE events SET ended_us = iif(?10, 0, ?3), kind = ?4, series = ?5, first_row = ?6, "
+        "last_row = ?7, detail = ?8, advice = coalesce(?9, advice), is_open = ?10, incident = ?11 "
+        "WHERE id = ?1 AND model = ?2 "
         "AND (kind = 'verdict') = (?4 = 'verdict')"); /* each group has its own count */
     bind_event(&update, model, event);
     int r = query_change(&update);
@@ -223,16 +224,17 @@ int event_log_label(struct database *database, int64_t model, uint64_t id, const
     return query_commit(&query);
 }
 
-int event_log_close(struct database *database, int64_t model, const char *why)
+int event_log_close(struct database *database, int64_t model, const char *why, uint64_t now_us)
 {
     assert(database && why);
     CLEANUP(query_end)
     struct query query = query_begin_write(
-        database, "UPDATE events SET is_open = 0, detail = "
+        database, "UPDATE events SET is_open = 0, ended_us = ?3, detail = "
                   "iif(json_valid(detail), json_set(detail, '$.closed_by', ?2), "
                   "json_object('closed_by', ?2)) WHERE is_open = 1 AND (?1 = 0 OR model = ?1)");
     query_bind_int(&query, model);
     query_bind_text(&query, why);
+    query_bind_uint(&query, now_us);
     query_run(&query);
     return query_commit(&query);
 }
@@ -241,7 +243,7 @@ int event_log_close(struct database *database, int64_t model, const char *why)
 
 #define SELECT_EVENTS                                                                         \
     "SELECT id, time_us, kind, series, first_row, last_row, detail, advice, is_open, label, " \
-    "label_who, label_us, incident FROM events "
+    "label_who, label_us, incident, ended_us FROM events "
 
 static void read_event(struct query *query, void *item)
 {
@@ -260,6 +262,7 @@ static void read_event(struct query *query, void *item)
     event->label_who = query_dup_text(query, 10);
     event->label_us = query_uint(query, 11);
     event->incident = query_uint(query, 12);
+    event->ended_us = query_uint(query, 13);
 }
 
 static void clear_event(void *item)

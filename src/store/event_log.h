@@ -19,15 +19,16 @@ struct database;
 
 struct logged_event {
     uint64_t id;      /* over all models */
-    uint64_t time_us; /* since 1970 */
-    char kind[24];    /* "incident", "regime_change", "stale_input", "excess", "drift", "promoted",
-                       * "refused", "rolled_back", "verdict" */
+    uint64_t time_us; /* since 1970; of an incident when it opened */
+    char kind[24];    /* "incident", "regime_change", "stale_input", "excess", "drift", "failing",
+                       * "promoted", "refused", "rolled_back", "verdict" */
     char *series;     /* NULL: none or independent */
     uint64_t first_row, last_row; /* numbers as scored or stored; 0: none */
     uint64_t incident;            /* id of the one that it belongs to; 0: none, or it is one */
     char *detail;                 /* a JSON object for the API; NULL: none */
     char *advice;                 /* what a person should do; NULL: nothing */
     bool is_open;                 /* an incident that goes on */
+    uint64_t ended_us;            /* when it was put again and is not open; 0: not yet */
     /* The last feedback, by event_log_label() only: event_log_put() does not look at it. */
     char label[8];     /* "", "normal" or "anomaly" */
     char *label_who;   /* NULL: nobody yet */
@@ -40,8 +41,10 @@ void logged_event_clear(struct logged_event *event);
  * that it could not store. 0 in a new database. */
 MUST_CHECK int event_log_last_id(struct database *database, uint64_t *ret_id);
 
-/* Stores or replaces events by their ids, all or none. A verdict stays one, and nothing else
- * becomes one. -ENOENT: there is no such model; -EEXIST: the id is another model's. */
+/* Stores or replaces events by their ids, all or none. One that is put again keeps its time, the
+ * new one is when it ended unless it is open; and its advice, if the new one has none. A verdict
+ * stays one, and nothing else becomes one. -ENOENT: there is no such model; -EEXIST: the id is
+ * another model's. */
 MUST_CHECK int event_log_put(struct database *database, int64_t model,
                              const struct logged_event *events, size_t n_events);
 /* -ENOENT: there is none of that model, or it has aged out. */
@@ -59,7 +62,8 @@ MUST_CHECK int event_log_label(struct database *database, int64_t model, uint64_
 
 /* The model's open incidents are closed, with "closed_by": why in their detail; model 0: those of
  * all. For when nobody watches them any more. */
-MUST_CHECK int event_log_close(struct database *database, int64_t model, const char *why);
+MUST_CHECK int event_log_close(struct database *database, int64_t model, const char *why,
+                               uint64_t now_us);
 
 /* Every administrative act. model may be "", detail NULL. */
 MUST_CHECK int event_log_audit(struct database *database, const char *model, const char *who,

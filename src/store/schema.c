@@ -110,6 +110,10 @@ static const char *const migrations[] = {
     /* 3: what a start goes on with: when the last run began, which incidents were open. */
     "ALTER TABLE runs ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;" /* rows until it began */
     "CREATE INDEX events_open ON events (model) WHERE is_open = 1;",
+
+    /* 4: incidents keep when they began; of those before only the end is known. */
+    "ALTER TABLE events ADD COLUMN ended_us INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE events SET ended_us = time_us WHERE kind = 'incident' AND is_open = 0;",
 };
 static_assert(sizeof(migrations) / sizeof(*migrations) == SCHEMA_VERSION, "one migration each");
 

@@ -380,7 +380,7 @@ def test_a_run_is_cancelled(start):
     assert daemon.post("observe", {"instances": rows_like_normal(400)}).status == 200
     running = daemon.retrain()
     wait_for(lambda: daemon.request("GET", running).json()["state"] == "running", "the run")
-    assert daemon.get("")["state"] == "training"
+    wait_for(lambda: daemon.get("")["state"] == "training", "the state to show it")
     queued = daemon.retrain()
     assert queued != running and daemon.retrain() == queued
     for path in (queued, running):
@@ -517,7 +517,7 @@ def test_everything_at_once_loses_no_acknowledged_row(start):
         assert daemon.score({"instances": rows}, "?learn=false").status == 200
 
     threads = [run(act) for act in (
-        observe, observe, observe, score, expect("POST", "retrain", 202), expect("GET", "runs", 200),
+        observe, observe, observe, score, expect("POST", "retrain", 202, 409), expect("GET", "runs", 200),
         expect("POST", "versions/1/promote", 200), expect("POST", "rollback", 200, 409),
         expect("POST", "freeze", 200), expect("POST", "unfreeze", 200), expect("GET", "buffer", 200),
         expect("DELETE", "runs/1", 200, 404, 409), expect("GET", "versions", 200),

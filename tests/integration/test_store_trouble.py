@@ -481,6 +481,7 @@ def test_time_since_the_last_run_is_counted_over_restarts(start_learner):
     learner = start_learner({**FAST, "retrain_every": "2h", "retrain_min_interval": "0s"})
     assert learner.observe(normal_rows(400)).status == 200
     learner.train_version()
+    assert learner.observe(normal_rows(100, seed=2)).status == 200
     learner.restart()
     assert len(runs_of(learner)) == 1
     learner.stop()
@@ -499,6 +500,7 @@ def test_a_last_run_in_the_future_does_not_stop_the_next(start_learner):
     set_last_run(learner, LATE)
     learner.start()
     before = len(runs_of(learner))
+    assert learner.observe(normal_rows(100, seed=2)).status == 200
     wait_for(lambda: len(runs_of(learner)) > before, "a run that is due")
 
 

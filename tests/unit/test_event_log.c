@@ -259,7 +259,35 @@ static void assert_closed(int64_t model, uint64_t id, const char *detail)
 
     assert_int_equal(event_log_get(database, model, id, &found), 0);
     assert_false(found.is_open);
+    assert_true(found.ended_us == 0 || (found.ended_us >= 77 && found.ended_us <= 78));
     assert_string_equal(found.detail, detail);
+}
+
+static void an_incident_that_is_over_keeps_when_it_began_and_its_advice(void **state)
+{
+    (void)state;
+    const int64_t web = make_model("web");
+    CLEANUP(logged_event_clear) struct logged_event open = {0}, over = {0};
+    static char advice[] = "tell by feedback";
+
+    struct logged_event event = an_event(1, "incident");
+    event.is_open = true;
+    event.time_us = 5000;
+    event.advice = advice;
+    assert_int_equal(event_log_put(database, web, &event, 1), 0);
+    event.time_us = 6000; /* it has hardened */
+    assert_int_equal(event_log_put(database, web, &event, 1), 0);
+    assert_int_equal(event_log_get(database, web, 1, &open), 0);
+    assert_int_equal(open.time_us, 5000);
+    assert_int_equal(open.ended_us, 0);
+    event.time_us = 9000;
+    event.is_open = false;
+    event.advice = NULL;
+    assert_int_equal(event_log_put(database, web, &event, 1), 0);
+    assert_int_equal(event_log_get(database, web, 1, &over), 0);
+    assert_int_equal(over.time_us, 5000);
+    assert_int_equal(over.ended_us, 9000);
+    assert_string_equal(over.advice, "tell by feedback");
 }
 
 static void open_incidents_are_closed_with_the_reason(void **state)
@@ -277,7 +305,7 @@ static void open_incidents_are_closed_with_the_reason(void **state)
     closed.detail = detail;
     assert_int_equal(event_log_put(database, web, &closed, 1), 0);
 
-    assert_int_equal(event_log_close(database, web, "reset"), 0);
+    assert_int_equal(event_log_close(database, web, "reset", 77), 0);
     assert_closed(web, 1, "{\"rows\":7,\"closed_by\":\"reset\"}");
     assert_closed(web, 2, "{\"closed_by\":\"reset\"}");
     assert_closed(web, 3, "{\"closed_by\":\"reset\"}");
@@ -285,7 +313,7 @@ static void open_incidents_are_closed_with_the_reason(void **state)
     assert_int_equal(event_log_get(database, mail, 4, &other), 0);
     assert_true(other.is_open);
     reopen_database();
-    assert_int_equal(event_log_close(database, 0, "restart"), 0);
+    assert_int_equal(event_log_close(database, 0, "restart", 78), 0);
     assert_closed(mail, 4, "{\"rows\":7,\"closed_by\":\"restart\"}");
     assert_closed(web, 1, "{\"rows\":7,\"closed_by\":\"reset\"}");
 }
@@ -581,7 +609,7 @@ static int use_all(void)
     if (r == 0)
         r = event_log_get(database, 1, 1, &found);
     if (r == 0)
-        r = event_log_close(database, 1, "reset");
+        r = event_log_close(database, 1, "reset", 77);
     if (r == 0)
         r = event_log_audit(database, "web", "eve", "reset", text, 1);
     if (r == 0)
@@ -645,6 +673,7 @@ int main(void)
         DATABASE_TEST(an_event_of_another_model_is_not_found),
         DATABASE_TEST(events_are_listed_the_newest_first),
         DATABASE_TEST(the_clock_has_no_say_in_the_order),
+        DATABASE_TEST(an_incident_that_is_over_keeps_when_it_began_and_its_advice),
         DATABASE_TEST(open_incidents_are_closed_with_the_reason),
         DATABASE_TEST(the_oldest_events_go),
         DATABASE_TEST(the_oldest_verdicts_go),

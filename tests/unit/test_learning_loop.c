@@ -250,12 +250,99 @@ static void a_run_is_due_after_retrain_every(void **state)
     open_learning();
     for (size_t i = 0; i < 2; i++) {
         assert_due(NULL);
+        observe_normal(100);
         now_us += 99 * SECOND;
         assert_due(NULL);
         now_us += SECOND;
         assert_due("time");
         learning_run_began(learning, now_us);
     }
+}
+
+static void a_run_by_time_waits_for_rows_that_are_new(void **state)
+{
+    (void)state;
+    options.retrain_every_us = 100 * SECOND;
+    options.buffer_rows = 100000;
+    open_learning();
+    assert_due(NULL);
+    now_us += 1000 * SECOND;
+    observe_normal(99);
+    assert_due(NULL);
+    observe_normal(20000);
+    assert_due("time");
+    learning_run_began(learning, now_us);
+    now_us += 100 * SECOND;
+    observe_normal(200);
+    assert_due(NULL); /* a hundredth of the buffer is 202 */
+    observe_normal(10);
+    assert_due("time");
+}
+
+static void what_came_to_nothing_waits_for_twice_as_many_new_rows_each_time(void **state)
+{
+    (void)state;
+    options.min_rows = 100;
+    options.buffer_rows = 500;
+    open_without_version();
+    observe_normal(100);
+    for (size_t n = 100; n <= 400; n *= 2) {
+        assert_due("first");
+        learning_run_began(learning, now_us);
+        (void)learning_run_ended(learning, true);
+        now_us += 1000000 * SECOND;
+        assert_due(NULL);
+        observe_normal(n - 1);
+        assert_due(NULL);
+        observe_normal(1);
+    }
+    learning_run_began(learning, now_us);
+    assert_int_equal(learning_run_ended(learning, true), 4);
+    observe_normal(500); /* all that it holds is new */
+    assert_due("first");
+    assert_int_equal(learning_run_ended(learning, false), 0);
+    assert_int_equal(learning_run_ended(learning, true), 1);
+}
+
+static void nothing_is_followed_after_it_was_forgotten(void **state)
+{
+    (void)state;
+    options.retrain_min_interval_us = 1000000 * SECOND;
+    open_learning();
+    learning_run_began(learning, now_us);
+    const uint64_t incident = open_incident();
+    assert_int_equal(learning_answer(learning, incident, true), 0);
+    assert_true(learning_must_pin(learning));
+    assert_int_equal(learning_forget(learning), 0);
+    assert_false(learning_must_pin(learning));
+    take_normal("", 600);
+    flush();
+    assert_due(NULL);
+    learning_pinned(learning);
+    assert_false(learning_must_pin(learning));
+}
+
+static void a_drift_that_was_forgotten_is_none(void **state)
+{
+    float values[D];
+    struct scored_row row = {.series = "", .values = values, .p_value = 0.05};
+
+    (void)state;
+    options.retrain_min_interval_us = SECOND;
+    open_learning();
+    learning_run_began(learning, now_us);
+    for (size_t i = 0; i < 350; i++) { /* a soft incident older than 300 rows */
+        tiny_row(&source, values);
+        values[0] = BURST_VALUE;
+        row.time_us = now_us += SECOND;
+        row.error = draw_error();
+        assert_int_equal(learning_take(learning, &row, 1), 0);
+    }
+    flush();
+    assert_int_equal(learning_forget(learning), 0);
+    take_normal("", 700);
+    flush();
+    assert_due(NULL);
 }
 
 static void alarm_the_drift_meter(void)
@@ -283,6 +370,8 @@ static void drift_is_acted_on_only_if_that_was_said(void **state)
     learning_run_began(learning, now_us);
     assert_due(NULL);
     now_us += 10 * SECOND;
+    assert_due(NULL); /* the rows are the same */
+    alarm_the_drift_meter();
     assert_due("drift"); /* the run changed nothing */
     assert_int_equal(learning_swap(learning, detector, threshold, RATE), 0);
     assert_due(NULL);
@@ -291,13 +380,14 @@ static void drift_is_acted_on_only_if_that_was_said(void **state)
 static void triggers_have_an_order(void **state)
 {
     (void)state;
-    options.retrain_rows = 100;
     options.retrain_every_us = 100 * SECOND;
     options.retrain_on_drift = true;
     options.retrain_min_interval_us = 10 * SECOND;
+    options.retrain_rows = 200;
     open_learning();
     assert_due(NULL);
     now_us += 100 * SECOND;
+    observe_normal(100);
     assert_due("time");
     observe_normal(100);
     assert_due("rows");
@@ -564,6 +654,10 @@ int main(void)
         LEARNING_TEST(runs_that_begin_by_themselves_keep_the_least_time_apart),
         LEARNING_TEST(nothing_is_due_by_itself_unless_said),
         LEARNING_TEST(a_run_is_due_after_retrain_every),
+        LEARNING_TEST(a_run_by_time_waits_for_rows_that_are_new),
+        LEARNING_TEST(what_came_to_nothing_waits_for_twice_as_many_new_rows_each_time),
+        LEARNING_TEST(nothing_is_followed_after_it_was_forgotten),
+        LEARNING_TEST(a_drift_that_was_forgotten_is_none),
         LEARNING_TEST(drift_is_acted_on_only_if_that_was_said),
         LEARNING_TEST(triggers_have_an_order),
         LEARNING_TEST(after_an_answer_normal_each_500_rows_are_learned_four_times),

@@ -365,6 +365,7 @@ static void time_since_the_last_run_counts_after_a_restart(void **state)
     options.retrain_every_us = 100 * SECOND;
     options.retrain_min_interval_us = 10 * SECOND;
     open_learning();
+    observe_normal(100);
     now_us = 5 * SECOND; /* the machine has just started */
     learning_resume(learning, true, 0, 40 * SECOND, now_us);
     now_us += 59 * SECOND;
