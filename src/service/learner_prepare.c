@@ -313,7 +313,7 @@ int learner_commit(struct learner *learner, const struct config *config)
         pupil->is_configured = section;
         pupil_lock(pupil);
         pupil_fall_back(pupil, section ? section->file : NULL);
-        int r = pupil_bind(pupil);
+        int r = pupil_bind(pupil, true);
         if (r == 0 && !pupil->learning)
             r = open_without_version(pupil, section ? section : &config->model_template);
         pupil_unlock(pupil);

@@ -173,8 +173,9 @@ MUST_CHECK int pupil_schema(struct pupil *pupil, struct schema **ret_schema);
 MUST_CHECK int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_features);
 /* Under the pupil's lock: whether its features are these, in this order. */
 bool pupil_has_features(const struct pupil *pupil, const char *const *names, size_t n_features);
-/* Under the pupil's lock: what answers from here on is what live has. */
-MUST_CHECK int pupil_bind(struct pupil *pupil);
+/* Under the pupil's lock: what answers from here on is what live has. After a reload nothing begins
+ * anew for a version that is the same. */
+MUST_CHECK int pupil_bind(struct pupil *pupil, bool is_reload);
 /* Under the pupil's lock: says the features and opens the buffer. */
 MUST_CHECK int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features);
 /* Under the pupil's lock: the pinned version of the log guards from here on. */

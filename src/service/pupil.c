@@ -333,7 +333,7 @@ static bool is_same_version(const struct live_model *a, const struct live_model 
            a->false_alarm_rate == b->false_alarm_rate;
 }
 
-int pupil_bind(struct pupil *pupil)
+int pupil_bind(struct pupil *pupil, bool is_reload)
 {
     struct live *live = pupil->learner->live;
     struct live_model *model = live_acquire(live, pupil->name, strlen(pupil->name));
@@ -341,7 +341,7 @@ int pupil_bind(struct pupil *pupil)
 
     if (model && model->state == LIVE_SERVING && model != pupil->live) {
         r = open_as_live(pupil, model);
-        if (r == 0 && is_same_version(pupil->live, model))
+        if (r == 0 && is_reload && is_same_version(pupil->live, model))
             learning_rebind(pupil->learning, model->detector);
         else if (r == 0)
             r = learning_swap(pupil->learning, model->detector, model->threshold,
@@ -421,7 +421,7 @@ int pupil_promote(struct pupil *pupil, unsigned version, bool pin_too, struct er
     pupil->log.live_version = version;
     if (pin_too)
         pupil->log.pinned_version = version;
-    r = pupil_bind(pupil);
+    r = pupil_bind(pupil, false);
     return r < 0 ? error_set(reterr, r, "%s", strerrordesc_np(-r)) : 0;
 }
 
