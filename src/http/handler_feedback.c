@@ -1,7 +1,7 @@
 /* POST /v1/models/{m}/feedback: what a person says about an event. */
 #include "base/text.h"
+#include "http/act.h"
 #include "http/handler.h"
-#include "http/lookup.h"
 #include "http/reply.h"
 #include "http/request.h"
 #include "service/learner.h"
@@ -89,27 +89,32 @@ static int read_feedback(const struct request *request, struct feedback *ret_fee
     return 0;
 }
 
-void handle_feedback(struct handler *handler, const struct request *request, struct reply *reply)
+static int perform(struct learner *learner, struct act *act, struct error *reterr)
 {
-    char model[LIVE_NAME_MAX + 1], who[REQUEST_WHO_SIZE];
-    struct feedback feedback;
-    struct error error = {0};
-    uint64_t incident = 0;
+    return learner_feedback(learner, act->model, act->event, act->is_normal, act->who,
+                            &act->incident, reterr);
+}
 
-    struct learner *learner = lookup_learner(handler, request, model, reply);
-    if (!learner || read_feedback(request, &feedback, reply) < 0)
-        return;
-    int r = learner_feedback(learner, model, feedback.event, feedback.is_normal,
-                             request_who(request, who), &incident, &error);
-    if (r < 0) {
-        lookup_learner_problem(r, &error, reply);
-        return;
-    }
+static void answer(struct handler *handler, struct act *act, struct reply *reply)
+{
+    (void)handler;
     reply->status = 200;
     reply->content_type = "application/json";
-    text_printf(&reply->body, "{\"event\":%" PRIu64 ",\"label\":\"%s\"", feedback.event,
-                feedback.is_normal ? "normal" : "anomaly");
-    if (incident && incident != feedback.event)
-        text_printf(&reply->body, ",\"incident\":%" PRIu64, incident);
+    text_printf(&reply->body, "{\"event\":%" PRIu64 ",\"label\":\"%s\"", act->event,
+                act->is_normal ? "normal" : "anomaly");
+    if (act->incident && act->incident != act->event)
+        text_printf(&reply->body, ",\"incident\":%" PRIu64, act->incident);
     text_puts(&reply->body, "}");
+}
+
+void handle_feedback(struct handler *handler, const struct request *request, struct reply *reply)
+{
+    CLEANUP(act_freep) struct act *act = act_new(handler, request, reply);
+    struct feedback feedback;
+
+    if (!act || read_feedback(request, &feedback, reply) < 0)
+        return;
+    act->event = feedback.event;
+    act->is_normal = feedback.is_normal;
+    act_begin(handler, TAKE(act), perform, answer, reply);
 }

@@ -1,6 +1,7 @@
 /* POST /v1/models/{m}/freeze, /unfreeze, /rebaseline, /reset and GET …/buffer, …/events, …/audit:
  * what a model learns, for people to see and to steer. */
 #include "base/text.h"
+#include "http/act.h"
 #include "http/handler.h"
 #include "http/lookup.h"
 #include "http/reply.h"
@@ -9,67 +10,98 @@
 
 #include <string.h>
 
-static int freeze(struct learner *learner, const char *model, const char *who, struct error *reterr)
+static int freeze(struct learner *learner, struct act *act, struct error *reterr)
 {
-    return learner_freeze(learner, model, true, who, reterr);
+    return learner_freeze(learner, act->model, true, act->who, reterr);
 }
 
-static int unfreeze(struct learner *learner, const char *model, const char *who,
-                    struct error *reterr)
+static int unfreeze(struct learner *learner, struct act *act, struct error *reterr)
 {
-    return learner_freeze(learner, model, false, who, reterr);
+    return learner_freeze(learner, act->model, false, act->who, reterr);
 }
 
-/* Does it and answers with the model's state after it. */
-static void act(struct handler *handler, const struct request *request,
-                int (*change)(struct learner *learner, const char *model, const char *who,
-                              struct error *reterr),
-                struct reply *reply)
+static int rebaseline(struct learner *learner, struct act *act, struct error *reterr)
 {
-    char model[LIVE_NAME_MAX + 1], who[REQUEST_WHO_SIZE];
-    struct error error = {0};
+    return learner_rebaseline(learner, act->model, act->who, reterr);
+}
 
-    struct learner *learner = lookup_learner(handler, request, model, reply);
-    if (!learner)
-        return;
-    int r = change(learner, model, request_who(request, who), &error);
-    if (r < 0) {
-        lookup_learner_problem(r, &error, reply);
-        return;
-    }
-    struct live_model *after = lookup_model(handler, request, reply);
+static int reset(struct learner *learner, struct act *act, struct error *reterr)
+{
+    return learner_reset(learner, act->model, act->who, reterr);
+}
+
+/* The model's state after it. */
+static void answer_state(struct handler *handler, struct act *act, struct reply *reply)
+{
+    const struct request asked = {.model = act->model, .model_length = strlen(act->model)};
+    struct live_model *after = lookup_model(handler, &asked, reply);
     if (!after)
         return;
+
     reply->status = 200;
     reply->content_type = "application/json";
-    text_printf(&reply->body, "{\"model\":\"%s\",\"state\":\"%s\"}", model,
+    text_printf(&reply->body, "{\"model\":\"%s\",\"state\":\"%s\"}", act->model,
                 lookup_state(handler, after));
     lookup_release(handler, after);
 }
 
+static void begin(struct handler *handler, const struct request *request,
+                  int (*perform)(struct learner *learner, struct act *act, struct error *reterr),
+                  struct reply *reply)
+{
+    struct act *act = act_new(handler, request, reply);
+
+    if (act)
+        act_begin(handler, act, perform, answer_state, reply);
+}
+
 void handle_freeze(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    act(handler, request, freeze, reply);
+    begin(handler, request, freeze, reply);
 }
 
 void handle_unfreeze(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    act(handler, request, unfreeze, reply);
+    begin(handler, request, unfreeze, reply);
 }
 
 void handle_rebaseline(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    act(handler, request, learner_rebaseline, reply);
+    begin(handler, request, rebaseline, reply);
 }
 
 void handle_reset(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    act(handler, request, learner_reset, reply);
+    begin(handler, request, reset, reply);
 }
 
 void handle_buffer(struct handler *handler, const struct request *request, struct reply *reply)
 {
     lookup_print(handler, request, learner_print_buffer, reply);
+}
+
+static int print_verdicts(struct learner *learner, struct act *act, struct error *reterr)
+{
+    return learner_print_verdicts(learner, act->model, &act->text, reterr);
+}
+
+static void answer_text(struct handler *handler, struct act *act, struct reply *reply)
+{
+    (void)handler;
+    reply->status = 200;
+    reply->content_type = "application/json";
+    reply->body = act->text;
+    act->text = (struct text){0};
+}
+
+/* What waits for the verdicts that are on their way. */
+static void list_verdicts(struct handler *handler, const struct request *request,
+                          struct reply *reply)
+{
+    struct act *act = act_new(handler, request, reply);
+
+    if (act)
+        act_begin(handler, act, print_verdicts, answer_text, reply);
 }
 
 /* The query may only say kind=verdict. */
@@ -84,9 +116,10 @@ void handle_events(struct handler *handler, const struct request *request, struc
         reply_problem(reply, 400,
                       "Events are asked for without a query, or with ?kind=verdict for the "
                       "anomalous verdicts");
+    else if (wants_verdicts)
+        list_verdicts(handler, request, reply);
     else
-        lookup_print(handler, request,
-                     wants_verdicts ? learner_print_verdicts : learner_print_events, reply);
+        lookup_print(handler, request, learner_print_events, reply);
 }
 
 void handle_audit(struct handler *handler, const struct request *request, struct reply *reply)

@@ -1,10 +1,12 @@
 /* POST /v1/models/{m}/retrain, GET …/runs, GET and DELETE …/runs/{id}: training on request. */
 #include "base/text.h"
+#include "http/act.h"
 #include "http/handler.h"
 #include "http/lookup.h"
 #include "http/reply.h"
 #include "http/request.h"
 #include "service/learner.h"
+#include "service/service.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,23 +25,24 @@ static void reply_run(struct learner *learner, const char *model, int64_t run, u
     reply->content_type = "application/json";
 }
 
+static int retrain(struct learner *learner, struct act *act, struct error *reterr)
+{
+    return learner_retrain(learner, act->model, act->who, &act->run, reterr);
+}
+
+static void answer_retrain(struct handler *handler, struct act *act, struct reply *reply)
+{
+    (void)snprintf(reply->location, sizeof(reply->location), "/v1/models/%s/runs/%" PRId64,
+                   act->model, act->run);
+    reply_run(service_learner(handler->service), act->model, act->run, 202, reply);
+}
+
 void handle_retrain(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    char model[LIVE_NAME_MAX + 1], who[REQUEST_WHO_SIZE];
-    struct error error = {0};
-    int64_t run;
+    struct act *act = act_new(handler, request, reply);
 
-    struct learner *learner = lookup_learner(handler, request, model, reply);
-    if (!learner)
-        return;
-    int r = learner_retrain(learner, model, request_who(request, who), &run, &error);
-    if (r < 0) {
-        lookup_learner_problem(r, &error, reply);
-        return;
-    }
-    (void)snprintf(reply->location, sizeof(reply->location), "/v1/models/%s/runs/%" PRId64, model,
-                   run);
-    reply_run(learner, model, run, 202, reply);
+    if (act)
+        act_begin(handler, act, retrain, answer_retrain, reply);
 }
 
 void handle_runs(struct handler *handler, const struct request *request, struct reply *reply)
@@ -56,17 +59,20 @@ void handle_run(struct handler *handler, const struct request *request, struct r
         reply_run(learner, model, request->run, 200, reply);
 }
 
+static int cancel(struct learner *learner, struct act *act, struct error *reterr)
+{
+    return learner_cancel(learner, act->model, act->run, act->who, reterr);
+}
+
+static void answer_cancel(struct handler *handler, struct act *act, struct reply *reply)
+{
+    reply_run(service_learner(handler->service), act->model, act->run, 200, reply);
+}
+
 void handle_cancel(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    char model[LIVE_NAME_MAX + 1], who[REQUEST_WHO_SIZE];
-    struct error error = {0};
+    struct act *act = act_new(handler, request, reply);
 
-    struct learner *learner = lookup_learner(handler, request, model, reply);
-    if (!learner)
-        return;
-    int r = learner_cancel(learner, model, request->run, request_who(request, who), &error);
-    if (r < 0)
-        lookup_learner_problem(r, &error, reply);
-    else
-        reply_run(learner, model, request->run, 200, reply);
+    if (act)
+        act_begin(handler, act, cancel, answer_cancel, reply);
 }

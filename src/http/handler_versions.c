@@ -2,6 +2,7 @@
  * PUT and DELETE /v1/models/{m}: which version answers, and where it comes from. */
 #include "base/file.h"
 #include "base/text.h"
+#include "http/act.h"
 #include "http/handler.h"
 #include "http/lookup.h"
 #include "http/reply.h"
@@ -49,14 +50,14 @@ void handle_file(struct handler *handler, const struct request *request, struct 
 
 /* ---- the switch ---- */
 
-static void reply_switch(const char *model, const struct learner_switch *change,
-                         struct reply *reply)
+static void answer_switch(struct handler *handler, struct act *act, struct reply *reply)
 {
-    reply->status = 200;
+    (void)handler;
+    reply->status = act->is_made ? 201 : 200;
     reply->content_type = "application/json";
-    text_printf(&reply->body, "{\"model\":\"%s\",\"version\":%u", model, change->version);
-    if (change->has_replaced)
-        text_printf(&reply->body, ",\"dropped_rows\":%zu", change->n_dropped);
+    text_printf(&reply->body, "{\"model\":\"%s\",\"version\":%u", act->model, act->change.version);
+    if (act->change.has_replaced)
+        text_printf(&reply->body, ",\"dropped_rows\":%zu", act->change.n_dropped);
     text_puts(&reply->body, "}");
 }
 
@@ -75,74 +76,70 @@ static bool read_replace(const struct request *request, bool *ret_replace, struc
     return false;
 }
 
+static int promote(struct learner *learner, struct act *act, struct error *reterr)
+{
+    return learner_promote(learner, act->model, act->who, &act->change, reterr);
+}
+
 void handle_promote(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    char model[LIVE_NAME_MAX + 1], who[REQUEST_WHO_SIZE];
-    struct learner_switch change = {.version = request->version};
-    struct error error = {0};
+    CLEANUP(act_freep) struct act *act = act_new(handler, request, reply);
 
-    struct learner *learner = lookup_learner(handler, request, model, reply);
-    if (!learner || !read_replace(request, &change.replace, reply))
-        return;
-    int r = learner_promote(learner, model, request_who(request, who), &change, &error);
-    if (r < 0)
-        lookup_learner_problem(r, &error, reply);
-    else
-        reply_switch(model, &change, reply);
+    if (act && read_replace(request, &act->change.replace, reply))
+        act_begin(handler, TAKE(act), promote, answer_switch, reply);
+}
+
+static int rollback(struct learner *learner, struct act *act, struct error *reterr)
+{
+    return learner_rollback(learner, act->model, act->who, &act->change.version, reterr);
 }
 
 void handle_rollback(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    char model[LIVE_NAME_MAX + 1], who[REQUEST_WHO_SIZE];
-    struct learner_switch change = {0};
-    struct error error = {0};
+    struct act *act = act_new(handler, request, reply);
 
-    struct learner *learner = lookup_learner(handler, request, model, reply);
-    if (!learner)
-        return;
-    int r = learner_rollback(learner, model, request_who(request, who), &change.version, &error);
-    if (r < 0)
-        lookup_learner_problem(r, &error, reply);
-    else
-        reply_switch(model, &change, reply);
+    if (act)
+        act_begin(handler, act, rollback, answer_switch, reply);
 }
 
 /* ---- in, and away ---- */
 
+static int upload(struct learner *learner, struct act *act, struct error *reterr)
+{
+    return learner_upload(learner, act->model, act->text.data, act->text.length, act->who,
+                          &act->change, &act->is_made, reterr);
+}
+
 void handle_upload(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    char model[LIVE_NAME_MAX + 1], who[REQUEST_WHO_SIZE];
-    struct learner_switch change = {0};
-    struct error error = {0};
-    bool is_made = false;
+    CLEANUP(act_freep) struct act *act = act_new_of_name(handler, request, reply);
 
-    struct learner *learner = lookup_name(handler, request, model, reply);
-    if (!learner || !read_replace(request, &change.replace, reply))
+    if (!act || !read_replace(request, &act->change.replace, reply))
         return;
-    int r = learner_upload(learner, model, request->body, request->body_size,
-                           request_who(request, who), &change, &is_made, &error);
-    if (r < 0) {
-        lookup_learner_problem(r, &error, reply);
-        return;
-    }
-    reply_switch(model, &change, reply);
-    reply->status = is_made ? 201 : 200;
+    text_append(&act->text, request->body, request->body_size);
+    if (text_failed(&act->text))
+        reply_no_memory(reply);
+    else
+        act_begin(handler, TAKE(act), upload, answer_switch, reply);
+}
+
+static int delete (struct learner *learner, struct act *act, struct error *reterr)
+{
+    return learner_delete(learner, act->model, act->who, reterr);
+}
+
+static void answer_delete(struct handler *handler, struct act *act, struct reply *reply)
+{
+    (void)handler;
+    reply->status = 200;
+    reply->content_type = "application/json";
+    text_printf(&reply->body, "{\"model\":\"%s\",\"state\":\"deleted\"}", act->model);
 }
 
 void handle_delete(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    char model[LIVE_NAME_MAX + 1], who[REQUEST_WHO_SIZE];
-    struct error error = {0};
+    struct act *act = act_new_of_name(handler, request, reply);
 
-    struct learner *learner = lookup_name(handler, request, model, reply);
-    if (!learner)
-        return;
-    int r = learner_delete(learner, model, request_who(request, who), &error);
-    if (r < 0) {
-        lookup_learner_problem(r, &error, reply);
-        return;
-    }
-    reply->status = 200;
-    reply->content_type = "application/json";
-    text_printf(&reply->body, "{\"model\":\"%s\",\"state\":\"deleted\"}", model);
+    if (act)
+        act_begin(handler, act, delete, answer_delete, reply);
 }

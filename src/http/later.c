@@ -82,6 +82,8 @@ struct later *later_new(struct later_queue *queue,
 
 void later_free(struct later *later)
 {
+    if (later && later->work)
+        later->free_work(later->work);
     free(later);
 }
 

@@ -28,6 +28,8 @@ struct later {
     int r;              /* what later_done() was told */
     struct error error; /* and why, if r is below 0 */
     void *waiting;      /* the worker's: who gets the answer */
+    void *work;         /* what finish() needs beyond that; NULL: nothing */
+    void (*free_work)(void *work);
 };
 
 /* Those of one worker. When it is freed none may be under way. */

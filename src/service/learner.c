@@ -81,6 +81,8 @@ int learner_new(const struct config *config, struct live *live, struct stats *st
     (void)pthread_cond_init(&learner->has_items, NULL);
     (void)pthread_cond_init(&learner->has_answers, NULL);
     (void)pthread_cond_init(&learner->has_work, NULL);
+    (void)pthread_cond_init(&learner->has_acts, NULL);
+    STAILQ_INIT(&learner->acts);
     learner->last = &learner->first;
     learner->live = live;
     learner->stats = stats;
@@ -108,6 +110,9 @@ int learner_start(struct learner *learner)
     if (pthread_create(&learner->runs_thread, NULL, learner_runs_main, learner) != 0)
         return -EAGAIN;
     learner->has_runs = true;
+    if (pthread_create(&learner->acts_thread, NULL, learner_acts_main, learner) != 0)
+        return -EAGAIN;
+    learner->has_acts_thread = true;
     return 0;
 }
 
@@ -116,7 +121,8 @@ void learner_settle(struct learner *learner)
     bool is_busy;
 
     do {
-        is_busy = learner_intake_turn(learner);
+        is_busy = learner_acts_turn(learner);
+        is_busy = learner_intake_turn(learner) || is_busy;
         is_busy = learner_runs_turn(learner) || is_busy;
     } while (is_busy);
 }
@@ -128,21 +134,25 @@ void learner_free(struct learner *learner)
     (void)pthread_mutex_lock(&learner->lock);
     learner->must_stop = true;
     (void)pthread_cond_broadcast(&learner->has_items);
+    (void)pthread_cond_broadcast(&learner->has_acts);
     (void)pthread_mutex_unlock(&learner->lock);
     learner_wake_runs(learner);
     learner_end_check(learner);
+    if (learner->has_acts_thread) /* first: an act may wait for intake */
+        (void)pthread_join(learner->acts_thread, NULL);
     if (learner->has_runs)
         (void)pthread_join(learner->runs_thread, NULL);
     if (learner->has_intake)
         (void)pthread_join(learner->intake_thread, NULL);
-    while (learner_intake_turn(learner))
-        ; /* what came without the thread */
+    while (learner_acts_turn(learner) || learner_intake_turn(learner))
+        ; /* what came without the threads */
     for (size_t i = 0; i < learner->n_pupils; i++)
         pupil_free(learner->pupils[i]);
     free(learner->pupils);
     detector_workspace_free(learner->workspace);
     database_free(learner->database);
     free(learner->directory);
+    (void)pthread_cond_destroy(&learner->has_acts);
     (void)pthread_cond_destroy(&learner->has_work);
     (void)pthread_cond_destroy(&learner->has_answers);
     (void)pthread_cond_destroy(&learner->has_items);

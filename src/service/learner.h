@@ -1,8 +1,9 @@
 /* learner - the models that learn while the service runs: their store, the rows on their way to it,
  * the runs that make new versions, and what people say about them.
  *
- * Two threads: intake writes rows (group commit: all that wait share one sync of the disk), runs
- * trains, judges and promotes, one run at a time. Scoring only ever enqueues. Lock order: a model's
+ * Three threads: intake writes rows (group commit: all that wait share one sync of the disk), runs
+ * trains, judges and promotes, one run at a time, acts does what people ask for. Workers only ever
+ * enqueue. Lock order: a model's
  * lock, then live's, then the database's. */
 #pragma once
 
@@ -130,6 +131,17 @@ MUST_CHECK int learner_progress(struct learner *learner, const char *model,
 
 /* ---- for people: who is for the audit ---- */
 
+/* These wait for the disk: a worker lets the acts thread call them. 0: perform(learner, argument,
+ * …) will be called there, in the order of arrival, and then done() as by learner_observe(), with
+ * what perform() has returned. LEARNER_UNAVAILABLE: too many wait, or it is about to end. -ENOMEM.
+ */
+MUST_CHECK int learner_do(struct learner *learner,
+                          int (*perform)(struct learner *learner, void *argument,
+                                         struct error *reterr),
+                          void *argument,
+                          void (*done)(void *userdata, int r, const struct error *error),
+                          void *userdata, struct error *reterr);
+
 MUST_CHECK int learner_retrain(struct learner *learner, const char *model, const char *who,
                                int64_t *ret_run, struct error *reterr);
 MUST_CHECK int learner_cancel(struct learner *learner, const char *model, int64_t run,
@@ -181,7 +193,8 @@ MUST_CHECK int learner_print_run(struct learner *learner, const char *model, int
                                  struct text *text, struct error *reterr);
 MUST_CHECK int learner_print_versions(struct learner *learner, const char *model, struct text *text,
                                       struct error *reterr);
-/* The newest; verdicts apart from the others. */
+/* The newest; verdicts apart from the others: it waits for those that are on their way, so it is
+ * for learner_do(). */
 MUST_CHECK int learner_print_events(struct learner *learner, const char *model, struct text *text,
                                     struct error *reterr);
 MUST_CHECK int learner_print_verdicts(struct learner *learner, const char *model, struct text *text,

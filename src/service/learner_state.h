@@ -12,7 +12,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
+struct act_item;
 struct database;
 struct logged_event;
 struct schema;
@@ -120,12 +122,16 @@ struct learner {
     struct intake_item *first, **last;
     size_t queued_bytes;
     pthread_cond_t has_items, has_answers;
-    pthread_t intake_thread, runs_thread;
-    bool has_intake, has_runs, must_stop;
+    pthread_t intake_thread, runs_thread, acts_thread;
+    bool has_intake, has_runs, has_acts_thread, must_stop;
     atomic_int trouble; /* why no rows are stored, as was said; 0: they are */
     atomic_bool is_damaged;
     pthread_t check_thread;
     bool has_check, check_must_stop;
+    /* acts, under lock */
+    STAILQ_HEAD(act_list, act_item) acts;
+    size_t n_acts;
+    pthread_cond_t has_acts;
     /* runs */
     pthread_cond_t has_work;
     pthread_mutex_t run_lock; /* of has_work */
@@ -221,10 +227,12 @@ void shadow_judge(struct pupil *pupil, const struct intake_item *item);
 
 void *learner_intake_main(void *userdata);
 void *learner_runs_main(void *userdata);
+void *learner_acts_main(void *userdata);
 /* One turn of these; false: there was nothing to do. */
 bool learner_intake_turn(struct learner *learner);
 /* Returns when all that is in the queue now is stored. Not under a pupil's lock. */
 void learner_wait_for_intake(struct learner *learner, struct pupil *pupil);
 bool learner_runs_turn(struct learner *learner);
+bool learner_acts_turn(struct learner *learner);
 void learner_wake_runs(struct learner *learner);
 uint64_t learner_next_event(void *userdata);

@@ -2,6 +2,7 @@
 
 import json
 import random
+import select
 import signal
 import sqlite3
 import threading
@@ -220,6 +221,74 @@ def test_who_looks_does_not_wait_for_the_disk(start):
         other.rollback()
         waiting.socket.settimeout(60)
         assert waiting.read().json() == {"rows": 1}
+
+
+ACTS = [("POST", "freeze"), ("POST", "unfreeze"), ("POST", "retrain"), ("DELETE", "runs/999"),
+        ("POST", "versions/1/promote"), ("POST", "rollback"), ("POST", "rebaseline"),
+        ("POST", "reset"), ("GET", "events?kind=verdict"), ("PUT", ""), ("DELETE", "")]
+
+
+@pytest.mark.parametrize("method, path", [*ACTS, ("POST", "feedback")])
+def test_no_worker_waits_for_what_people_do(start, method, path):
+    daemon = start(server={"threads": 2})
+    clients = [daemon.connect() for _ in range(8)]  # on both workers
+    body = {"event": 9, "label": "normal"} if path == "feedback" else b"no model"
+    kind = b"application/octet-stream" if method == "PUT" else b"application/json"
+    with StoppedThread(daemon.process.pid, "acts"):
+        for client in clients:
+            client.send(request_bytes(method, f"{MODEL}/{path}".rstrip("/"), body)
+                        .replace(b"application/json", kind))
+        for _ in range(8):
+            assert daemon.score(ODD).json()["anomaly"] is True
+        for client in clients:
+            client.socket.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                client.socket.recv(1)
+            client.socket.settimeout(60)
+        clients.pop().socket.close()  # harms nobody
+    for client in clients:
+        assert client.read().status in (200, 202, 400, 404, 409)
+
+
+def test_a_verdict_that_is_on_its_way_holds_up_no_worker(start):
+    daemon = start(server={"threads": 2})
+    event = daemon.score(ODD).json()["event"]
+    clients = [daemon.connect() for _ in range(8)]
+    with StoppedThread(daemon.process.pid, "intake"):
+        for client in clients:
+            client.send(request_bytes("POST", f"{MODEL}/feedback",
+                                      {"event": event, "label": "normal"}))
+        for _ in range(8):
+            assert daemon.score(NORMAL).status == 200
+    assert [client.read().status for client in clients] == [200] * 8
+
+
+def test_of_too_many_acts_the_last_is_refused(start):
+    daemon = start(server={"threads": 2})
+    clients = [daemon.connect() for _ in range(65)]
+    with StoppedThread(daemon.process.pid, "acts"):
+        for client in clients:
+            client.send(request_bytes("POST", f"{MODEL}/freeze", b""))
+        refused, _, _ = select.select([client.socket for client in clients], [], [], 60)
+        assert len(refused) == 1
+    replies = [client.read() for client in clients]
+    assert sorted(reply.status for reply in replies) == [200] * 64 + [503]
+    problem = next(reply for reply in replies if reply.status == 503)
+    assert "try again" in check_problem(problem, 503)["detail"]
+    assert problem.headers["retry-after"] == "1"
+
+
+def test_a_stop_answers_what_people_do_first(start):
+    daemon = start()
+    with daemon.connect() as waiting:
+        with StoppedThread(daemon.process.pid, "acts"):
+            waiting.send(request_bytes("POST", f"{MODEL}/reset", b""))
+            wait_for(lambda: daemon.score(NORMAL).status == 200, "the service")
+            daemon.signal(signal.SIGTERM)
+            wait_for(lambda: "stopping" in daemon.log(), "the stop")
+        reply = waiting.read()
+        assert reply.status == 200 and reply.headers["connection"] == "close"
+    assert daemon.wait_for_exit() == 0
 
 
 def test_a_stop_while_observe_waits_answers_it_first(start):

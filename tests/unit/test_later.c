@@ -57,6 +57,27 @@ static void what_nobody_took_is_freed(void **state)
     later_queue_free(NULL);
 }
 
+static void free_count(void *work)
+{
+    ++*(int *)work;
+}
+
+static void what_it_holds_is_freed_with_it(void **state)
+{
+    (void)state;
+    CLEANUP(later_queue_freep) struct later_queue *queue = NULL;
+    int n_freed = 0;
+
+    assert_int_equal(later_queue_new(&queue), 0);
+    struct later *later = make(queue);
+    later->work = &n_freed;
+    later->free_work = free_count;
+    later_done(later, 0, NULL);
+    assert_int_equal(n_freed, 0);
+    later_free(later_take(queue));
+    assert_int_equal(n_freed, 1);
+}
+
 #define N_LATERS 1000
 
 static void *finish_all(void *userdata)
@@ -121,6 +142,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_done_comes_back_in_its_order),
         cmocka_unit_test(what_nobody_took_is_freed),
+        cmocka_unit_test(what_it_holds_is_freed_with_it),
         cmocka_unit_test(other_threads_wake_the_worker_and_none_is_lost),
         cmocka_unit_test(survives_every_failed_allocation),
     };
