@@ -97,11 +97,6 @@ int learner_retrain(struct learner *learner, const char *model, const char *who,
     else if (pupil->log.id == 0)
         r = error_set(reterr, LEARNER_CONFLICT,
                       "Model \"%s\" has no rows yet; send some to /observe", model);
-    else if (pupil->log.is_frozen)
-        r = error_set(reterr, LEARNER_CONFLICT,
-                      "Model \"%s\" is frozen: nothing is trained; POST "
-                      "/v1/models/%s/unfreeze first",
-                      model, model);
     else if (!pupil->queued_run) {
         r = model_log_add_run(learner->database, pupil->log.id, "request", clock_realtime_us(),
                               &pupil->queued_run);

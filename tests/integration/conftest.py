@@ -388,8 +388,12 @@ class StoppedThread:
 
     def __init__(self, pid, name):
         tasks = pathlib.Path(f"/proc/{pid}/task")
-        self.thread = next(int(task.name) for task in tasks.iterdir()
-                           if (task / "comm").read_text().strip() == name)
+
+        def find():  # one that has just begun has no name yet
+            return next((int(task.name) for task in tasks.iterdir()
+                         if (task / "comm").read_text().strip() == name), None)
+
+        self.thread = wait_for(find, f"the thread {name}")
         self.libc = ctypes.CDLL(None, use_errno=True)
 
     def _trace(self, request):

@@ -217,7 +217,7 @@ def test_rows_wait_while_the_daemon_says_that_it_cannot():
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        done = ctl.run("record", "--interval", "50ms", "--duration", "1s", "--model", "host", "--json",
+        done = ctl.run("record", "--interval", "50ms", "--duration", "6s", "--model", "host", "--json",
                        "--url", f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
         thread.join()

@@ -41,12 +41,10 @@ def test_freeze_and_reset_cancel_what_runs_and_what_waits(start_learner, act, re
     assert [version["version"] for version in learner.get("/versions")["versions"]] == [1]
 
 
-def test_a_frozen_model_is_not_trained_and_says_what_to_do(start_learner):
+def test_a_frozen_model_is_trained_only_on_request(start_learner):
     learner = start_learner(FAST)
     assert learner.observe(normal_rows(400)).status == 200
     assert learner.post("/freeze").status == 200
-    assert "/unfreeze" in check_problem(learner.post("/retrain"), 409)["detail"]
-    assert learner.post("/unfreeze").status == 200
     assert learner.train_version()
 
 
