@@ -94,7 +94,10 @@ static int settle(struct first *first, const struct request *request, struct rep
 {
     struct error error = {0};
 
-    int r = first->is_new ? learner_create(first->learner, first->model, &error) : 0;
+    int r =
+        learner_check_rows(first->handler->rows.n_rows, schema_n_features(first->schema), &error);
+    if (r == 0 && first->is_new)
+        r = learner_create(first->learner, first->model, &error);
     if (r == 0 && !first->has_features) {
         r = tell_features(first, &error);
         if (r == LEARNER_UNFIT)

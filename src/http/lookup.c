@@ -139,6 +139,7 @@ void lookup_learner_problem(int r, const struct error *error, struct reply *repl
         {LEARNER_MALFORMED,   400},
         {LEARNER_NOT_FOUND,   404},
         {LEARNER_CONFLICT,    409},
+        {LEARNER_TOO_LARGE,   413},
         {LEARNER_UNFIT,       422},
         {LEARNER_UNAVAILABLE, 503},
     };

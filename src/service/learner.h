@@ -81,10 +81,14 @@ enum learner_problem {        /* besides 0, why something is not done; reterr is
     LEARNER_MALFORMED = -74,  /* 400 */
     LEARNER_NOT_FOUND = -2,   /* 404 */
     LEARNER_CONFLICT = -17,   /* 409 */
+    LEARNER_TOO_LARGE = -90,  /* 413 */
     LEARNER_UNFIT = -22,      /* 422 */
     LEARNER_UNAVAILABLE = -11 /* 503: no store, or it is full */
 };
 
+/* Whether learner_observe() takes so many at a time: they are stored as a whole, which holds up
+ * others. LEARNER_TOO_LARGE. */
+MUST_CHECK int learner_check_rows(size_t n_rows, size_t n_features, struct error *reterr);
 /* Rows known to be normal; they are copied. Below 0: nothing has been done, reterr says why, and
  * done() is never called. 0: they are on their way, and done(userdata, r, error) is called exactly
  * once: with 0 when they are durable, else with a LEARNER_… and what is for the client (error lives

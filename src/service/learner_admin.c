@@ -261,6 +261,7 @@ int learner_reset(struct learner *learner, const char *model, const char *who, s
         pupil_audit(pupil, who, "reset", "");
     }
     pupil_unlock(pupil);
+    database_make_room(learner->database);
     return r;
 }
 

@@ -12,13 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUEUE_BYTES ((size_t)64 << 20)
-#define MOST_PUPILS 64 /* whose rows share a transaction */
+/* A stop waits for what is queued, people for what one transaction stores. */
+#define QUEUE_BYTES   ((size_t)64 << 20)
+#define OBSERVE_BYTES (QUEUE_BYTES / 4) /* of one request, which is stored as a whole */
+#define TURN_BYTES    (QUEUE_BYTES / 16)
+#define ROW_BYTES     ((size_t)128) /* what a row costs, however few features it has */
+#define MOST_PUPILS   64            /* whose rows share a transaction */
+
+static size_t size_of_rows(size_t n_rows, size_t n_features)
+{
+    return n_rows * (ROW_BYTES + n_features * sizeof(float));
+}
 
 static size_t size_of(const struct intake_item *item)
 {
-    return sizeof(*item) + item->n_rows * item->n_features * sizeof(float) +
-           (item->rows ? item->n_rows * sizeof(*item->rows) : 0);
+    return sizeof(*item) + size_of_rows(item->n_rows, item->n_features);
 }
 
 static void item_free(struct intake_item *item)
@@ -158,6 +166,16 @@ static int enqueue(struct learner *learner, struct intake_item *item)
     return -EAGAIN;
 }
 
+int learner_check_rows(size_t n_rows, size_t n_features, struct error *reterr)
+{
+    if (size_of_rows(n_rows, n_features) <= OBSERVE_BYTES)
+        return 0;
+    return error_set(reterr, LEARNER_TOO_LARGE,
+                     "%zu rows are too many to be stored as a whole, the limit is %zu of %zu "
+                     "features; send fewer at a time",
+                     n_rows, OBSERVE_BYTES / size_of_rows(1, n_features), n_features);
+}
+
 int learner_observe(struct learner *learner, const char *model, const float *rows, size_t n_rows,
                     size_t n_features, uint64_t time_us, const char *series,
                     void (*done)(void *userdata, int r, const struct error *error), void *userdata,
@@ -169,6 +187,9 @@ int learner_observe(struct learner *learner, const char *model, const float *row
     if (atomic_load(&pupil->learn) == CONFIG_LEARN_OFF)
         return error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" does not learn (learn = off)",
                          model);
+    int r = learner_check_rows(n_rows, n_features, reterr);
+    if (r < 0)
+        return r;
     struct intake_item *item = new_item(pupil, rows, n_rows, n_features, time_us, series);
     if (!item)
         return error_set(reterr, LEARNER_UNAVAILABLE, "There is no memory for these rows");
@@ -224,29 +245,31 @@ struct turn {
     struct intake_item *items;
 };
 
-/* The first items, as many as MOST_PUPILS models have; the others stay. Under the learner's lock.
- */
+/* The first items, as many as MOST_PUPILS models have and TURN_BYTES hold, but one at least; the
+ * others stay. Under the learner's lock. */
 static void take_items(struct learner *learner, struct turn *turn)
 {
     struct intake_item **next = &learner->first;
+    size_t taken = 0;
 
     for (; *next; next = &(*next)->next) {
         struct pupil *pupil = (*next)->pupil;
         size_t place = 0;
         while (place < turn->n_pupils && turn->pupils[place] < pupil)
             place++;
-        if (place < turn->n_pupils && turn->pupils[place] == pupil) {
-            learner->queued_bytes -= size_of(*next);
-            continue;
-        }
-        if (turn->n_pupils == MOST_PUPILS)
+        const bool is_new = place == turn->n_pupils || turn->pupils[place] != pupil;
+        if ((taken > 0 && taken + size_of(*next) > TURN_BYTES) ||
+            (is_new && turn->n_pupils == MOST_PUPILS))
             break;
+        taken += size_of(*next);
+        if (!is_new)
+            continue;
         memmove(turn->pupils + place + 1, turn->pupils + place,
                 (turn->n_pupils - place) * sizeof(struct pupil *));
         turn->pupils[place] = pupil;
         turn->n_pupils++;
-        learner->queued_bytes -= size_of(*next);
     }
+    learner->queued_bytes -= taken;
     turn->items = learner->first;
     learner->first = *next;
     *next = NULL;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "service/learner_state.h"
+#include "store/database.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -392,6 +393,7 @@ static int delete_model(struct learner *learner, const char *name, const char *w
     int r = learner_forget(learner, pupil, reterr);
     if (r == 0)
         pupil_audit(pupil, who, "delete", "");
+    database_make_room(learner->database);
     return r;
 }
 

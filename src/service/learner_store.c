@@ -152,7 +152,9 @@ int learner_check_room(struct learner *learner)
     const uint64_t size = database_size(learner->database);
     if (size == 0)
         return -ENOENT;
-    return size > learner->max_size || database_room(learner->database) < learner->min_free
+    const uint64_t unused = database_free_bytes(learner->database);
+    return (size > unused && size - unused > learner->max_size) ||
+                   database_room(learner->database) < learner->min_free
                ? -ENOSPC
                : 0;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -28,7 +29,8 @@ struct database {
     char *directory, *path; /* path: of state.db */
     int lock_fd;
     struct state_file_identity identity;
-    struct connection writer, reader;
+    struct connection writer, reader, scanner;
+    atomic_uint_least64_t free_bytes; /* in pages that nothing is in */
 };
 
 /* ---- SQLite's codes ---- */
@@ -86,8 +88,9 @@ static int execute(struct sqlite3 *sqlite, const char *sql)
 struct sqlite3_stmt *database_statement(struct database *database, struct sqlite3 *connection,
                                         const char *sql)
 {
-    struct connection *own =
-        connection == database->writer.sqlite ? &database->writer : &database->reader;
+    struct connection *own = connection == database->writer.sqlite   ? &database->writer
+                             : connection == database->reader.sqlite ? &database->reader
+                                                                     : &database->scanner;
 
     assert(own->sqlite == connection);
     for (size_t i = 0; i < own->n_statements; i++) {
@@ -160,6 +163,23 @@ int database_write(struct database *database, struct sqlite3 **ret_connection)
     return begin(database, &database->writer, "BEGIN IMMEDIATE", ret_connection);
 }
 
+/* Under the writing lock, outside a transaction. Where it cannot be told, nothing is free. */
+static uint64_t ask_number(struct database *database, const char *pragma)
+{
+    struct sqlite3_stmt *statement = database_statement(database, database->writer.sqlite, pragma);
+    const bool is_known = database_step(statement) > 0;
+    const int64_t number = is_known ? sqlite3_column_int64(statement, 0) : 0;
+
+    (void)sqlite3_reset(statement);
+    return number > 0 ? (uint64_t)number : 0;
+}
+
+static void count_free(struct database *database)
+{
+    atomic_store(&database->free_bytes, ask_number(database, "PRAGMA freelist_count") *
+                                            ask_number(database, "PRAGMA page_size"));
+}
+
 int database_commit(struct database *database, int r)
 {
     struct sqlite3 *sqlite = database->writer.sqlite;
@@ -170,6 +190,8 @@ int database_commit(struct database *database, int r)
         r = database_run(database_statement(database, sqlite, "COMMIT"));
     if (sqlite3_get_autocommit(sqlite) == 0) /* SQLite has rolled back already after some errors */
         (void)sqlite3_exec(sqlite, "ROLLBACK", NULL, NULL, NULL);
+    else if (r == 0)
+        count_free(database);
     return r;
 }
 
@@ -190,13 +212,34 @@ int database_read(struct database *database, struct sqlite3 **ret_connection)
     return begin(database, &database->reader, "BEGIN", ret_connection);
 }
 
+static void read_end(struct connection *connection)
+{
+    reset_all(connection->sqlite);
+    (void)sqlite3_exec(connection->sqlite, "COMMIT", NULL, NULL, NULL); /* nothing to lose */
+    (void)pthread_mutex_unlock(&connection->lock);
+}
+
 void database_read_end(struct database *database)
 {
-    struct sqlite3 *sqlite = database->reader.sqlite;
+    read_end(&database->reader);
+}
 
-    reset_all(sqlite);
-    (void)sqlite3_exec(sqlite, "COMMIT", NULL, NULL, NULL); /* nothing to lose */
-    (void)pthread_mutex_unlock(&database->reader.lock);
+int database_scan(struct database *database, struct sqlite3 **ret_connection)
+{
+    return begin(database, &database->scanner, "BEGIN", ret_connection);
+}
+
+void database_scan_end(struct database *database)
+{
+    read_end(&database->scanner);
+}
+
+void database_make_room(struct database *database)
+{
+    (void)pthread_mutex_lock(&database->writer.lock);
+    (void)sqlite3_wal_checkpoint_v2(database->writer.sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
+                                    NULL);
+    (void)pthread_mutex_unlock(&database->writer.lock);
 }
 
 /* ---- open ---- */
@@ -222,7 +265,7 @@ static int connection_open(struct connection *connection, const char *path, cons
     return execute(connection->sqlite, pragmas);
 }
 
-/* Both connections to a file of this version. -EUCLEAN: damaged or not ours; -ENOTSUP: newer. */
+/* All connections to a file of this version. -EUCLEAN: damaged or not ours; -ENOTSUP: newer. */
 static int open_file(struct database *database, bool survives_power_loss)
 {
     static const char common[] = "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;"
@@ -244,11 +287,18 @@ static int open_file(struct database *database, bool survives_power_loss)
         r = connection_open(&database->reader, database->path, common);
     if (r == 0)
         r = execute(database->reader.sqlite, "PRAGMA cache_size = -4096; PRAGMA query_only = ON");
+    if (r == 0)
+        r = connection_open(&database->scanner, database->path, common);
+    if (r == 0)
+        r = execute(database->scanner.sqlite, "PRAGMA cache_size = -1024; PRAGMA query_only = ON");
+    if (r == 0)
+        count_free(database);
     return r;
 }
 
 static void close_connections(struct database *database)
 {
+    connection_close(&database->scanner);
     connection_close(&database->reader);
     connection_close(&database->writer);
 }
@@ -293,6 +343,7 @@ int database_open(const char *directory, bool survives_power_loss, struct databa
     database->lock_fd = -1;
     (void)pthread_mutex_init(&database->writer.lock, NULL); /* cannot fail with these attributes */
     (void)pthread_mutex_init(&database->reader.lock, NULL);
+    (void)pthread_mutex_init(&database->scanner.lock, NULL);
     database->directory = strdup(directory);
     if (!database->directory || asprintf(&database->path, "%s/state.db", directory) < 0) {
         database->path = NULL;
@@ -313,6 +364,7 @@ void database_free(struct database *database)
     if (!database)
         return;
     close_connections(database);
+    (void)pthread_mutex_destroy(&database->scanner.lock);
     (void)pthread_mutex_destroy(&database->reader.lock);
     (void)pthread_mutex_destroy(&database->writer.lock);
     close_fd(&database->lock_fd); /* last: it lets the next one in */
@@ -380,6 +432,11 @@ int database_mark_damaged(struct database *database)
 uint64_t database_size(const struct database *database)
 {
     return state_file_size(database->path, &database->identity);
+}
+
+uint64_t database_free_bytes(const struct database *database)
+{
+    return atomic_load(&database->free_bytes);
 }
 
 uint64_t database_room(const struct database *database)

@@ -1,9 +1,9 @@
 /* database - state.db in the state directory (home of SQLite): opened, checked, migrated.
  *
- * One connection writes, one reads (WAL), each under its own mutex, so that a reader never waits
- * for the disk. What the other modules of this layer keep in it is in schema.c's list of
- * migrations; they borrow a connection with database_write() or database_read(). Nothing here logs
- * or exits. */
+ * One connection writes, one reads, one reads much at a time (WAL), each under its own mutex, so
+ * that who looks waits neither for the disk nor for a training's rows. What the other modules of
+ * this layer keep in it is in schema.c's list of migrations; they borrow a connection with
+ * database_write() or database_read(). Nothing here logs or exits. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -47,6 +47,10 @@ MUST_CHECK int database_mark_damaged(struct database *database);
  * to them will not be found again), and free in its file system. */
 uint64_t database_size(const struct database *database);
 uint64_t database_room(const struct database *database);
+/* Of those of the file, what new rows take first: it grows only when there is nothing of it. */
+uint64_t database_free_bytes(const struct database *database);
+/* Much was deleted: the -wal is emptied, unless somebody is reading it. */
+void database_make_room(struct database *database);
 
 /* ---- for the modules of this layer ---- */
 
@@ -62,6 +66,9 @@ void database_unlock(struct database *database);
 /* Locks the reading connection, in one read transaction until database_read_end(). */
 MUST_CHECK int database_read(struct database *database, struct sqlite3 **ret_connection);
 void database_read_end(struct database *database);
+/* The same for what takes long. */
+MUST_CHECK int database_scan(struct database *database, struct sqlite3 **ret_connection);
+void database_scan_end(struct database *database);
 
 /* A prepared statement of connection, cached by the address of sql (a literal), reset and without
  * bindings. NULL: no memory, the file cannot be read or the SQL is wrong (a bug); binding to NULL

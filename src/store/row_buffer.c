@@ -196,11 +196,11 @@ int row_buffer_read(struct row_buffer *buffer, enum row_role role, size_t newest
                                 .n_features = buffer->n_features,
                                 .seed = buffer->seed};
 
-    int r = database_read(buffer->database, &reader.sqlite);
+    int r = database_scan(buffer->database, &reader.sqlite);
     if (r < 0)
         return r;
     r = row_read(&reader, newest, older, ret_block);
-    database_read_end(buffer->database);
+    database_scan_end(buffer->database);
     return r;
 }
 

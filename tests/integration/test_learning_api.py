@@ -165,6 +165,18 @@ def test_a_bad_observe_keeps_nothing(learning, query, body, status):
     assert learning.get("buffer") == before
 
 
+def test_more_rows_than_fit_at_once_are_a_413_that_names_the_limit(start):
+    def observe(daemon, n):
+        rows = '{"instances":[' + ",".join(["[1,2,3,4,5,6]"] * n) + "]}"
+        return daemon.request("POST", f"{MODEL}/observe", rows, {"Content-Type": "application/json"})
+
+    for daemon in (start(), start(file=None)):
+        problem = check_problem(observe(daemon, 110377), 413)
+        assert "110376" in problem["detail"] and "fewer" in problem["detail"]
+        assert daemon.get("buffer")["rows"] == 0
+        assert observe(daemon, 110376).status in (200, 202)
+
+
 def test_observed_rows_outlive_a_kill(start):
     daemon = start()
     assert daemon.post("observe", {"instances": rows_like_normal(50)}).json() == {"rows": 50}

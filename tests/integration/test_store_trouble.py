@@ -47,6 +47,31 @@ def check_learns_again(learner, rows=0, by_itself=False):
     assert learner.metrics()["anomalyd_store_ok"] == 1
 
 
+# ---- room ----
+
+
+@pytest.mark.parametrize("method, path", [("POST", "/v1/models/web/reset"),
+                                          ("DELETE", "/v1/models/other")])
+def test_at_max_size_what_is_deleted_makes_room(start_learner, model_file, method, path):
+    learner = start_learner(models={"web": {"file": model_file, **LEARN}})
+    learner.write_config({"web": {"file": model_file, **LEARN}, "other": {"file": model_file, **LEARN}},
+                         "max_size = 4M\n")
+    learner.restart()
+    model = "web" if method == "POST" else "other"
+    rows = {"instances": normal_rows(5000)}
+
+    def observe():
+        return learner.request("POST", f"/v1/models/{model}/observe", rows)
+
+    wait_for(lambda: observe().status == 503, "the store to be full")
+    assert check_problem(learner.observe(normal_rows(10)), 503)
+    if method == "DELETE":
+        learner.write_config({"web": {"file": model_file, **LEARN}}, "max_size = 4M\n")
+        learner.reload("reloaded")
+    assert learner.request(method, path).status == 200
+    assert learner.observe(normal_rows(5000)).status == 200
+
+
 # ---- the directory at the start ----
 
 

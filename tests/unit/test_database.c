@@ -16,6 +16,43 @@ static const char put_model[] =
     "INSERT INTO models (name, fingerprint, features) VALUES ('m' || random(), '', '[]')";
 static const char count_models[] = "SELECT count(*) FROM models";
 
+/* ---- long reads, and room ---- */
+
+static void a_long_read_keeps_no_other_waiting(void **state)
+{
+    (void)state;
+    CLEANUP(database_freep) struct database *database = open_quietly();
+    struct sqlite3 *scanning, *reading;
+
+    assert_int_equal(database_scan(database, &scanning), 0);
+    assert_int_equal(database_read(database, &reading), 0);
+    assert_ptr_not_equal(scanning, reading);
+    assert_non_null(database_statement(database, scanning, count_models));
+    database_read_end(database);
+    database_scan_end(database);
+}
+
+static void what_was_deleted_is_room_for_new_rows(void **state)
+{
+    (void)state;
+    struct database *database = open_quietly();
+    const uint64_t full = 1000000;
+
+    assert_int_equal(run_sql(database, "INSERT INTO models (name, fingerprint, features)"
+                                       " VALUES ('large', '', hex(zeroblob(1000000)))"),
+                     0);
+    assert_in_range(database_free_bytes(database), 0, 100000);
+    assert_int_equal(run_sql(database, "DELETE FROM models"), 0);
+    assert_in_range(database_free_bytes(database), full, 3 * full);
+    const uint64_t with_log = database_size(database);
+    database_make_room(database);
+    assert_true(database_size(database) < with_log);
+    database_free(database);
+    database = open_quietly(); /* known from the start on */
+    assert_in_range(database_free_bytes(database), full, 3 * full);
+    database_free(database);
+}
+
 /* ---- open ---- */
 
 static void what_is_written_is_there_when_opened_again(void **state)
@@ -744,6 +781,8 @@ static void many_threads_write_and_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        in_a_folder(a_long_read_keeps_no_other_waiting),
+        in_a_folder(what_was_deleted_is_room_for_new_rows),
         in_a_folder(what_is_written_is_there_when_opened_again),
         in_a_folder(a_folder_that_is_missing_is_named),
         in_a_folder(a_second_one_is_told_that_it_is_in_use),

@@ -1,0 +1,159 @@
+#include "service/learner_state.h"
+#include "service/stats.h"
+
+#include "support/cmocka.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define N_FEATURES 62    /* with it a row costs 376 bytes: 44,620 may come at a time, */
+#define LIMIT      44620 /* and a turn takes 11,155 */
+
+static char folder[32];
+static char web[] = "web";
+static struct stats *stats;
+static struct live *live;
+static struct learner *learner;
+static float *values;
+static int n_done;
+
+static int remove_entry(const char *name, const struct stat *status, int kind, struct FTW *where)
+{
+    (void)status;
+    (void)kind;
+    (void)where;
+    return remove(name);
+}
+
+/* A service's learner without its threads; its model has no version yet. */
+static int set_up(void **state)
+{
+    (void)state;
+    static struct config_model model;
+    static struct config config;
+    static char names[N_FEATURES][8];
+    const char *pointers[N_FEATURES];
+    CLEANUP(text_clear) struct text notes = {0};
+    AUTO_FREE struct live_source *sources = calloc(1, sizeof(*sources));
+    size_t n_sources = 1;
+    struct error error;
+
+    n_done = 0;
+    (void)strcpy(folder, "/tmp/test_intake.XXXXXX");
+    if (!mkdtemp(folder) || !sources)
+        return -1;
+    model = (struct config_model){
+        .name = web, .learn = CONFIG_LEARN_AUTO, .buffer_rows = 1000, .keep_versions = 10};
+    recipe_init(&model.recipe);
+    config = (struct config){
+        .storage_directory = folder, .storage_max_size = 1 << 30, .models = &model, .n_models = 1};
+    *sources = (struct live_source){.name = web};
+    for (size_t i = 0; i < N_FEATURES; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "f%zu", i);
+        pointers[i] = names[i];
+    }
+    values = calloc((size_t)LIMIT + 1, N_FEATURES * sizeof(*values));
+    if (!values || stats_new(1, NULL, 0, &stats) < 0 || live_new(stats, &live) < 0 ||
+        learner_new(&config, live, stats, &learner, &notes, &error) < 0 ||
+        learner_prepare(learner, &config, &sources, &n_sources, &notes) < 0 ||
+        live_load(live, sources, n_sources, true, &error) < 0 ||
+        learner_commit(learner, &config) < 0)
+        return -1;
+    return learner_set_features(learner, web, pointers, N_FEATURES, &error);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    learner_free(learner);
+    live_free(live);
+    stats_free(stats);
+    free(values);
+    return nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void count_done(void *userdata, int r, const struct error *error)
+{
+    (void)userdata;
+    (void)error;
+    assert_int_equal(r, 0);
+    n_done++;
+}
+
+static int observe(size_t n_rows, struct error *reterr)
+{
+    return learner_observe(learner, web, values, n_rows, N_FEATURES, 1, NULL, count_done, NULL,
+                           reterr);
+}
+
+static void one_request_brings_no_more_than_is_stored_quickly(void **state)
+{
+    (void)state;
+    struct error error;
+
+    assert_int_equal(observe(LIMIT + 1, &error), LEARNER_TOO_LARGE);
+    assert_non_null(strstr(error.text, "the limit is 44620 of 62 features"));
+    assert_int_equal(observe(LIMIT, &error), 0);
+    while (learner_intake_turn(learner))
+        ;
+    assert_int_equal(n_done, 1);
+}
+
+static void a_turn_takes_so_much_and_one_request_at_least(void **state)
+{
+    (void)state;
+    struct error error;
+
+    assert_int_equal(observe(5000, &error), 0);
+    assert_int_equal(observe(5000, &error), 0);
+    assert_int_equal(observe(5000, &error), 0);
+    assert_int_equal(observe(20000, &error), 0);
+    assert_true(learner_intake_turn(learner));
+    assert_int_equal(n_done, 2);
+    assert_true(learner_intake_turn(learner));
+    assert_int_equal(n_done, 3);
+    assert_true(learner_intake_turn(learner));
+    assert_int_equal(n_done, 4);
+    assert_false(learner_intake_turn(learner));
+    assert_int_equal(learner->queued_bytes, 0);
+}
+
+static int note(struct learner *same, void *argument, struct error *reterr)
+{
+    assert_ptr_equal(same, learner);
+    (void)reterr;
+    return *(int *)argument;
+}
+
+static void note_result(void *userdata, int r, const struct error *error)
+{
+    (void)error;
+    *(int *)userdata = 10 * *(int *)userdata - r;
+}
+
+static void acts_are_done_in_their_order(void **state)
+{
+    (void)state;
+    int acts[] = {-1, -2, -3}, results = 0;
+    struct error error;
+
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(learner_do(learner, note, &acts[i], note_result, &results, &error), 0);
+    assert_int_equal(results, 0);
+    learner_settle(learner);
+    assert_int_equal(results, 123);
+}
+
+#define with_learner(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_learner(one_request_brings_no_more_than_is_stored_quickly),
+        with_learner(a_turn_takes_so_much_and_one_request_at_least),
+        with_learner(acts_are_done_in_their_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
