@@ -33,6 +33,7 @@ static const struct command commands[] = {
     {"audit",      list_main,     "list what people did to a model"                      },
     {"observe",    observe_main,  "give anomalyd normal rows to learn from"              },
     {"retrain",    manage_main,   "train a model on what it has learned from"            },
+    {"cancel",     manage_main,   "end a training"                                       },
     {"promote",    manage_main,   "let another version answer"                           },
     {"rollback",   manage_main,   "let the former version answer again"                  },
     {"feedback",   manage_main,   "say whether an event was normal or an anomaly"        },

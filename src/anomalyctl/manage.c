@@ -1,5 +1,6 @@
-/* anomalyctl retrain, promote, rollback, feedback, freeze, unfreeze, rebaseline, reset - what a
- * person tells a model of a running daemon to do: one POST and one row of the table below each. */
+/* anomalyctl retrain, cancel, promote, rollback, feedback, freeze, unfreeze, rebaseline, reset -
+ * what a person tells a model of a running daemon to do: one request and one row of the table below
+ * each. */
 #include "anomalyctl/commands.h"
 #include "anomalyctl/online.h"
 #include "anomalyctl/output.h"
@@ -85,6 +86,8 @@ struct action {
     size_t n_rows;
     const char *path, *path_end; /* behind /v1/models/MODEL; path_end: behind the number, or NULL */
     void (*show)(const json_t *reply, const char *model, struct text *text);
+    const char *numbered, *list; /* what the number is of, and the command that shows it */
+    bool is_delete;              /* else a POST */
 };
 
 #define PLAIN_ROWS   plain_rows, sizeof(plain_rows) / sizeof(*plain_rows)
@@ -95,6 +98,9 @@ static const char retrain_help[] =
     "Queues a training on what the model has learned from. Its candidate goes live\n"
     "only if it does not lose to the version that answers now. A refusal is a result,\n"
     "not a failure; with --wait a run that failed or was cancelled is exit status 1.";
+static const char cancel_help[] =
+    "Ends a training that waits or is under way; see anomalyctl runs MODEL. The model\n"
+    "goes on as it is.";
 static const char promote_help[] = "Lets another version answer; see anomalyctl versions MODEL.";
 static const char rollback_help[] = "Lets the former version answer again.";
 static const char feedback_help[] =
@@ -110,15 +116,20 @@ static const char reset_help[] =
     "Forgets all rows that the model has learned from. Its versions stay.";
 
 static const struct action actions[] = {
-    {"retrain",    "MODEL",                      retrain_help,    RETRAIN_ROWS, "/retrain",    NULL,       show_run    },
-    {"promote",    "MODEL VERSION",              promote_help,    PLAIN_ROWS,   "/versions/",  "/promote", show_version},
-    {"rollback",   "MODEL",                      rollback_help,   PLAIN_ROWS,   "/rollback",   NULL,       show_version},
+    {"retrain",    "MODEL",                      retrain_help,    RETRAIN_ROWS, "/retrain",    NULL,       show_run,     NULL,       NULL,       false},
+    {"cancel",     "MODEL RUN",                  cancel_help,     PLAIN_ROWS,   "/runs/",      "",         show_run,     "a run",    "runs",     true },
+    {"promote",    "MODEL VERSION",              promote_help,    PLAIN_ROWS,   "/versions/",  "/promote", show_version,
+     "a version",                                                                                                                    "versions", false},
+    {"rollback",   "MODEL",                      rollback_help,   PLAIN_ROWS,   "/rollback",   NULL,       show_version, NULL,       NULL,
+     false                                                                                                                                            },
     {"feedback",   "MODEL EVENT normal|anomaly", feedback_help,   PLAIN_ROWS,   "/feedback",   NULL,
-     show_label                                                                                                        },
-    {"freeze",     "MODEL",                      freeze_help,     PLAIN_ROWS,   "/freeze",     NULL,       show_state  },
-    {"unfreeze",   "MODEL",                      unfreeze_help,   PLAIN_ROWS,   "/unfreeze",   NULL,       show_state  },
-    {"rebaseline", "MODEL",                      rebaseline_help, PLAIN_ROWS,   "/rebaseline", NULL,       show_state  },
-    {"reset",      "MODEL",                      reset_help,      RESET_ROWS,   "/reset",      NULL,       show_state  },
+     show_label,                                                                                                         "an event", "events",   false},
+    {"freeze",     "MODEL",                      freeze_help,     PLAIN_ROWS,   "/freeze",     NULL,       show_state,   NULL,       NULL,       false},
+    {"unfreeze",   "MODEL",                      unfreeze_help,   PLAIN_ROWS,   "/unfreeze",   NULL,       show_state,   NULL,       NULL,
+     false                                                                                                                                            },
+    {"rebaseline", "MODEL",                      rebaseline_help, PLAIN_ROWS,   "/rebaseline", NULL,       show_state,   NULL,
+     NULL,                                                                                                                                       false},
+    {"reset",      "MODEL",                      reset_help,      RESET_ROWS,   "/reset",      NULL,       show_state,   NULL,       NULL,       false},
 };
 
 #define N_ACTIONS (sizeof(actions) / sizeof(*actions))
@@ -137,13 +148,13 @@ static const struct action *find_action(const char *name)
 static int check(const struct action *action, const struct settings *settings, uint64_t *ret_number)
 {
     const char *number = settings->number, *label = settings->label;
-    const uint64_t most = label ? INT64_MAX : UINT_MAX;
+    const uint64_t most = action->show == show_version ? UINT_MAX : INT64_MAX;
 
     if (number && (number_parse_u64(number, strlen(number), ret_number) < 0 || *ret_number == 0 ||
                    *ret_number > most)) {
         (void)report_failure("%s: %s: must be the number of %s; see anomalyctl %s %s", action->name,
-                             *number ? number : "\"\"", label ? "an event" : "a version",
-                             label ? "events" : "versions", settings->model);
+                             *number ? number : "\"\"", action->numbered, action->list,
+                             settings->model);
         return EXIT_USAGE;
     }
     if (label && strcmp(label, "normal") != 0 && strcmp(label, "anomaly") != 0) {
@@ -197,6 +208,14 @@ static int wait_for_run(struct client *client, const char *model, json_t **run,
     return 0;
 }
 
+static int send_request(const struct action *action, struct client *client, const struct text *path,
+                        const struct text *body, json_t **ret_reply, struct error *reterr)
+{
+    return action->is_delete
+               ? client_delete(client, path->data, ret_reply, reterr)
+               : client_post(client, path->data, body->data, body->length, ret_reply, reterr);
+}
+
 static int run(const struct action *action, const struct settings *settings, uint64_t number)
 {
     CLEANUP(client_freep) struct client *client = NULL;
@@ -209,7 +228,7 @@ static int run(const struct action *action, const struct settings *settings, uin
         return status;
     write_request(action, settings, number, &path, &body);
     if (text_failed(&path) || text_failed(&body) ||
-        client_post(client, path.data, body.data, body.length, &reply, &err) < 0 ||
+        send_request(action, client, &path, &body, &reply, &err) < 0 ||
         (settings->wait && wait_for_run(client, settings->model, &reply, &err) < 0))
         return report_error(&err);
 

@@ -38,10 +38,12 @@ static const struct option_row rows[] = {
 
 static const struct usage usage = {
     .command = "replay",
-    .description = "Sends a labelled file to a running anomalyd and shows which incidents it\n"
-                   "caught, how soon, which features it blamed, and how often it flagged normal\n"
-                   "rows. Seconds are those of the column timestamp. A missed incident is a\n"
-                   "result, not a failure: the exit status is 0 once all rows were scored.",
+    .description =
+        "Sends a labelled file to a running anomalyd and shows which incidents it\n"
+        "caught, how soon, which features it blamed, and how often it flagged normal\n"
+        "rows. Seconds are those of the column timestamp. A missed incident is a\n"
+        "result, not a failure: the exit status is 0 once all rows were scored. The model\n"
+        "learns nothing from them.",
     .rows = rows,
     .n_rows = sizeof(rows) / sizeof(*rows),
 };
@@ -175,7 +177,7 @@ static int send_rows(struct client *client, const struct settings *settings,
     const uint64_t started_us = clock_monotonic_us();
     CLEANUP(text_clear) struct text path = {0}, body = {0};
 
-    text_printf(&path, "/v1/models/%s/score", settings->model);
+    text_printf(&path, "/v1/models/%s/score?learn=false", settings->model);
     if (text_failed(&path))
         return -ENOMEM;
     for (size_t first = 0; first < dataset->n_rows; first += settings->batch) {

@@ -2,6 +2,9 @@
  * or a file makes a new one, and when one is deleted. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "detector/calibration.h"
+#include "detector/detector.h"
+#include "service/drift.h"
 #include "service/learner_state.h"
 #include "store/database.h"
 
@@ -301,6 +304,18 @@ static const struct config_model *section_of(const struct config *config, const 
     return NULL;
 }
 
+/* Under the pupil's lock: an operator who asked for it should not wait for it in vain. */
+static void warn_of_silent_drift(const struct pupil *pupil)
+{
+    if (!pupil->settings.learning.retrain_on_drift || !pupil->live)
+        return;
+    const size_t n = calibration_n_rows(detector_calibration(pupil->live->detector));
+    if (n < DRIFT_MIN_ROWS)
+        log_warning("model %s: retrain_on_drift has no effect: the drift meter needs %d "
+                    "calibration rows, version %u has %zu; give more rows to train on",
+                    pupil->name, DRIFT_MIN_ROWS, pupil->live->version, n);
+}
+
 int learner_commit(struct learner *learner, const struct config *config)
 {
     (void)pthread_mutex_lock(&learner->create_lock); /* none is added meanwhile */
@@ -317,6 +332,7 @@ int learner_commit(struct learner *learner, const struct config *config)
         int r = pupil_bind(pupil, true);
         if (r == 0 && !pupil->learning)
             r = open_without_version(pupil, section ? section : &config->model_template);
+        warn_of_silent_drift(pupil);
         pupil_unlock(pupil);
         learner_note(learner, r);
         if (r < 0)

@@ -179,9 +179,9 @@ def make_backend(kind, folder, stream, n_features, preset):
 
 
 def run(task):
-    name, place, seed, kind, preset, data = task
+    name, place, seed, kind, preset, data, scratch = task
     stream, begin = STREAMS[name], time.monotonic()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="learning."))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}.", dir=scratch))
     random = numpy.random.default_rng(1000 * seed + zlib.crc32(f"{name} {place}".encode()) % 1000)
     result = {"stream": name, "set": place, "seed": seed, "backend": kind, "preset": preset}
     try:
@@ -248,17 +248,21 @@ def parse():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--results", type=pathlib.Path)
     parser.add_argument("--table", default="")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for name in options.only.split(",") if options.only else []:
+        if name not in STREAMS:
+            parser.error(f"--only {name}: there is no such stream; there are {', '.join(STREAMS)}")
+    return options
 
 
-def tasks_of(options):
+def tasks_of(options, scratch):
     for name in options.only.split(",") if options.only else STREAMS:
         stream = STREAMS[name]
         kinds = [options.backend] + (list(stream.baselines) if options.baselines else [])
         for place in options.sets.split(",") if options.sets else stream.on:
             for seed in [int(seed) for seed in options.seeds.split(",")]:
                 for kind in kinds:
-                    yield name, place, seed, kind, options.preset, options.data
+                    yield name, place, seed, kind, options.preset, options.data, scratch
 
 
 def main():
@@ -271,15 +275,18 @@ def main():
     if not options.data.is_dir():
         print(f"learning.py: {options.data}: no data here; name its folder with --data", file=sys.stderr)
         return 2
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="learning."))  # what failed stays in it
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for done in concurrent.futures.as_completed(
-                [pool.submit(run, task) for task in tasks_of(options)]):
+                [pool.submit(run, task) for task in tasks_of(options, scratch)]):
             results.append(done.result())
             line = streams.dumps(results[-1])
             print(line, file=sys.stderr, flush=True)
             if options.results:
                 with open(options.results, "a", encoding="utf-8") as file:
                     file.write(line + "\n")
+    if not any(scratch.iterdir()):
+        scratch.rmdir()
     return 0 if print_table(results) else 1
 
 

@@ -433,6 +433,12 @@ def start_nothing(tmp_path_factory):
     daemon.stop()
 
 
+def test_a_drift_meter_that_cannot_speak_is_told(start):
+    daemon = start({"retrain_on_drift": "yes"})
+    assert "model web: retrain_on_drift has no effect" in daemon.log()
+    assert "retrain_on_drift" not in start().log()
+
+
 # ---- runs and versions ----
 
 

@@ -208,6 +208,19 @@ def test_retrain_waits_and_the_versions_can_be_switched(own, normal):
     assert own.daemon.metrics()['anomalyd_model_version{model="web"}'] != newest
 
 
+def test_cancel_ends_a_run(own):
+    own.daemon.write_config({"web": {"file": own.folder / "model.safetensors", "preset": "fast",
+                                     "epochs": 1000000, "patience": 0, "sample_rate": "all"}})
+    own.daemon.reload("reloaded")
+    own.run("observe", "web", "--data",
+            ctl.write_csv(own.folder / "many.csv", ctl.make_rows(1200, seed=3)))
+    run = own.json("retrain", "web")["id"]
+    wait_for(lambda: own.json("runs", "web")["runs"][0].get("progress", 0) > 0, "progress")
+    assert re.match(rf"Run {run} of web: (running|cancelled)", own.run("cancel", "web", run))
+    wait_for(lambda: own.json("runs", "web")["runs"][0]["state"] == "cancelled", "the end")
+    assert f"status 409: Run {run} has ended" in own.fail(1, "cancel", "web", run)
+
+
 def test_freeze_and_unfreeze_change_the_state(own):
     assert own.run("freeze", "web") == "web: frozen\n"
     assert own.json("status")["models"][1]["state"] == "frozen"
@@ -253,6 +266,13 @@ def test_an_incident_is_listed_with_advice_and_feedback_labels_it(own):
     assert labels[event] == "anomaly"
 
 
+def test_replay_teaches_nothing(own):
+    data = ctl.write_csv(own.folder / "story.csv", ctl.make_rows(100), labels=["0"] * 100)
+    own.run("replay", "--model", "web", "--data", data, "--label-column", "label")
+    own.run("observe", "web", "--data", ctl.write_csv(own.folder / "one.csv", [[0, 0, 0, 0]]))
+    assert json.loads(own.get("/v1/models/web/buffer"))["rows"] == 1  # all before it are stored
+
+
 # ---- what goes wrong ----
 
 
@@ -285,6 +305,7 @@ def test_daemon_that_does_not_run_is_told_plainly(command):
     (["promote", "web", "4294967296"], "must be the number of a version"),
     (["promote", "web", "new"], "promote: new: must be the number of a version"),
     (["promote", "web", "1", "2"], "promote: unexpected argument 2"),
+    (["cancel", "web", "x"], "cancel: x: must be the number of a run; see anomalyctl runs web"),
     (["feedback", "web", "-1", "normal"], "feedback: unknown option -1"),
     (["feedback", "web", "x", "normal"], "feedback: x: must be the number of an event"),
     (["feedback", "web", "7"], "feedback: give normal|anomaly"),
@@ -306,7 +327,7 @@ def test_a_socket_serves_as_well(learner):
 def test_help_lists_the_commands_and_each_one_explains_itself():
     text = ctl.succeed("--help").stdout
     assert max(map(len, text.splitlines())) <= 80
-    for command in ["status", "models", "observe", "promote", "diff", "feedback", "reset", *LISTS, *SIMPLE]:
+    for command in ["status", "models", "observe", "cancel", "promote", "diff", "feedback", "reset", *LISTS, *SIMPLE]:
         assert f"\n  {command} " in text
         done = ctl.succeed(command, "--help")
         assert done.stdout.startswith(f"Usage: anomalyctl {command} ")
