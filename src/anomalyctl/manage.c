@@ -115,21 +115,26 @@ static const char rebaseline_help[] =
 static const char reset_help[] =
     "Forgets all rows that the model has learned from. Its versions stay.";
 
+#define NO_NUMBER  NULL, NULL
+#define OF_RUN     "a run", "runs"
+#define OF_VERSION "a version", "versions"
+#define OF_EVENT   "an event", "events"
+
 static const struct action actions[] = {
-    {"retrain",    "MODEL",                      retrain_help,    RETRAIN_ROWS, "/retrain",    NULL,       show_run,     NULL,       NULL,       false},
-    {"cancel",     "MODEL RUN",                  cancel_help,     PLAIN_ROWS,   "/runs/",      "",         show_run,     "a run",    "runs",     true },
+    {"retrain",    "MODEL",                      retrain_help,    RETRAIN_ROWS, "/retrain",    NULL,       show_run,     NO_NUMBER, false},
+    {"cancel",     "MODEL RUN",                  cancel_help,     PLAIN_ROWS,   "/runs/",      "",         show_run,     OF_RUN,    true },
     {"promote",    "MODEL VERSION",              promote_help,    PLAIN_ROWS,   "/versions/",  "/promote", show_version,
-     "a version",                                                                                                                    "versions", false},
-    {"rollback",   "MODEL",                      rollback_help,   PLAIN_ROWS,   "/rollback",   NULL,       show_version, NULL,       NULL,
-     false                                                                                                                                            },
+     OF_VERSION,                                                                                                                    false},
+    {"rollback",   "MODEL",                      rollback_help,   PLAIN_ROWS,   "/rollback",   NULL,       show_version, NO_NUMBER,
+     false                                                                                                                               },
     {"feedback",   "MODEL EVENT normal|anomaly", feedback_help,   PLAIN_ROWS,   "/feedback",   NULL,
-     show_label,                                                                                                         "an event", "events",   false},
-    {"freeze",     "MODEL",                      freeze_help,     PLAIN_ROWS,   "/freeze",     NULL,       show_state,   NULL,       NULL,       false},
-    {"unfreeze",   "MODEL",                      unfreeze_help,   PLAIN_ROWS,   "/unfreeze",   NULL,       show_state,   NULL,       NULL,
-     false                                                                                                                                            },
-    {"rebaseline", "MODEL",                      rebaseline_help, PLAIN_ROWS,   "/rebaseline", NULL,       show_state,   NULL,
-     NULL,                                                                                                                                       false},
-    {"reset",      "MODEL",                      reset_help,      RESET_ROWS,   "/reset",      NULL,       show_state,   NULL,       NULL,       false},
+     show_label,                                                                                                         OF_EVENT,  false},
+    {"freeze",     "MODEL",                      freeze_help,     PLAIN_ROWS,   "/freeze",     NULL,       show_state,   NO_NUMBER, false},
+    {"unfreeze",   "MODEL",                      unfreeze_help,   PLAIN_ROWS,   "/unfreeze",   NULL,       show_state,   NO_NUMBER,
+     false                                                                                                                               },
+    {"rebaseline", "MODEL",                      rebaseline_help, PLAIN_ROWS,   "/rebaseline", NULL,       show_state,   NO_NUMBER,
+     false                                                                                                                               },
+    {"reset",      "MODEL",                      reset_help,      RESET_ROWS,   "/reset",      NULL,       show_state,   NO_NUMBER, false},
 };
 
 #define N_ACTIONS (sizeof(actions) / sizeof(*actions))

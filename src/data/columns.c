@@ -109,7 +109,7 @@ static int apply_options(const char *file, size_t line, const struct dataset_opt
         if (strcmp(column->name, "timestamp") == 0)
             column->kind = options->with_timestamps ? COLUMN_TIMESTAMP : COLUMN_IGNORED;
         else if (strcmp(column->name, "series") == 0)
-            column->kind = COLUMN_IGNORED;
+            column->kind = options->with_series ? COLUMN_SERIES : COLUMN_IGNORED;
     }
     for (size_t i = 0; i < options->n_exclude; i++) {
         struct column *column = find_column(columns, options->exclude[i]);

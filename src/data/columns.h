@@ -1,4 +1,5 @@
-/* columns - what each column of a file is: a feature, the label, the timestamp, or left out.
+/* columns - what each column of a file is: a feature, the label, the timestamp, the series, or left
+ * out.
  *
  * The rules of dataset.h, decided once before the first row. Plain data; it does not change after
  * columns_plan(). */
@@ -16,6 +17,7 @@ enum column_kind {
     COLUMN_FEATURE,
     COLUMN_LABEL,
     COLUMN_TIMESTAMP,
+    COLUMN_SERIES,
     COLUMN_IGNORED
 };
 

@@ -22,8 +22,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define MAX_FILE_SIZE   ((size_t)16 << 30)
-#define MAX_LABEL_NAMES 1000 /* more is no label but a measurement or an id */
+#define MAX_FILE_SIZE    ((size_t)16 << 30)
+#define MAX_LABEL_NAMES  1000 /* more is no label but a measurement or an id */
+#define MAX_SERIES_NAMES 10000
 
 struct reader {
     const char *file; /* for messages */
@@ -49,6 +50,8 @@ void dataset_clear(struct dataset *dataset)
     free(dataset->rows);
     free(dataset->lines);
     free(dataset->labels);
+    free_names(dataset->series_names, dataset->n_series_names);
+    free(dataset->series);
     free(dataset->timestamps);
     *dataset = (struct dataset){0};
 }
@@ -100,6 +103,9 @@ static bool set_capacity(struct reader *reader, size_t n_rows)
     if (has_column(reader, COLUMN_LABEL) &&
         !resize(&dataset->labels, n_rows, sizeof(*dataset->labels)))
         return false;
+    if (has_column(reader, COLUMN_SERIES) &&
+        !resize(&dataset->series, n_rows, sizeof(*dataset->series)))
+        return false;
     if (has_column(reader, COLUMN_TIMESTAMP) &&
         !resize(&dataset->timestamps, n_rows, sizeof(*dataset->timestamps)))
         return false;
@@ -116,16 +122,21 @@ static char *copy_text(const char *text, size_t length)
     return copy;
 }
 
+static int add_name(struct reader *reader, char ***names, size_t *n_names, const char *text,
+                    size_t length)
+{
+    AUTO_FREE char *name = copy_text(text, length);
+    if (!name || !resize(names, *n_names + 1, sizeof(**names)))
+        return out_of_memory(reader);
+    (*names)[(*n_names)++] = TAKE(name);
+    return 0;
+}
+
 static int add_label_name(struct reader *reader, const char *text, size_t length)
 {
     struct dataset *dataset = &reader->dataset;
 
-    AUTO_FREE char *name = copy_text(text, length);
-    if (!name ||
-        !resize(&dataset->label_names, dataset->n_label_names + 1, sizeof(*dataset->label_names)))
-        return out_of_memory(reader);
-    dataset->label_names[dataset->n_label_names++] = TAKE(name);
-    return 0;
+    return add_name(reader, &dataset->label_names, &dataset->n_label_names, text, length);
 }
 
 /* The columns are planned: makes what does not depend on the number of rows. */
@@ -227,6 +238,11 @@ static int read_feature(struct reader *reader, size_t column, const char *text, 
     return set_feature(reader, column, value, text, length);
 }
 
+static bool is_name(const char *name, const char *text, size_t length)
+{
+    return strncmp(name, text, length) == 0 && name[length] == '\0';
+}
+
 static int read_label(struct reader *reader, size_t column, const char *text, size_t length)
 {
     struct dataset *dataset = &reader->dataset;
@@ -237,8 +253,7 @@ static int read_label(struct reader *reader, size_t column, const char *text, si
     if (is_missing(text, length) || (number_parse_double(text, length, &value) == 0 && value == 0))
         return 0;
     for (size_t i = 1; i < dataset->n_label_names; i++)
-        if (strncmp(dataset->label_names[i], text, length) == 0 &&
-            dataset->label_names[i][length] == '\0') {
+        if (is_name(dataset->label_names[i], text, length)) {
             *label = (uint32_t)i;
             return 0;
         }
@@ -248,6 +263,28 @@ static int read_label(struct reader *reader, size_t column, const char *text, si
                            "column?");
     *label = (uint32_t)dataset->n_label_names;
     return add_label_name(reader, text, length);
+}
+
+static int read_series(struct reader *reader, size_t column, const char *text, size_t length)
+{
+    struct dataset *dataset = &reader->dataset;
+    uint32_t *series = &dataset->series[reader->row];
+    const size_t n = dataset->n_series_names;
+
+    if (reader->row > 0 && is_name(dataset->series_names[series[-1]], text, length)) {
+        *series = series[-1]; /* mostly */
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (is_name(dataset->series_names[i], text, length)) {
+            *series = (uint32_t)i;
+            return 0;
+        }
+    if (n == MAX_SERIES_NAMES)
+        return refuse_cell(reader, column, text, length,
+                           "is one series too many, at most 10,000 can differ; split the file");
+    *series = (uint32_t)n;
+    return add_name(reader, &dataset->series_names, &dataset->n_series_names, text, length);
 }
 
 static int read_cell(struct reader *reader, size_t column, const char *text, size_t length)
@@ -264,6 +301,8 @@ static int read_cell(struct reader *reader, size_t column, const char *text, siz
             return refuse_cell(reader, column, text, length,
                                "is no moment; write 2024-03-01T12:30:00Z or seconds since 1970");
         return 0;
+    case COLUMN_SERIES:
+        return read_series(reader, column, text, length);
     case COLUMN_IGNORED:
         break;
     }
@@ -351,6 +390,7 @@ static int read_npy_value(struct reader *reader, size_t column, double value)
     case COLUMN_LABEL:
         return read_label(reader, column, text, number_write_double(text, value));
     case COLUMN_TIMESTAMP:
+    case COLUMN_SERIES:
     case COLUMN_IGNORED:
         break;
     }

@@ -28,6 +28,7 @@ struct dataset_options {
                                   * position, the number must fit); an unknown one is an error, an
                                   * absent feature is missing (NaN) in every row */
     bool with_timestamps;        /* read the column `timestamp` into .timestamps */
+    bool with_series;            /* and `series` into .series */
 };
 
 struct dataset {
@@ -38,6 +39,10 @@ struct dataset {
     uint32_t *labels;   /* [n_rows] index into label_names; NULL without a label column */
     char **label_names; /* [n_label_names]; [0] is "0", normal: cells that are missing or zero */
     size_t n_label_names;
+    uint32_t
+        *series; /* [n_rows] index into series_names; NULL if not asked for or no such column */
+    char **series_names; /* [n_series_names]; "" stands for a cell that is empty */
+    size_t n_series_names;
     double *timestamps; /* [n_rows] seconds since 1970; NULL if not asked for or no such column */
 };
 

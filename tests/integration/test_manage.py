@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 
 import ctl
 import numpy
@@ -181,6 +182,24 @@ def test_observe_refuses_a_column_that_the_model_does_not_know(learner, tmp_path
     data = ctl.write_csv(tmp_path / "odd.csv", [[1, 2]], names=["cpu", "dsk"])
     assert "dsk" in learner.fail(1, "observe", "web", "--data", data)
     assert json.loads(learner.get("/v1/models/web/buffer"))["rows"] == 0
+
+
+def test_observe_sends_series_and_timestamp_in_the_order_of_the_file(own):
+    rows = [("a", 10), ("a", 10), ("b", 10), ("", 10), ("a", 20.5)]
+    lines = ["series,timestamp," + ",".join(ctl.FEATURES)]
+    lines += [f"{series},{seconds},0,0,0,{i}" for i, (series, seconds) in enumerate(rows)]
+    data = own.folder / "rows.csv"
+    data.write_text("\n".join(lines) + "\n")
+    assert own.run("observe", "web", "--data", data) == "web: 5 rows sent and kept\n"
+    assert own.daemon.metrics()[
+        'anomalyd_http_requests_total{route="/v1/models/{m}/observe",code="200"}'] == 4
+    own.run("observe", "web", "--data", data, "--exclude", "timestamp,series")
+    with sqlite3.connect(own.folder / "state" / "state.db") as database:
+        kept = database.execute("SELECT series, time_us FROM rows ORDER BY number").fetchall()
+    default = kept[3][0]
+    assert kept[:5] == [("a", 10000000), ("a", 10000000), ("b", 10000000), (default, 10000000),
+                        ("a", 20500000)]
+    assert all(row[0] == default and row[1] > 10**15 for row in kept[5:])
 
 
 def test_observe_names_the_rows_that_the_daemon_refuses(learner, tmp_path):

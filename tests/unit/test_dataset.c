@@ -234,6 +234,24 @@ static void timestamps_are_read_when_asked_for(void **state)
                         "or seconds since 1970");
 }
 
+static void series_are_read_when_asked_for(void **state)
+{
+    (void)state;
+    const struct dataset_options options = {.with_series = true};
+    CLEANUP(dataset_clear) struct dataset dataset = {0};
+
+    assert_int_equal(
+        read_text("series,a\nweb,1\nweb,2\n,3\ndb,4\nweb,5\n", &options, &dataset, NULL), 0);
+    assert_int_equal(dataset.n_series_names, 3);
+    assert_string_equal(dataset.series_names[0], "web");
+    assert_string_equal(dataset.series_names[1], "");
+    assert_string_equal(dataset.series_names[2], "db");
+    assert_memory_equal(dataset.series, ((uint32_t[]){0, 0, 1, 2, 0}), 5 * sizeof(uint32_t));
+    dataset_clear(&dataset);
+    assert_int_equal(read_text("series,a\nweb,1\n", &plain, &dataset, NULL), 0);
+    assert_null(dataset.series);
+}
+
 static struct schema *cpu_and_mem(void)
 {
     static const char *const names[] = {"cpu", "mem"};
@@ -719,6 +737,7 @@ int main(void)
         cmocka_unit_test(a_column_of_measurements_is_no_label),
         cmocka_unit_test(timestamp_and_series_are_no_features),
         cmocka_unit_test(timestamps_are_read_when_asked_for),
+        cmocka_unit_test(series_are_read_when_asked_for),
         cmocka_unit_test(columns_match_the_schema_by_name_in_any_order),
         cmocka_unit_test(a_feature_without_column_is_missing_in_every_row),
         cmocka_unit_test(columns_without_names_match_the_schema_by_position),
