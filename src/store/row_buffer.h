@@ -105,10 +105,9 @@ MUST_CHECK int row_buffer_read(struct row_buffer *buffer, enum row_role role, si
 
 /* Feedback on an incident, which may change its mind. release: its rows in quarantine and among the
  * confirmed become TRAIN, CALIBRATE, TRAIN, GATE by turns, approved. confirm: its flagged rows,
- * wherever they are, become CONFIRMED (the oldest above ROW_BUFFER_CONFIRMED go), all of them if none
- * was flagged; the others, which are the rows around it and may be normal, are in quarantine then;
- * none is approved any more.
- * How many were moved: ret_n. */
+ * wherever they are, become CONFIRMED (the oldest above ROW_BUFFER_CONFIRMED go), all of them if
+ * none was flagged; the others, which are the rows around it and may be normal, are in quarantine
+ * then; none is approved any more. How many were moved: ret_n. */
 MUST_CHECK int row_buffer_release(struct row_buffer *buffer, uint64_t incident, size_t *ret_n);
 MUST_CHECK int row_buffer_confirm(struct row_buffer *buffer, uint64_t incident, size_t *ret_n);
 

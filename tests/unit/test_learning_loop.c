@@ -459,7 +459,7 @@ static void another_version_begins_with_empty_sums(void **state)
     take_normal("", 100);
     CLEANUP(logged_event_clear) struct logged_event event = logged("incident");
     assert_false(event.is_open); /* the new version finds nothing odd */
-    take_burst("", 5); /* less than an incident takes */
+    take_burst("", 5);           /* less than an incident takes */
     assert_int_equal(count_events("incident"), 1);
     take_burst("", 10);
     assert_int_equal(count_events("incident"), 2);
