@@ -179,6 +179,10 @@ class Naive:
         self.rows = numpy.empty((0, n_features), "f4")
         self.fresh, self.version, self.service = 0, 0, None
 
+    @property
+    def threshold(self):
+        return self.service.threshold
+
     def close(self):
         if self.service:
             self.service.close()
