@@ -161,6 +161,8 @@ class Daemon:
     def do(self, verb, *arguments):
         if verb == "feedback":
             self._call("POST", "/feedback", {"event": arguments[0], "label": arguments[1]})
+        elif verb == "promote":
+            self._call("POST", f"/versions/{arguments[0]}/promote", {})
         else:
             self._call("POST", f"/{verb}", {})
         self._settle()
