@@ -16,7 +16,7 @@
 #define QUEUE_BYTES   ((size_t)64 << 20)
 #define OBSERVE_BYTES (QUEUE_BYTES / 4) /* of one request, which is stored as a whole */
 #define TURN_BYTES    (QUEUE_BYTES / 16)
-#define ROW_BYTES     ((size_t)128) /* what a row costs, however few features it has */
+#define ROW_BYTES     ((size_t)512) /* what storing a row costs, however few features it has */
 #define MOST_PUPILS   64            /* whose rows share a transaction */
 
 static size_t size_of_rows(size_t n_rows, size_t n_features)

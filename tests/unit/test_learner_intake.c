@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define N_FEATURES 62    /* with it a row costs 376 bytes: 44,620 may come at a time, */
-#define LIMIT      44620 /* and a turn takes 11,155 */
+#define N_FEATURES 62    /* with it a row costs 760 bytes: 22,075 may come at a time, */
+#define LIMIT      22075 /* and a turn takes 5,518 */
 
 static char folder[32];
 static char web[] = "web";
@@ -94,7 +94,7 @@ static void one_request_brings_no_more_than_is_stored_quickly(void **state)
     struct error error;
 
     assert_int_equal(observe(LIMIT + 1, &error), LEARNER_TOO_LARGE);
-    assert_non_null(strstr(error.text, "the limit is 44620 of 62 features"));
+    assert_non_null(strstr(error.text, "the limit is 22075 of 62 features"));
     assert_int_equal(observe(LIMIT, &error), 0);
     while (learner_intake_turn(learner))
         ;
@@ -106,9 +106,9 @@ static void a_turn_takes_so_much_and_one_request_at_least(void **state)
     (void)state;
     struct error error;
 
-    assert_int_equal(observe(5000, &error), 0);
-    assert_int_equal(observe(5000, &error), 0);
-    assert_int_equal(observe(5000, &error), 0);
+    assert_int_equal(observe(2500, &error), 0);
+    assert_int_equal(observe(2500, &error), 0);
+    assert_int_equal(observe(2500, &error), 0);
     assert_int_equal(observe(20000, &error), 0);
     assert_true(learner_intake_turn(learner));
     assert_int_equal(n_done, 2);
