@@ -452,18 +452,30 @@ static void rows_of_an_incident_that_hardens_again_count_from_the_first_time(voi
     assert_int_equal(seen.n_incidents, 1);
 }
 
+/* Of so many rows in a drift one is flagged: too few flags to harden it. */
+static void drift_with_one_flag_in(size_t n)
+{
+    soft(400);
+    while (seen.n_taken < 1600) {
+        soft(n - 1);
+        flagged(1);
+    }
+    assert_int_equal(n_of(ADMISSION_HARDENED), 0);
+}
+
 static void a_drift_too_fast_to_be_followed_is_asked_about(void **state)
 {
     (void)state;
-    soft(400);
-    while (seen.n_taken < 2000) { /* one in 15 is flagged: not enough to harden, far too many */
-        soft(14);
-        flagged(1);
-        if (n_of(ADMISSION_REGIME_CHANGED) > 0)
-            break;
-    }
-    assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), RATE * 15 < 0.1 ? 1 : 0);
+    drift_with_one_flag_in(8); /* more than ten times RATE */
+    assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 1);
     assert_false(last_of(ADMISSION_OPENED).is_hard);
+}
+
+static void a_drift_that_is_followed_is_not_asked_about(void **state)
+{
+    (void)state;
+    drift_with_one_flag_in(15);
+    assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 0);
 }
 
 static void in_a_drift_flags_count_as_if_three_times_the_rate_were_asked_for(void **state)
@@ -1088,6 +1100,7 @@ int main(void)
         TEST(once_its_flags_are_over_a_hard_incident_is_a_soft_one_that_begins_there),
         TEST(rows_of_an_incident_that_hardens_again_count_from_the_first_time),
         TEST(a_drift_too_fast_to_be_followed_is_asked_about),
+        TEST(a_drift_that_is_followed_is_not_asked_about),
         TEST(in_a_drift_flags_count_as_if_three_times_the_rate_were_asked_for),
         TEST(a_hard_incident_keeps_all_rows),
         TEST(regime_change_is_asked_once_at_500_rows),
