@@ -58,6 +58,20 @@ static struct pupil *revive(struct learner *learner, const char *name)
     return NULL;
 }
 
+/* 0 or -ENOMEM. Others may search the list meanwhile. */
+static int append_pupil(struct learner *learner, struct pupil *pupil)
+{
+    (void)pthread_mutex_lock(&learner->lock);
+    struct pupil **pupils =
+        realloc(learner->pupils, (learner->n_pupils + 1) * sizeof(struct pupil *));
+    if (pupils) {
+        learner->pupils = pupils;
+        pupils[learner->n_pupils++] = pupil;
+    }
+    (void)pthread_mutex_unlock(&learner->lock);
+    return pupils ? 0 : -ENOMEM;
+}
+
 /* Under create_lock; there is none of that name. */
 static struct pupil *add_pupil(struct learner *learner, const char *name)
 {
@@ -65,23 +79,17 @@ static struct pupil *add_pupil(struct learner *learner, const char *name)
     if (gone)
         return gone;
     struct pupil *pupil = calloc(1, sizeof(*pupil));
-    struct pupil **pupils =
-        realloc(learner->pupils, (learner->n_pupils + 1) * sizeof(struct pupil *));
-
-    if (pupils)
-        learner->pupils = pupils;
-    if (!pupil || !pupils) {
-        free(pupil);
+    if (!pupil)
         return NULL;
-    }
     pupil->learner = learner;
     (void)snprintf(pupil->name, sizeof(pupil->name), "%s", name);
     (void)pthread_mutex_init(&pupil->lock, NULL);
     (void)pthread_mutex_init(&pupil->view_lock, NULL);
     (void)pthread_mutex_init(&pupil->pin_lock, NULL);
-    (void)pthread_mutex_lock(&learner->lock);
-    pupils[learner->n_pupils++] = pupil;
-    (void)pthread_mutex_unlock(&learner->lock);
+    if (append_pupil(learner, pupil) < 0) {
+        free(pupil);
+        return NULL;
+    }
     return pupil;
 }
 

@@ -194,6 +194,7 @@ class Daemon:
     def _start(self):
         if self.process:
             Reports.check_log(self.log())  # which begins anew
+        self.is_stopping = False
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 [ANOMALYD, "--config", str(self.config)], stderr=log, stdout=log
@@ -245,6 +246,7 @@ class Daemon:
         return {name: float(value) for name, value in lines}
 
     def signal(self, number):
+        self.is_stopping |= number == signal.SIGTERM
         self.process.send_signal(number)
 
     def reload(self, log_text):
@@ -258,7 +260,7 @@ class Daemon:
         return self.process.wait(DEADLINE_S)
 
     def stop(self):
-        if self.process.poll() is None:
+        if self.process.poll() is None and not self.is_stopping:  # a second one ends it at once
             self.signal(signal.SIGTERM)
         assert self.wait_for_exit() == 0, self.log()
 
