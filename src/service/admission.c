@@ -10,7 +10,8 @@
 #define SOFT_P     0.1
 #define DRIFT_RATE 3    /* times the false-alarm rate are usual while normal moves */
 #define FAST_RATE  10   /* times the rate mean that it moves too fast to be followed */
-#define FAST_ROWS  250. /* that the share of flags is of, exponentially weighted */
+#define SHARE_ROWS 250. /* that shares are of, exponentially weighted */
+#define MOVED      0.36 /* share of p > 0.5 below which it is not just some rows that are odd */
 #define STALE_STD  0.01F
 #define FEW_SLOTS  32 /* a quiet series has ADMISSION_BEFORE rows waiting */
 #define MANY_SLOTS 128
@@ -52,7 +53,8 @@ struct admission {
 
     struct place last_place; /* nth: rows that counted so far */
     struct sum hard, soft;
-    double flag_share;
+    double flag_share, upper_share; /* of the newest rows: flagged; p > 0.5 */
+    bool has_moved;                 /* since drift_first: the usual rows have become rarer */
     struct incident incident;
     struct place drift_first; /* of the soft incidents that follow one another; nth 0: none */
     uint64_t drift_last;      /* nth row with which the last of them closed */
@@ -82,6 +84,7 @@ int admission_new(size_t n_features, const float *std, size_t follow_after,
     admission->std = std;
     admission->follow_after = follow_after;
     admission->sink = *sink;
+    admission->upper_share = 0.5;
     *ret_admission = admission;
     return 0;
 }
@@ -226,7 +229,7 @@ static bool is_drift(const struct admission *admission)
 {
     const uint64_t nth = admission->last_place.nth, first = admission->drift_first.nth;
 
-    return first > 0 && nth - first >= ADMISSION_SOFT_EXPIRES &&
+    return admission->has_moved && nth - first >= ADMISSION_SOFT_EXPIRES &&
            (admission->incident.id != 0 || nth <= admission->drift_last + ADMISSION_DRIFT_GAP);
 }
 
@@ -234,7 +237,9 @@ static void move_sums(struct admission *admission, bool is_flagged, double p_val
 {
     if (is_drift(admission))
         rate = fmin(DRIFT_RATE * rate, (1 + rate) / 2);
-    admission->flag_share += ((double)is_flagged - admission->flag_share) / FAST_ROWS;
+    admission->flag_share += ((double)is_flagged - admission->flag_share) / SHARE_ROWS;
+    admission->upper_share += ((double)(p_value > 0.5) - admission->upper_share) / SHARE_ROWS;
+    admission->has_moved |= admission->drift_first.nth > 0 && admission->upper_share < MOVED;
     const double flags = rate < 0.2 ? 0.3 : (1 + rate) / 2; /* their share in an incident */
 
     sum_move(&admission->hard, is_flagged ? log(flags / rate) : log((1 - flags) / (1 - rate)),
@@ -283,6 +288,13 @@ static bool lets_rows_in(const struct admission *admission)
     return !incident->is_hard && is_drift(admission);
 }
 
+/* nth 0: there is none. */
+static void begin_drift(struct admission *admission, struct place first)
+{
+    admission->drift_first = first;
+    admission->has_moved = false;
+}
+
 /* What moves slowly makes one soft incident after the other: together they are one drift. */
 static void follow_drift(struct admission *admission)
 {
@@ -291,9 +303,9 @@ static void follow_drift(struct admission *admission)
                          incident->first.nth <= admission->drift_last + ADMISSION_DRIFT_GAP;
 
     if (incident->is_hard)
-        admission->drift_first = (struct place){0};
+        begin_drift(admission, (struct place){0});
     else if (!follows)
-        admission->drift_first = incident->first;
+        begin_drift(admission, incident->first);
 }
 
 static void open_incident(struct admission *admission)
@@ -327,7 +339,7 @@ static void harden_incident(struct admission *admission)
 static void soften_incident(struct admission *admission)
 {
     admission->incident.is_hard = false;
-    admission->drift_first = admission->last_place;
+    begin_drift(admission, admission->last_place);
 }
 
 static void close_incident(struct admission *admission)
@@ -336,7 +348,7 @@ static void close_incident(struct admission *admission)
     admission->closed_incident = admission->incident.id;
     admission->drift_last = admission->last_place.nth;
     if (admission->incident.hard_first.nth > 0 && !lets_rows_in(admission))
-        admission->drift_first = (struct place){0}; /* the end of a hard one is no drift */
+        begin_drift(admission, (struct place){0}); /* the end of a hard one is no drift */
     admission->n_after = lets_rows_in(admission) ? 0 : ADMISSION_AFTER;
     admission->incident = (struct incident){0};
 }
@@ -356,14 +368,15 @@ static void ask_or_follow(struct admission *admission)
     }
 }
 
-/* A drift that is not kept out, but not learned fast enough either. */
-static void ask_about_drift(struct admission *admission, double rate)
+/* A soft incident whose rows are kept for as long, or a drift that is learned too slowly. */
+static void ask_about_soft(struct admission *admission, double rate)
 {
     struct incident *incident = &admission->incident;
+    const bool drifts = is_drift(admission);
+    const struct place first = drifts ? admission->drift_first : incident->first;
 
-    if (incident->is_asked || admission->drift_first.nth == 0 ||
-        rows_since(admission, admission->drift_first) < ADMISSION_REGIME_CHANGE ||
-        admission->flag_share <= fmin(FAST_RATE * rate, (1 + rate) / 2))
+    if (incident->is_asked || rows_since(admission, first) < ADMISSION_REGIME_CHANGE ||
+        (drifts && admission->flag_share <= fmin(FAST_RATE * rate, (1 + rate) / 2)))
         return;
     incident->is_asked = true;
     notice(admission, ADMISSION_REGIME_CHANGED);
@@ -385,7 +398,7 @@ static void follow_incident(struct admission *admission, double rate)
     if (incident->is_hard)
         ask_or_follow(admission);
     else
-        ask_about_drift(admission, rate);
+        ask_about_soft(admission, rate);
 }
 
 /* What becomes of the rows that wait, the new one among them. */
@@ -454,7 +467,7 @@ bool admission_answer_anomaly(struct admission *admission, uint64_t incident)
     if (incident == 0 || incident != admission->incident.id)
         return false;
     admission->incident.answer = ANSWER_ANOMALY;
-    admission->drift_first = (struct place){0};
+    begin_drift(admission, (struct place){0});
     release_all(admission, ADMISSION_QUARANTINE, incident);
     return true;
 }
@@ -466,6 +479,7 @@ void admission_swap(struct admission *admission, const float *std)
     assert(std);
     admission->std = std;
     admission->hard.value = admission->soft.value = 0;
+    admission->upper_share = 0.5;
     if (incident->is_hard || incident->answer != ANSWER_NONE)
         admission->incident.open_until = admission->last_place.nth + ADMISSION_AFTER;
     else if (incident->id != 0)

@@ -11,12 +11,14 @@
  * the earlier one's, if the other is not zero either), and closes when both are zero. Rows from 16
  * before its beginning to 64 after its end are quarantined.
  *
- * A soft incident older than 300 rows is drift: it lets rows in again, once they no longer lead
- * into a hard one. Flagged ones too (which do not train, as ever): a calibration that misses just
- * them flags more rows after each training. Soft incidents that begin within 1,000 rows of the last
- * one's end are one drift, and their age counts from the first: what moves slowly opens and closes
- * one after the other, and each would keep its rows. In a drift flags count as if 3 α were asked
- * for.
+ * A soft incident older than 300 rows is drift if the usual rows have become rarer too (fewer than
+ * 36 of the last hundreds have p > 0.5, where chance gives 50, and who adds 15 % of odd rows leaves
+ * 42): it lets rows in again, once they no longer lead into a hard one. Else it is a push, and
+ * keeps all; after 500 rows it is asked about. Flagged ones too (which do not train, as ever): a
+ * calibration that misses just them flags more rows after each training. Soft incidents that begin
+ * within 1,000 rows of the last one's end are one drift, and their age counts from the first: what
+ * moves slowly opens and closes one after the other, and each would keep its rows. In a drift flags
+ * count as if 3 α were asked for.
  *
  * A hard incident keeps all until it is answered or, with follow_after, that many rows have come.
  * What an answer "normal" lets in includes flagged rows, until the incident closes. Once the hard
@@ -60,7 +62,7 @@ enum admission_event {
     ADMISSION_OPENED,   /* incident is new; is_hard says which sum */
     ADMISSION_HARDENED, /* a soft incident whose hard sum reached h too */
     ADMISSION_CLOSED,
-    ADMISSION_REGIME_CHANGED, /* ADMISSION_REGIME_CHANGE rows of a hard incident, no answer; or of a
+    ADMISSION_REGIME_CHANGED, /* ADMISSION_REGIME_CHANGE rows that are kept, no answer; or of a
                                  drift in which more than ten times α are flagged */
     ADMISSION_FOLLOWED,       /* follow_after rows: taken for "normal" */
     ADMISSION_STALE_BEGAN

@@ -153,7 +153,8 @@ struct training_set {
     size_t n_candidates; /* training rows before guard and thinning */
     size_t n_guarded;    /* that the pinned version finds too rare */
     size_t n_thinned;
-    bool has_excess; /* somebody pushes: with `strict` the batch is refused */
+    bool has_excess; /* too many rows are rare to the pinned version: `strict` refuses them */
+    bool is_pushed;  /* and somebody adds them: none that is rare trains */
     /* for learning_guard() */
     double least_p; /* under the pinned version, that a training row must be above */
     uint64_t seed;  /* of what is thinned */

@@ -240,6 +240,22 @@ static void keep_rows(struct training_set *set, size_t n_features, const bool *k
     set->n_rows = n;
 }
 
+/* Who pushes also moves medians: this is seen as it is, not shifted. p_values[set->n_rows] is room
+ * to work in. */
+static int judge_push(struct learning *learning, struct training_set *set, double *p_values,
+                      const size_t *places, size_t n_doubtful)
+{
+    int r = guard_follow(learning->guard, NULL, 0);
+    if (r == 0)
+        r = guard_p_values(learning->guard, learning->workspace, set->rows, set->n_rows, p_values);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n_doubtful; i++)
+        p_values[i] = p_values[places[i]];
+    set->is_pushed = thinning_is_pushed(p_values, n_doubtful);
+    return 0;
+}
+
 /* Leaves out what the pinned version finds too rare, and thins what is too frequent. What an
  * operator has approved stays. */
 static int guard_rows(struct learning *learning, struct training_set *set)
@@ -261,8 +277,14 @@ static int guard_rows(struct learning *learning, struct training_set *set)
         return r;
     memset(keep, true, n_rows * sizeof(*keep));
     const size_t n_doubtful = list_doubtful(set, p_values, places, values);
-    set->has_excess = thinning_has_excess(values, n_doubtful, m, &bin);
-    const size_t n = drop_rare(places, values, n_doubtful, set->least_p, keep);
+    const size_t n_newest = n_doubtful < STRETCH ? n_doubtful : STRETCH;
+    set->has_excess = thinning_has_excess(values, n_doubtful, m, &bin) ||
+                      thinning_has_excess(values + (n_doubtful - n_newest), n_newest, m, &bin);
+    r = set->has_excess ? judge_push(learning, set, p_values, places, n_doubtful) : 0;
+    if (r < 0)
+        return r;
+    const double least_p = set->is_pushed ? RARE_P : set->least_p;
+    const size_t n = drop_rare(places, values, n_doubtful, least_p, keep);
     set->n_guarded = n_doubtful - n;
     random_seed(&random, set->seed);
     set->n_thinned = n - thinning_keep(values, n, m, &random, thinned);

@@ -3,7 +3,9 @@
 #include <assert.h>
 #include <math.h>
 
-#define SUSPECT_BINS 9 /* those below 0.1 */
+#define SUSPECT_BINS 9   /* those below 0.1 */
+#define MIDDLE_END   12  /* the bins from there to 0.3 */
+#define MIDDLE_SHARE 1.3 /* times what is expected of them: measured, see docs/learning.md */
 
 static const double edges[THINNING_BINS + 1] = {0.0,   0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05,
                                                 0.075, 0.1,    0.15,  0.2,  0.3,   0.5,  1.0};
@@ -71,4 +73,17 @@ bool thinning_has_excess(const double *p_values, size_t n, size_t m, size_t *ret
         }
     }
     return false;
+}
+
+bool thinning_is_pushed(const double *p_values, size_t n)
+{
+    const double expected = (edges[MIDDLE_END] - edges[SUSPECT_BINS]) / (1.0 - edges[SUSPECT_BINS]);
+    size_t counts[THINNING_BINS], n_middle = 0, n_usual = 0;
+
+    count_bins(p_values, n, counts);
+    for (size_t bin = SUSPECT_BINS; bin < THINNING_BINS; bin++) {
+        n_middle += bin < MIDDLE_END ? counts[bin] : 0;
+        n_usual += counts[bin];
+    }
+    return 2 * n_usual >= n && (double)n_middle <= MIDDLE_SHARE * expected * (double)n_usual;
 }

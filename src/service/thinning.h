@@ -22,7 +22,12 @@ size_t thinning_keep(const double *p_values, size_t n, size_t m, struct random *
                      bool *ret_keep);
 
 /* Whether a bin below 0.1 holds more than 1.25 E + 5 sqrt(E + E n/m + 1) of n rows, E = n e:
- * somebody pushes. ret_bin: the first such bin; untouched if there is none. */
+ * somebody pushes, or normal moves. ret_bin: the first such bin; untouched if there is none. */
 bool thinning_has_excess(const double *p_values, size_t n, size_t m, size_t *ret_bin);
+
+/* Of rows with an excess: whether somebody pushes. Where rare rows are added, most are usual
+ * (p > 0.1) still, and among these p-values stay uniform; where normal itself moves, those in
+ * (0.1, 0.3] take more than 1.3 times their share, or most rows are rare. */
+bool thinning_is_pushed(const double *p_values, size_t n);
 
 double thinning_bin_edge(size_t bin); /* its lower edge; bin THINNING_BINS: 1 */

@@ -114,8 +114,9 @@ def auc(backend, pool, random):
 
 def runs_of(backend):
     runs = backend.get("runs").get("runs", [])
-    return {state: sum(run["state"] == state for run in runs)
-            for state in ("promoted", "refused", "failed")}
+    return {**{state: sum(run["state"] == state for run in runs)
+               for state in ("promoted", "refused", "failed")},
+            "excess": len(events_of(backend, "excess"))}
 
 
 def events_of(backend, kind=None):

@@ -112,7 +112,7 @@ static int take_at(double rate, bool is_flagged, double p_value)
 static void quiet(size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        assert_int_equal(take_at(RATE, false, 0.5), 0);
+        assert_int_equal(take_at(RATE, false, 0.6), 0);
 }
 
 static void flagged(size_t n)
@@ -386,6 +386,32 @@ static void soft_incidents_that_follow_one_another_are_one_drift(void **state)
     assert_in_range(opened, 801, 815);
     assert_fates(785, opened, ADMISSION_QUARANTINE); /* what led into it */
     assert_fates(opened + 1, 1300, ADMISSION_LEARN);
+}
+
+/* Of each ten rows four are odd, the others are as ever. */
+static void pushed(size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(take_at(RATE, false, i % 10 < 4 ? 0.02 : i % 2 ? 0.7 : 0.8), 0);
+}
+
+static void a_soft_incident_among_usual_rows_is_no_drift(void **state)
+{
+    (void)state;
+    quiet(100);
+    pushed(1000);
+    assert_int_equal(seen.n_incidents, 1);
+    assert_fates(101, 1100, ADMISSION_QUARANTINE);
+    assert_false(admission_is_drifting(seen.admission));
+}
+
+static void and_it_is_asked_about_after_500_rows(void **state)
+{
+    (void)state;
+    pushed(499);
+    assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 0);
+    pushed(600);
+    assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 1);
 }
 
 static void soft_incidents_far_apart_are_not(void **state)
@@ -1094,6 +1120,8 @@ int main(void)
         TEST(a_soft_incident_older_than_300_rows_lets_rows_in),
         TEST(and_its_flagged_rows_too),
         TEST(soft_incidents_that_follow_one_another_are_one_drift),
+        TEST(a_soft_incident_among_usual_rows_is_no_drift),
+        TEST(and_it_is_asked_about_after_500_rows),
         TEST(soft_incidents_far_apart_are_not),
         TEST(what_somebody_called_an_anomaly_is_no_drift),
         TEST(it_hardens_when_the_hard_sum_reaches_h_too),

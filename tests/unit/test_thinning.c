@@ -187,6 +187,35 @@ static void slow_poisoning_is_an_excess_in_the_first_batch(void **state)
     }
 }
 
+/* A share of the rows is rare, as often as the store of who pushes with 15 % may hold it. */
+static void who_adds_rare_rows_pushes(void **state)
+{
+    (void)state;
+    struct random random;
+
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        random_seed(&random, seed);
+        fill_uniform(&random, 2000);
+        push(&random, seed % 2 ? 100 : 600, 0.005, 0.015);
+        assert_true(thinning_is_pushed(p_values, 2000));
+    }
+}
+
+/* p^k: all of it becomes smaller, little (k = 2) or much. */
+static void where_normal_moves_nobody_pushes(void **state)
+{
+    (void)state;
+    struct random random;
+
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        random_seed(&random, seed);
+        fill_uniform(&random, 2000);
+        for (size_t i = 0; i < 2000; i++)
+            p_values[i] = pow(p_values[i], seed % 2 ? 2 : 20);
+        assert_false(thinning_is_pushed(p_values, 2000));
+    }
+}
+
 static void no_rows_are_nothing(void **state)
 {
     (void)state;
@@ -211,6 +240,8 @@ int main(void)
         cmocka_unit_test(excess_begins_where_the_formula_says),
         cmocka_unit_test(crowded_bins_above_a_tenth_are_no_excess),
         cmocka_unit_test(slow_poisoning_is_an_excess_in_the_first_batch),
+        cmocka_unit_test(who_adds_rare_rows_pushes),
+        cmocka_unit_test(where_normal_moves_nobody_pushes),
         cmocka_unit_test(no_rows_are_nothing),
     };
 
