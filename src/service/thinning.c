@@ -4,6 +4,7 @@
 #include <math.h>
 
 #define SUSPECT_BINS 9   /* those below 0.1 */
+#define CROWDED      2.5 /* times its share in a bin: what is less is left to thinning */
 #define MIDDLE_END   12  /* the bins from there to 0.3 */
 #define MIDDLE_SHARE 1.3 /* times what is expected of them: measured, see docs/learning.md */
 
@@ -77,13 +78,18 @@ bool thinning_has_excess(const double *p_values, size_t n, size_t m, size_t *ret
 
 bool thinning_is_pushed(const double *p_values, size_t n)
 {
-    const double expected = (edges[MIDDLE_END] - edges[SUSPECT_BINS]) / (1.0 - edges[SUSPECT_BINS]);
+    const double middle_share =
+        (edges[MIDDLE_END] - edges[SUSPECT_BINS]) / (1.0 - edges[SUSPECT_BINS]);
     size_t counts[THINNING_BINS], n_middle = 0, n_usual = 0;
+    double most = 0.0; /* times its share in a suspect bin */
 
     count_bins(p_values, n, counts);
+    for (size_t bin = 0; bin < SUSPECT_BINS; bin++)
+        most = fmax(most, (double)counts[bin] / ((double)n * expected_share(bin)));
     for (size_t bin = SUSPECT_BINS; bin < THINNING_BINS; bin++) {
         n_middle += bin < MIDDLE_END ? counts[bin] : 0;
         n_usual += counts[bin];
     }
-    return 2 * n_usual >= n && (double)n_middle <= MIDDLE_SHARE * expected * (double)n_usual;
+    return most > CROWDED && 2 * n_usual >= n &&
+           (double)n_middle <= MIDDLE_SHARE * middle_share * (double)n_usual;
 }

@@ -27,7 +27,8 @@ bool thinning_has_excess(const double *p_values, size_t n, size_t m, size_t *ret
 
 /* Of rows with an excess: whether somebody pushes. Where rare rows are added, most are usual
  * (p > 0.1) still, and among these p-values stay uniform; where normal itself moves, those in
- * (0.1, 0.3] take more than 1.3 times their share, or most rows are rare. */
+ * (0.1, 0.3] take more than 1.3 times their share, or most rows are rare. What crowds no bin below
+ * 0.1 with more than 2.5 times its share, as a new kind of normal does, is left to thinning. */
 bool thinning_is_pushed(const double *p_values, size_t n);
 
 double thinning_bin_edge(size_t bin); /* its lower edge; bin THINNING_BINS: 1 */
