@@ -10,7 +10,8 @@
 #define SOFT_P     0.1
 #define DRIFT_RATE 3    /* times the false-alarm rate are usual while normal moves */
 #define FAST_RATE  10   /* times the rate mean that it moves too fast to be followed */
-#define SHARE_ROWS 250. /* that shares are of, exponentially weighted */
+#define FLAG_ROWS  250. /* that the share of flags is of, exponentially weighted */
+#define UPPER_ROWS 600. /* the same of p > 0.5: 0.36 is four deviations from what 15 % leave */
 #define MOVED      0.36 /* share of p > 0.5 below which it is not just some rows that are odd */
 #define STALE_STD  0.01F
 #define FEW_SLOTS  32 /* a quiet series has ADMISSION_BEFORE rows waiting */
@@ -55,6 +56,7 @@ struct admission {
     struct sum hard, soft;
     double flag_share, upper_share; /* of the newest rows: flagged; p > 0.5 */
     bool has_moved;                 /* since drift_first: the usual rows have become rarer */
+    bool is_drift_asked;            /* since drift_first */
     struct incident incident;
     struct place drift_first; /* of the soft incidents that follow one another; nth 0: none */
     uint64_t drift_last;      /* nth row with which the last of them closed */
@@ -237,8 +239,8 @@ static void move_sums(struct admission *admission, bool is_flagged, double p_val
 {
     if (is_drift(admission))
         rate = fmin(DRIFT_RATE * rate, (1 + rate) / 2);
-    admission->flag_share += ((double)is_flagged - admission->flag_share) / SHARE_ROWS;
-    admission->upper_share += ((double)(p_value > 0.5) - admission->upper_share) / SHARE_ROWS;
+    admission->flag_share += ((double)is_flagged - admission->flag_share) / FLAG_ROWS;
+    admission->upper_share += ((double)(p_value > 0.5) - admission->upper_share) / UPPER_ROWS;
     admission->has_moved |= admission->drift_first.nth > 0 && admission->upper_share < MOVED;
     const double flags = rate < 0.2 ? 0.3 : (1 + rate) / 2; /* their share in an incident */
 
@@ -292,7 +294,7 @@ static bool lets_rows_in(const struct admission *admission)
 static void begin_drift(struct admission *admission, struct place first)
 {
     admission->drift_first = first;
-    admission->has_moved = false;
+    admission->has_moved = admission->is_drift_asked = false;
 }
 
 /* What moves slowly makes one soft incident after the other: together they are one drift. */
@@ -353,33 +355,33 @@ static void close_incident(struct admission *admission)
     admission->incident = (struct incident){0};
 }
 
-/* A hard incident that nobody has answered. */
-static void ask_or_follow(struct admission *admission)
+static void ask(struct admission *admission)
 {
-    struct incident *incident = &admission->incident;
-    const uint64_t n_rows = rows_since(admission, incident->hard_first);
+    admission->incident.is_asked = admission->is_drift_asked = true;
+    notice(admission, ADMISSION_REGIME_CHANGED);
+}
+
+/* An incident that keeps its rows and that nobody has answered; first: since when. */
+static void ask_or_follow(struct admission *admission, struct place first, bool is_asked)
+{
+    const uint64_t n_rows = rows_since(admission, first);
 
     if (admission->follow_after > 0 && n_rows >= admission->follow_after) {
-        incident->answer = ANSWER_NORMAL;
+        admission->incident.answer = ANSWER_NORMAL;
         notice(admission, ADMISSION_FOLLOWED);
-    } else if (n_rows >= ADMISSION_REGIME_CHANGE && !incident->is_asked) {
-        incident->is_asked = true;
-        notice(admission, ADMISSION_REGIME_CHANGED);
+    } else if (n_rows >= ADMISSION_REGIME_CHANGE && !is_asked) {
+        ask(admission);
     }
 }
 
-/* A soft incident whose rows are kept for as long, or a drift that is learned too slowly. */
-static void ask_about_soft(struct admission *admission, double rate)
+/* A drift that is not kept out, but not learned fast enough either. */
+static void ask_about_drift(struct admission *admission, double rate)
 {
-    struct incident *incident = &admission->incident;
-    const bool drifts = is_drift(admission);
-    const struct place first = drifts ? admission->drift_first : incident->first;
-
-    if (incident->is_asked || rows_since(admission, first) < ADMISSION_REGIME_CHANGE ||
-        (drifts && admission->flag_share <= fmin(FAST_RATE * rate, (1 + rate) / 2)))
+    if (admission->incident.is_asked ||
+        rows_since(admission, admission->drift_first) < ADMISSION_REGIME_CHANGE ||
+        admission->flag_share <= fmin(FAST_RATE * rate, (1 + rate) / 2))
         return;
-    incident->is_asked = true;
-    notice(admission, ADMISSION_REGIME_CHANGED);
+    ask(admission);
 }
 
 static void follow_incident(struct admission *admission, double rate)
@@ -396,9 +398,11 @@ static void follow_incident(struct admission *admission, double rate)
     if (incident->id == 0 || incident->answer != ANSWER_NONE)
         return;
     if (incident->is_hard)
-        ask_or_follow(admission);
-    else
-        ask_about_soft(admission, rate);
+        ask_or_follow(admission, incident->hard_first, incident->is_asked);
+    else if (is_drift(admission))
+        ask_about_drift(admission, rate);
+    else /* soft ones that follow one another keep their rows together */
+        ask_or_follow(admission, admission->drift_first, admission->is_drift_asked);
 }
 
 /* What becomes of the rows that wait, the new one among them. */

@@ -11,14 +11,16 @@
  * the earlier one's, if the other is not zero either), and closes when both are zero. Rows from 16
  * before its beginning to 64 after its end are quarantined.
  *
- * A soft incident older than 300 rows is drift if the usual rows have become rarer too (fewer than
- * 36 of the last hundreds have p > 0.5, where chance gives 50, and who adds 15 % of odd rows leaves
- * 42): it lets rows in again, once they no longer lead into a hard one. Else it is a push, and
- * keeps all; after 500 rows it is asked about. Flagged ones too (which do not train, as ever): a
- * calibration that misses just them flags more rows after each training. Soft incidents that begin
- * within 1,000 rows of the last one's end are one drift, and their age counts from the first: what
- * moves slowly opens and closes one after the other, and each would keep its rows. In a drift flags
- * count as if 3 α were asked for.
+ * A soft incident older than 300 rows is drift if the usual rows have become rarer too (of the
+ * newest 600 a share below 0.36 has p > 0.5; chance gives 0.5, and who adds 15 % of odd rows leaves
+ * 0.42): it lets rows in again, once they no longer lead into a hard one. Flagged ones too (which
+ * do not train, as ever): a calibration that misses just them flags more rows after each training.
+ * Soft incidents that begin within 1,000 rows of the last one's end are one drift, and their age
+ * counts from the first: what moves slowly opens and closes one after the other, and each would
+ * keep its rows. In a drift flags count as if 3 α were asked for.
+ *
+ * What is no drift is a push: it keeps its rows as a hard one does, counted from the first soft
+ * incident of those that follow one another.
  *
  * A hard incident keeps all until it is answered or, with follow_after, that many rows have come.
  * What an answer "normal" lets in includes flagged rows, until the incident closes. Once the hard
@@ -49,7 +51,7 @@
 #define ADMISSION_SOFT_EXPIRES  300
 #define ADMISSION_DRIFT_GAP     1000 /* rows: soft incidents this near are one drift */
 #define ADMISSION_STALE         16
-#define ADMISSION_REGIME_CHANGE 500 /* rows of a hard incident without an answer */
+#define ADMISSION_REGIME_CHANGE 500 /* rows of an incident that keeps them, without an answer */
 
 enum admission_fate {
     ADMISSION_LEARN,      /* may train if not flagged, may calibrate either way */

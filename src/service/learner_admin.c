@@ -206,7 +206,8 @@ int learner_freeze(struct learner *learner, const char *model, bool is_frozen, c
     return r;
 }
 
-/* The live version is what slow poisoning is measured against from here on. */
+/* The live version is what slow poisoning is measured against from here on, until one comes that
+ * has learned all that is in the buffer. */
 int learner_rebaseline(struct learner *learner, const char *model, const char *who,
                        struct error *reterr)
 {
@@ -226,6 +227,8 @@ int learner_rebaseline(struct learner *learner, const char *model, const char *w
             pupil->log.pinned_version = pupil->log.live_version;
             r = pupil_pin(pupil);
         }
+        if (r == 0 && pupil->learning)
+            r = learning_rebaseline(pupil->learning);
         if (r < 0)
             r = learner_store_failed(r, reterr);
     }

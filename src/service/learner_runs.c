@@ -159,11 +159,16 @@ static void tell_excess(const struct run *run)
 {
     char detail[128];
 
-    (void)snprintf(detail, sizeof(detail), "{\"run\":%lld,\"rows\":%zu,\"guarded\":%zu}",
-                   (long long)run->log.id, run->set.n_candidates, run->set.n_guarded);
+    (void)snprintf(detail, sizeof(detail),
+                   "{\"run\":%lld,\"rows\":%zu,\"guarded\":%zu,\"pushed\":%s}",
+                   (long long)run->log.id, run->set.n_candidates, run->set.n_guarded,
+                   run->set.is_pushed ? "true" : "false");
     pupil_tell(run->pupil, "excess", detail,
-               "more rows than chance allows are rare to the pinned version: see who sends them; "
-               "strict = yes refuses such batches, rebaseline if it is the new normal");
+               run->set.is_pushed
+                   ? "rare rows are added while the others are as ever, and none of them trains: "
+                     "see who sends them; rebaseline if they are normal"
+                   : "more rows than chance allows are rare to the pinned version: see who sends "
+                     "them; strict = yes refuses such batches, rebaseline if it is the new normal");
 }
 
 /* Waits for the child; cancelled by hand or by the end of the daemon. One that hangs uses no CPU
@@ -397,7 +402,7 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
         r = guard(&run);
     pupil_lock(pupil);
     const int wanted = check_wanted(&run);
-    if (wanted == 0 && run.set.has_excess)
+    if (wanted == 0 && (run.set.has_excess || run.set.has_new_excess))
         tell_excess(&run);
     r = wanted < 0 ? wanted : r;
     if (r == 0)

@@ -160,6 +160,16 @@ void learning_approve(struct learning *learning)
     learning->feedback_runs = FEEDBACK_RUNS;
 }
 
+int learning_rebaseline(struct learning *learning)
+{
+    int r = learning_flush(learning);
+    if (r == 0)
+        r = row_buffer_approve(learning->buffer);
+    if (r == 0)
+        learning_approve(learning);
+    return r;
+}
+
 int learning_answer(struct learning *learning, uint64_t incident, bool is_normal)
 {
     bool is_open = false;

@@ -112,6 +112,10 @@ double learning_drift(const struct learning *learning); /* the meter, decimal lo
 
 /* An operator's word on an incident: "normal" lets its rows into the buffer, "anomaly" confirms
  * them. -ENOENT: no such incident. */
+/* What is in the buffer is normal: guard and thinning do not apply to it any more, and the versions
+ * that are trained next are pinned. 0 or as row_buffer_approve(). */
+MUST_CHECK int learning_rebaseline(struct learning *learning);
+
 MUST_CHECK int learning_answer(struct learning *learning, uint64_t incident, bool is_normal);
 
 /* The incident that the row of a verdict is stored with; 0: none. -ENOENT: it is not stored. */
@@ -153,8 +157,9 @@ struct training_set {
     size_t n_candidates; /* training rows before guard and thinning */
     size_t n_guarded;    /* that the pinned version finds too rare */
     size_t n_thinned;
-    bool has_excess; /* too many rows are rare to the pinned version: `strict` refuses them */
-    bool is_pushed;  /* and somebody adds them: none that is rare trains */
+    bool has_excess;     /* too many rows are rare to the pinned version: `strict` refuses them */
+    bool has_new_excess; /* among the newest 500 alone: worth an event, no more: neighbours are alike */
+    bool is_pushed;      /* has_excess, and somebody adds them: none that is rare trains */
     /* for learning_guard() */
     double least_p; /* under the pinned version, that a training row must be above */
     uint64_t seed;  /* of what is thinned */

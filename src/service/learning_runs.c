@@ -240,19 +240,25 @@ static void keep_rows(struct training_set *set, size_t n_features, const bool *k
     set->n_rows = n;
 }
 
-/* Who pushes also moves medians: this is seen as it is, not shifted. p_values[set->n_rows] is room
- * to work in. */
-static int judge_push(struct learning *learning, struct training_set *set, double *p_values,
-                      const size_t *places, size_t n_doubtful)
+/* Who pushes also moves medians: it is seen by p-values without a shift, and these decide what
+ * trains then: values[n_doubtful] of the rows at places[]. */
+static int judge_push(struct learning *learning, struct training_set *set, const size_t *places,
+                      double *values, size_t n_doubtful)
 {
+    AUTO_FREE double *unshifted = calloc(set->n_rows, sizeof(*unshifted));
+    if (!unshifted)
+        return -ENOMEM;
+
     int r = guard_follow(learning->guard, NULL, 0);
     if (r == 0)
-        r = guard_p_values(learning->guard, learning->workspace, set->rows, set->n_rows, p_values);
+        r = guard_p_values(learning->guard, learning->workspace, set->rows, set->n_rows, unshifted);
     if (r < 0)
         return r;
     for (size_t i = 0; i < n_doubtful; i++)
-        p_values[i] = p_values[places[i]];
-    set->is_pushed = thinning_is_pushed(p_values, n_doubtful);
+        unshifted[i] = unshifted[places[i]];
+    set->is_pushed = thinning_is_pushed(unshifted, n_doubtful);
+    if (set->is_pushed)
+        memcpy(values, unshifted, n_doubtful * sizeof(*values));
     return 0;
 }
 
@@ -278,9 +284,9 @@ static int guard_rows(struct learning *learning, struct training_set *set)
     memset(keep, true, n_rows * sizeof(*keep));
     const size_t n_doubtful = list_doubtful(set, p_values, places, values);
     const size_t n_newest = n_doubtful < STRETCH ? n_doubtful : STRETCH;
-    set->has_excess = thinning_has_excess(values, n_doubtful, m, &bin) ||
-                      thinning_has_excess(values + (n_doubtful - n_newest), n_newest, m, &bin);
-    r = set->has_excess ? judge_push(learning, set, p_values, places, n_doubtful) : 0;
+    set->has_excess = thinning_has_excess(values, n_doubtful, m, &bin);
+    set->has_new_excess = thinning_has_excess(values + (n_doubtful - n_newest), n_newest, m, &bin);
+    r = set->has_excess ? judge_push(learning, set, places, values, n_doubtful) : 0;
     if (r < 0)
         return r;
     const double least_p = set->is_pushed ? RARE_P : set->least_p;
@@ -323,8 +329,8 @@ int learning_guard(struct learning *learning, struct training_set *set, struct e
         r = check_movement(set, learning->n_features, reterr);
     if (r == 0 && set->has_excess && set->is_strict)
         r = error_set(reterr, -ENODATA,
-                      "more rows than chance allows are rare to the pinned version: somebody "
-                      "pushes, and strict refuses the batch");
+                      "more rows than chance allows are rare to the pinned version: strict "
+                      "refuses the batch");
     return r;
 }
 

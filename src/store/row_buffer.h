@@ -120,5 +120,8 @@ MUST_CHECK int row_buffer_confirm_row(struct row_buffer *buffer, uint64_t event,
 MUST_CHECK int row_buffer_incident(struct row_buffer *buffer, uint64_t event,
                                    uint64_t *ret_incident);
 
+/* All rows that train, calibrate or judge are approved. */
+MUST_CHECK int row_buffer_approve(struct row_buffer *buffer);
+
 /* All rows of the model go, the numbers go on. */
 MUST_CHECK int row_buffer_forget(struct row_buffer *buffer);

@@ -121,6 +121,13 @@ static void flagged(size_t n)
         assert_int_equal(take_at(RATE, true, 0.001), 0);
 }
 
+/* Not rare, but not as usual either. */
+static void moved(size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(take_at(RATE, false, 0.3), 0);
+}
+
 /* Just under the threshold. */
 static void soft(size_t n)
 {
@@ -376,7 +383,7 @@ static void soft_incidents_that_follow_one_another_are_one_drift(void **state)
     (void)state;
     quiet(100);
     soft(200);
-    quiet(500);
+    moved(500);
     soft(200); /* 301 rows since the first of them */
     quiet(300);
     admission_end(seen.admission);
@@ -412,6 +419,30 @@ static void and_it_is_asked_about_after_500_rows(void **state)
     assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 0);
     pushed(600);
     assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 1);
+}
+
+/* Each of them is too short to be asked about. */
+static void soft_incidents_that_follow_one_another_are_asked_about_together(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        pushed(200);
+        quiet(100);
+    }
+    assert_in_range(seen.n_incidents, 2, 4);
+    assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 1);
+}
+
+static void follow_after_counts_for_a_soft_incident_that_keeps_its_rows(void **state)
+{
+    (void)state;
+    admission_free(seen.admission);
+    start_with(700);
+    pushed(1000);
+    assert_int_equal(n_of(ADMISSION_FOLLOWED), 1);
+    const uint64_t followed = last_of(ADMISSION_FOLLOWED).row;
+    assert_in_range(followed, 690, 720);
+    assert_fates(followed, 1000, ADMISSION_LEARN_ALL);
 }
 
 static void soft_incidents_far_apart_are_not(void **state)
@@ -548,7 +579,7 @@ static void rows_of_a_hardened_incident_count_from_its_first_flags(void **state)
     assert_int_equal(n_of(ADMISSION_REGIME_CHANGED), 1);
 }
 
-static void a_soft_incident_is_not_asked_about(void **state)
+static void a_drift_is_not_asked_about(void **state)
 {
     (void)state;
     soft(2000);
@@ -1122,6 +1153,8 @@ int main(void)
         TEST(soft_incidents_that_follow_one_another_are_one_drift),
         TEST(a_soft_incident_among_usual_rows_is_no_drift),
         TEST(and_it_is_asked_about_after_500_rows),
+        TEST(soft_incidents_that_follow_one_another_are_asked_about_together),
+        TEST(follow_after_counts_for_a_soft_incident_that_keeps_its_rows),
         TEST(soft_incidents_far_apart_are_not),
         TEST(what_somebody_called_an_anomaly_is_no_drift),
         TEST(it_hardens_when_the_hard_sum_reaches_h_too),
@@ -1133,7 +1166,7 @@ int main(void)
         TEST(a_hard_incident_keeps_all_rows),
         TEST(regime_change_is_asked_once_at_500_rows),
         TEST(rows_of_a_hardened_incident_count_from_its_first_flags),
-        TEST(a_soft_incident_is_not_asked_about),
+        TEST(a_drift_is_not_asked_about),
         TEST(follow_after_takes_it_for_normal),
         TEST(without_follow_after_nothing_is_followed),
         TEST(normal_lets_all_rows_in_until_the_incident_closes),

@@ -246,8 +246,8 @@ static void of_who_pushes_nothing_rare_trains_and_strict_refuses(void **state)
     assert_false(before.has_excess);
     assert_in_range(before.n_thinned, 0, 20);
     observe_pushed(600);
-    assert_no_draw("more rows than chance allows are rare to the pinned version: somebody pushes, "
-                   "and strict refuses the batch");
+    assert_no_draw("more rows than chance allows are rare to the pinned version: strict refuses "
+                   "the batch");
 
     options.is_strict = false;
     open_learning();
@@ -260,13 +260,43 @@ static void of_who_pushes_nothing_rare_trains_and_strict_refuses(void **state)
     assert_int_equal(after.n_candidates, after.n_rows + after.n_guarded + after.n_thinned);
 }
 
+/* Whoever looked at them may find that a new kind of normal has come. */
+static void rebaseline_lets_in_what_was_taken_for_a_push(void **state)
+{
+    (void)state;
+    open_learning();
+    assert_int_equal(learning_pin(learning, detector), 0);
+    observe_normal(1000);
+    observe_pushed(600);
+    assert_false(learning_must_pin(learning));
+    assert_int_equal(learning_rebaseline(learning), 0);
+    CLEANUP(training_set_clear) struct training_set set = draw();
+    assert_false(set.has_excess || set.is_pushed);
+    assert_int_equal(set.n_rows, set.n_candidates);
+    assert_true(learning_must_pin(learning)); /* or what comes next of it would be rare again */
+}
+
+/* Neighbours of a real stream are alike: some in a row are worth a word, but not worth a refusal.
+ */
+static void an_excess_of_the_newest_rows_alone_is_no_push(void **state)
+{
+    (void)state;
+    open_learning();
+    assert_int_equal(learning_pin(learning, detector), 0);
+    observe_normal(8000);
+    observe_pushed(60);
+    CLEANUP(training_set_clear) struct training_set set = draw();
+    assert_true(set.has_new_excess);
+    assert_false(set.has_excess || set.is_pushed);
+}
+
 static void the_same_rows_are_drawn_again(void **state)
 {
     (void)state;
     open_learning();
     assert_int_equal(learning_pin(learning, detector), 0);
     observe_normal(1000);
-    observe_pushed(300);
+    observe_pushed(30); /* too few to be a push, too many for chance */
     CLEANUP(training_set_clear) struct training_set one = draw();
     CLEANUP(training_set_clear) struct training_set two = draw();
     assert_true(one.n_thinned > 0);
@@ -397,6 +427,8 @@ int main(void)
         LEARNING_TEST(the_guard_follows_where_normal_has_moved),
         LEARNING_TEST(the_guard_knows_more_than_one_kind_of_normal),
         LEARNING_TEST(of_who_pushes_nothing_rare_trains_and_strict_refuses),
+        LEARNING_TEST(rebaseline_lets_in_what_was_taken_for_a_push),
+        LEARNING_TEST(an_excess_of_the_newest_rows_alone_is_no_push),
         LEARNING_TEST(the_same_rows_are_drawn_again),
         LEARNING_TEST(a_draw_survives_every_failed_allocation),
         LEARNING_TEST(a_candidate_is_judged_on_the_held_rows),
