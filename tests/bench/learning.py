@@ -130,6 +130,12 @@ STREAMS = {
         lambda b, p, r: streams.bursts(b, p, r, 0.01),
         lambda got: every(got, "auc_change", lambda x: x >= -0.02) and
         mean(got, "admitted") <= 0.01 and mean(got, "quarantined") <= 0.05),
+    "candidates": Stream(
+        "bad candidates",
+        "all of noise, frozen, narrow, too few rows refused; good ones pass ≥ 98 %",
+        lambda b, p, r: streams.candidates(b, p, r, 0.01),
+        lambda got: every(got, "bad_through", lambda x: x == 0) and mean(got, "good") >= 0.98,
+        retrain_rows="never"),
     "drift-alarms": Stream(
         "drift meter, exchangeable rows", "≤ 2 % false alarms per 20,000 rows",
         lambda b, p, r: streams.drift_alarms(b, p, r),

@@ -380,6 +380,104 @@ def real_order(backend, server, rate):
             **runs_of(backend)}
 
 
+def noise_rows(pool, random, n):
+    low, high = pool.normal.min(axis=0), pool.normal.max(axis=0)
+    return random.uniform(low, high, (n, pool.n_features)).astype("f4")
+
+
+def frozen_rows(pool, random, n):
+    return numpy.repeat(pool.draw(random, 1), n, axis=0)
+
+
+def narrow_rows(pool, random, n, share=0.02):
+    """Of the normal rows that are nearest to one of them."""
+    sd = numpy.where(pool.sd > 0, pool.sd, 1)
+    distances = (((pool.normal - pool.draw(random, 1)) / sd) ** 2).sum(axis=1)
+    nearest = numpy.argsort(distances)[:max(int(share * len(distances)), 1)]
+    return pool.normal[nearest[random.integers(len(nearest), size=n)]]
+
+
+def is_promoted(backend):
+    """Asks for a run."""
+    backend.do("retrain")
+    newest = max(backend.get("runs")["runs"], key=lambda run: run["id"])
+    return newest["state"] == "promoted"
+
+
+def power(backend, pool, rate):
+    """[ROC AUC, share of the anomalies flagged, FAR/α], always of the same rows."""
+    same = numpy.random.default_rng(1)
+    return numpy.array([auc(backend, pool, same),
+                        backend.score(pool.anomalies, learn=False)[:, 2].mean(),
+                        false_alarms(backend, pool.draw(same, 4000)) / rate])
+
+
+def is_worse(now, before):
+    """By more than the gate allows of made-up anomalies; half of what was found is missed; or it
+    flags more than a slow shift may. Looser ones would take chance for a loss."""
+    return now[0] < before[0] - 0.015 or now[1] < before[1] / 2 or now[2] > 3
+
+
+def try_bad(backend, pool, random, rate, n_before, rows):
+    """None: refused. Else what version 1 can do, and what the new one can."""
+    backend.do("promote", 1)
+    backend.do("reset")
+    backend.observe(pool.draw(random, n_before))
+    before = power(backend, pool, rate)
+    backend.observe(rows)
+    return (before, power(backend, pool, rate)) if is_promoted(backend) else None
+
+
+def try_good(backend, pool, random, rate, n, every):
+    """(how many were promoted, how many of these were worse than the version before)"""
+    promoted, worse, before = 0, 0, power(backend, pool, rate)
+    for _ in range(n):
+        backend.score(pool.draw(random, every))
+        promoted += is_promoted(backend)
+        now = power(backend, pool, rate)
+        worse += is_worse(now, before)
+        before = now
+    return promoted, worse
+
+
+def candidates(backend, pool, random, rate, n_good=16, every=1000, n_bad=5000):
+    """Good candidates must pass, bad ones be refused. good: the share promoted of trainings after
+    `every` fresh rows each. Bad rows come by /observe, where nothing keeps them from the store:
+
+    - into a store that a reset has emptied. All rows, those that judge as well, are bad, and only
+      the pinned version and the live one remember better ones. Nothing good can come of it:
+      whatever is promoted was let through. So it is with good rows that are too few: 20, or 1,500,
+      of which 750 train (the gate wants 1,000).
+    - behind 10,000 good rows, of which they push out half: the newest half of what trains is bad,
+      and half of what calibrates and judges. Guard and thinning may take the bad rows out of the
+      training, and then the candidate may be as good as any: so it was let through if it is worse.
+
+    excess: of how many that were let through an `excess` told. worse: of all bad ones promoted, to
+    be held against good_worse; the rest is the worst of them."""
+    begin(backend, pool, random)
+    good, good_worse = try_good(backend, pool, random, rate, n_good, every)
+    bad = {"noise": noise_rows, "frozen": frozen_rows, "narrow": narrow_rows}
+    tried = [(n_before, kind, make(pool, random, n_bad))
+             for n_before in (0, FIRST_ROWS) for kind, make in bad.items()]
+    tried += [(0, "few", pool.draw(random, n)) for n in (20, 1500)]
+    through, promoted, worse, excess = dict.fromkeys([*bad, "few"], 0), [], 0, 0
+    for n_before, kind, rows in tried:
+        n_excess = len(events_of(backend, "excess"))
+        found = try_bad(backend, pool, random, rate, n_before, rows)
+        if found:
+            before, now = found
+            promoted.append([now[0] - before[0], now[1] - before[1], -now[2]])
+            worse += is_worse(now, before)
+            is_through = n_before == 0 or is_worse(now, before)
+            through[kind] += is_through
+            excess += is_through and len(events_of(backend, "excess")) > n_excess
+    worst = numpy.min([[0.0, 0.0, 0.0], *promoted], axis=0)
+    return {"good": good / n_good, "good_worse": good_worse, "bad": len(tried),
+            "refused": len(tried) - len(promoted), "bad_through": sum(through.values()),
+            **{f"through_{kind}": n for kind, n in through.items()}, "excess": excess,
+            "worse": worse, "auc_change": worst[0], "recall_change": worst[1], "most": -worst[2]}
+
+
 def dumps(result):
     return json.dumps(result, default=float)
 
