@@ -1,5 +1,6 @@
 #include "service/gate.h"
 
+#include "base/sort.h"
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
@@ -11,11 +12,13 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BLOCK          64 /* rows that are judged at a time */
 #define PARTIAL        0.05
 #define MIN_BINOMIAL_P 1e-4
+#define LEAST_SPREAD   0.33
 #define RARE_SHARE     0.01 /* a feature that moves in fewer rows may seem constant */
 #define EXACT_ROWS     1e12 /* calibration rows beyond which a threshold has no uncertainty */
 
@@ -233,6 +236,25 @@ static bool find_newly_constant(const struct gate_input *input, size_t *ret_feat
     return false;
 }
 
+/* The median over the features of how much they moved, candidate to live; 1 if none ever did. */
+static int find_spread(const struct gate_input *input, double *ret_spread)
+{
+    const struct scaler *live = detector_ensemble(input->live)->scaler;
+    const struct scaler *candidate = detector_ensemble(input->candidate)->scaler;
+    const size_t n_features = scaler_n_features(live);
+    AUTO_FREE float *ratios = calloc(2 * n_features, sizeof(*ratios)); /* the half to sort with */
+    size_t n = 0;
+    if (!ratios)
+        return -ENOMEM;
+
+    for (size_t j = 0; j < n_features; j++)
+        if (!scaler_is_constant(live, j) && !scaler_is_constant(candidate, j))
+            ratios[n++] = scaler_std(candidate)[j] / scaler_std(live)[j];
+    sort_floats(ratios, n, ratios + n);
+    *ret_spread = n > 0 ? (double)ratios[n / 2] : 1.0;
+    return 0;
+}
+
 static void refuse(struct gate_report *report, const char *format, ...) PRINTF_LIKE(2, 3);
 
 static void refuse(struct gate_report *report, const char *format, ...)
@@ -273,6 +295,20 @@ static void check_candidate(const struct gate_input *input, struct gate_report *
     else if (input->n_held < GATE_MIN_ROWS)
         refuse(report, "%zu rows are held back to compare on, and at least %d are needed",
                input->n_held, GATE_MIN_ROWS);
+}
+
+/* Of a corner of normal all else would be an anomaly, and rows of that corner cannot tell. */
+static int check_spread(const struct gate_input *input, struct gate_report *report)
+{
+    double spread;
+
+    int r = find_spread(input, &spread);
+    if (r == 0 && spread < LEAST_SPREAD)
+        refuse(report,
+               "its rows move %.2f times as much as those of the live version, and at least %.2f "
+               "is needed: it would know a corner only",
+               spread, LEAST_SPREAD);
+    return r;
 }
 
 static void check_against_live(const struct gate_input *input, struct gate_report *report)
@@ -338,6 +374,11 @@ int gate_compare(const struct gate_input *input, struct gate_report *ret_report)
     }
     if (input->live && !*report.reason)
         check_against_live(input, &report);
+    if (input->live && !*report.reason) {
+        int r = check_spread(input, &report);
+        if (r < 0)
+            return r;
+    }
     report.is_accepted = !*report.reason;
     *ret_report = report;
     return 0;

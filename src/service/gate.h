@@ -58,7 +58,8 @@ struct gate_report {
 };
 
 /* Refuses if: n_train < min_train; a weight is not finite; a feature is newly constant in the
- * candidate's scaler, unless it is a rare counter (below); n_held < GATE_MIN_ROWS;
+ * candidate's scaler, unless it is a rare counter (below); n_held < GATE_MIN_ROWS; the features'
+ * standard deviations are, in the median, less than 0.33 of those in the live version's scaler;
  * binomial_p < 1e-4; the mean synthetic ROC AUC drops by more than .015 or the partial one by more
  * than .08; with at least GATE_MIN_CONFIRMED confirmed anomalies their AUC by more than .01 or
  * partial by more than .12. With live NULL (the first version) only finite weights are asked for;

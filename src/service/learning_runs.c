@@ -13,6 +13,8 @@
 #define LEAST_TRAIN       1000 /* rows, and 20 a feature: the gate's minimum */
 #define ROWS_A_FEATURE    20
 #define LEAST_CALIBRATION 20
+#define MOST_EQUAL        100 /* rows on end of a role */
+#define MOST_GUARDED      (1.0 / 3)
 #define STRETCH           500 /* rows that share a shift: their median moves by 0.06 sd by chance */
 #define RARE_P            0.1
 #define NORMAL_SHARE      0.16 /* of such p in a stretch: 0.1 and four deviations */
@@ -43,9 +45,33 @@ static void drop_rows(struct row_block *block, size_t n_features, const bool *ke
             continue;
         memmove(block->values + n * n_features, block->values + i * n_features,
                 n_features * sizeof(*block->values));
+        block->numbers[n] = block->numbers[i];
+        block->is_approved[n] = block->is_approved[i];
         n++;
     }
     block->n_rows = n;
+}
+
+/* A collector that hangs: /observe keeps all that it sends, but one row over and over would weigh
+ * as much as all others. */
+static int drop_repeats(const struct learning *learning, struct row_block *block)
+{
+    const size_t d = learning->n_features;
+    AUTO_FREE bool *keep = malloc(block->n_rows + 1);
+    size_t n_equal = 0;
+    if (!keep)
+        return -ENOMEM;
+    if (!learning->live) /* then all that there is tells what hangs */
+        return 0;
+
+    for (size_t i = 0; i < block->n_rows; i++) {
+        const float *row = block->values + i * d;
+        const bool repeats = i > 0 && memcmp(row, row - d, d * sizeof(*row)) == 0;
+        n_equal = repeats ? n_equal + 1 : 1;
+        keep[i] = n_equal <= MOST_EQUAL;
+    }
+    drop_rows(block, d, keep);
+    return 0;
 }
 
 /* A level that an operator approved counts twice as much as all that was before it, or the
@@ -83,6 +109,10 @@ static int read_judges(struct learning *learning, struct training_set *set)
     if (r == 0)
         r = row_buffer_read(learning->buffer, ROW_GATE, SIZE_MAX, SIZE_MAX, &judging);
     if (r == 0)
+        r = drop_repeats(learning, &calibrating);
+    if (r == 0)
+        r = drop_repeats(learning, &judging);
+    if (r == 0)
         r = balance(&calibrating, d, since);
     if (r == 0)
         r = balance(&judging, d, since);
@@ -111,6 +141,8 @@ static int read_rows(struct learning *learning, enum row_role role, float **ret_
     CLEANUP(row_block_clear) struct row_block block = {0};
 
     int r = row_buffer_read(learning->buffer, role, SIZE_MAX, SIZE_MAX, &block);
+    if (r == 0 && role == ROW_TRAIN)
+        r = drop_repeats(learning, &block);
     if (r < 0)
         return r;
     *ret_rows = TAKE(block.values);
@@ -300,6 +332,17 @@ static int guard_rows(struct learning *learning, struct training_set *set)
     return 0;
 }
 
+/* Else the threshold would rest on many rows that nothing was trained on. */
+static int check_guarded(const struct training_set *set, struct error *reterr)
+{
+    if (MOST_GUARDED * (double)set->n_candidates >= (double)set->n_guarded)
+        return 0;
+    return error_set(reterr, -ENODATA,
+                     "%zu of %zu training rows are too rare to the pinned version: see who sends "
+                     "them; rebaseline if they are normal",
+                     set->n_guarded, set->n_candidates);
+}
+
 static int check_enough(const struct training_set *set, struct error *reterr)
 {
     if (set->n_rows < LEAST_CALIBRATION || set->n_calibration < LEAST_CALIBRATION)
@@ -323,6 +366,8 @@ static int check_movement(const struct training_set *set, size_t n_features, str
 int learning_guard(struct learning *learning, struct training_set *set, struct error *reterr)
 {
     int r = learning->guard && set->n_rows > 0 ? guard_rows(learning, set) : 0;
+    if (r == 0)
+        r = check_guarded(set, reterr);
     if (r == 0)
         r = check_enough(set, reterr);
     if (r == 0)

@@ -230,6 +230,36 @@ static void a_narrow_candidate_is_refused(void **state)
     assert_refused(&report, "ROC AUC on synthetic anomalies");
 }
 
+static void shrink(float *values, size_t n_rows)
+{
+    for (size_t i = D; i < n_rows * D; i++)
+        values[i] = values[i % D] + 0.2F * (values[i] - values[i % D]);
+}
+
+/* The held-out rows are of that corner too, as after a reset: they find nothing wrong. */
+static void a_corner_of_normal_is_refused_by_how_little_its_rows_move(void **state)
+{
+    (void)state;
+    static float corner[N_HELD * D], calibration[N_HELD * D];
+
+    tiny_rows(101, rows, N_TRAIN);
+    shrink(rows, N_TRAIN);
+    memcpy(corner, rows, D * sizeof(*rows));
+    tiny_rows(102, corner + D, N_HELD - 1);
+    shrink(corner, N_HELD);
+    memcpy(calibration, rows, D * sizeof(*rows));
+    tiny_rows(103, calibration + D, N_HELD - 1);
+    shrink(calibration, N_HELD);
+    CLEANUP(detector_freep) struct detector *candidate = train(N_TRAIN, 2);
+    struct gate_input input = input_of(candidate);
+    input.held = corner;
+    input.calibration = calibration;
+    input.n_calibration = N_HELD;
+    const struct gate_report report = compare(&input);
+
+    assert_refused(&report, "its rows move 0.2");
+}
+
 static void a_candidate_of_too_few_rows_is_refused(void **state)
 {
     (void)state;
@@ -528,6 +558,7 @@ int main(void)
         cmocka_unit_test(a_frozen_candidate_is_refused),
         cmocka_unit_test(a_frozen_candidate_is_refused_by_frozen_rows_too),
         cmocka_unit_test(a_narrow_candidate_is_refused),
+        cmocka_unit_test(a_corner_of_normal_is_refused_by_how_little_its_rows_move),
         cmocka_unit_test(a_candidate_of_too_few_rows_is_refused),
         cmocka_unit_test(a_candidate_of_twenty_rows_is_refused_by_its_errors),
         cmocka_unit_test(a_candidate_that_flags_too_much_or_nothing_is_refused),
