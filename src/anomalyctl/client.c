@@ -206,6 +206,16 @@ int client_post(struct client *client, const char *path, const char *body, size_
     return perform(client, path, ret_reply, reterr);
 }
 
+int client_put(struct client *client, const char *path, const char *body, size_t size,
+               json_t **ret_reply, struct error *reterr)
+{
+    if (curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, "PUT"))
+        return -ENOMEM;
+    const int r = client_post(client, path, body, size, ret_reply, reterr);
+    (void)curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, NULL); /* frees: cannot fail */
+    return r;
+}
+
 int client_delete(struct client *client, const char *path, json_t **ret_reply, struct error *reterr)
 {
     if (curl_easy_setopt(client->curl, CURLOPT_HTTPGET, 1L) ||

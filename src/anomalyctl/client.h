@@ -31,6 +31,8 @@ MUST_CHECK int client_get_bytes(struct client *client, const char *path, const c
                                 size_t *ret_size, struct error *reterr);
 MUST_CHECK int client_post(struct client *client, const char *path, const char *body, size_t size,
                            json_t **ret_reply, struct error *reterr);
+MUST_CHECK int client_put(struct client *client, const char *path, const char *body, size_t size,
+                          json_t **ret_reply, struct error *reterr);
 MUST_CHECK int client_delete(struct client *client, const char *path, json_t **ret_reply,
                              struct error *reterr);
 

@@ -20,4 +20,5 @@ int status_main(int argc, char **argv);
 int list_main(int argc, char **argv); /* models, versions, runs, events, audit */
 int diff_main(int argc, char **argv);
 int observe_main(int argc, char **argv);
+int thresholds_main(int argc, char **argv);
 int manage_main(int argc, char **argv); /* retrain, promote, … */

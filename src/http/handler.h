@@ -53,6 +53,9 @@ void handle_freeze(struct handler *handler, const struct request *request, struc
 void handle_unfreeze(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_rebaseline(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_reset(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_thresholds(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_set_thresholds(struct handler *handler, const struct request *request,
+                           struct reply *reply);
 void handle_buffer(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_events(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_audit(struct handler *handler, const struct request *request, struct reply *reply);

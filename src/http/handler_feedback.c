@@ -4,14 +4,13 @@
 #include "http/handler.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "http/small_body.h"
 #include "service/learner.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <string.h>
 
-#define BODY_MAX  ((size_t)4096)
 #define SEND_THIS "send {\"event\": 8121, \"label\": \"normal\"}, or \"anomaly\""
 
 struct feedback {
@@ -21,10 +20,7 @@ struct feedback {
 
 static int refuse(struct reply *reply, unsigned status, const char *key, const char *detail)
 {
-    char shown[TEXT_SHOWN_SIZE];
-
-    reply_problem(reply, status, "\"%s\" %s; " SEND_THIS, text_show(shown, key, strlen(key)),
-                  detail);
+    small_body_refuse(reply, status, key, detail, SEND_THIS);
     return -EINVAL;
 }
 
@@ -49,38 +45,17 @@ static int take_member(struct feedback *feedback, const char *key, const json_t 
     return refuse(reply, 400, key, "is not a known key");
 }
 
-static json_t *parse(const struct request *request, struct reply *reply)
-{
-    json_error_t error;
-
-    if (request->body_size > BODY_MAX) {
-        reply_problem(reply, 413, "The body is larger than %zu bytes; " SEND_THIS, BODY_MAX);
-        return NULL;
-    }
-    json_t *body = json_loadb(request->body, request->body_size, JSON_REJECT_DUPLICATES, &error);
-    if (!body && json_error_code(&error) == json_error_out_of_memory)
-        reply_no_memory(reply);
-    else if (!body)
-        reply_problem(reply, 400, "Malformed JSON: %s (byte %d, line %d, column %d)", error.text,
-                      error.position, error.line, error.column);
-    return body;
-}
-
 /* -EINVAL: reply says why. */
 static int read_feedback(const struct request *request, struct feedback *ret_feedback,
                          struct reply *reply)
 {
-    json_auto_t *body = parse(request, reply);
+    json_auto_t *body = small_body_parse(request, SEND_THIS, reply);
     struct feedback feedback = {0};
     const char *key;
     json_t *value;
 
     if (!body)
         return -EINVAL;
-    if (!json_is_object(body)) {
-        reply_problem(reply, 400, "The body is not a JSON object; " SEND_THIS);
-        return -EINVAL;
-    }
     json_object_foreach(body, key,
                         value) if (take_member(&feedback, key, value, reply) < 0) return -EINVAL;
     if (!feedback.has_event || !feedback.has_label)

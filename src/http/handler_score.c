@@ -2,6 +2,7 @@
  *
  * A batch is refused or answered as a whole. Replies are written by hand (base/text.h): a JSON
  * library would cost more than the scoring. */
+#include "base/clock.h"
 #include "base/text.h"
 #include "data/json_rows.h"
 #include "data/schema.h"
@@ -15,6 +16,7 @@
 #include "http/score_options.h"
 #include "service/learner.h"
 #include "service/live.h"
+#include "service/recent.h"
 #include "service/service.h"
 #include "service/stats.h"
 
@@ -116,8 +118,10 @@ static int score_rows(const struct scoring *scoring, struct reply *reply)
     size_t expected = 256 + 128 * rows->n_rows;
     text_reserve(&reply->body, expected < ANSWER_MAX ? expected : ANSWER_MAX);
     r = rows->is_batch ? put_batch(scoring, &reply->body) : put_one(scoring, &reply->body);
-    if (r == 0 && !text_failed(&reply->body))
+    if (r == 0 && !text_failed(&reply->body)) {
         stats_count_verdicts(model->stats, handler->worker, handler->verdicts, rows->n_rows);
+        recent_add(model->recent, handler->verdicts, rows->n_rows, clock_monotonic_us());
+    }
     return r;
 }
 

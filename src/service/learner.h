@@ -170,6 +170,12 @@ MUST_CHECK int learner_upload(struct learner *learner, const char *model, const 
  */
 MUST_CHECK int learner_open_file(struct learner *learner, const char *model, unsigned version,
                                  int *ret_fd, struct error *reterr);
+/* Another false-alarm rate is in force at once, over restarts and for later versions; 0: that of
+ * the configuration or the model file again. LEARNER_CONFLICT: nothing is known of the model yet,
+ * or its file cannot be read: nothing has changed. */
+MUST_CHECK int learner_set_rate(struct learner *learner, const char *model, double false_alarm_rate,
+                                const char *who, struct error *reterr);
+
 /* The model goes with its rows, versions and files, its run is cancelled. LEARNER_CONFLICT: the
  * configuration names it. Also of one that is not served any more. */
 MUST_CHECK int learner_delete(struct learner *learner, const char *model, const char *who,

@@ -104,6 +104,7 @@ static int fill_item(struct intake_item *item, const struct live_model *model,
     size_t n = 0;
 
     item->version = model->version;
+    item->threshold = model->threshold;
     item->rows = calloc(item->n_rows, sizeof(*item->rows));
     if (!item->rows)
         return -ENOMEM;
@@ -277,12 +278,26 @@ static void take_items(struct learner *learner, struct turn *turn)
         learner->last = &learner->first;
 }
 
+/* Rows that waited while the threshold changed: by the new one, for the sums count flags at its
+ * rate. What the client was told stays an event. */
+static void rejudge(struct intake_item *item)
+{
+    const struct live_model *live = item->pupil->live;
+
+    if (!item->values || item->is_observed || !live || item->version != live->version ||
+        item->threshold == live->threshold)
+        return;
+    for (size_t i = 0; i < item->n_rows; i++)
+        item->rows[i].is_flagged = item->rows[i].error > live->threshold;
+}
+
 static int learn_item(struct intake_item *item)
 {
     struct pupil *pupil = item->pupil;
 
     const bool fits = pupil->learning && pupil->n_features == item->n_features;
 
+    rejudge(item);
     if (pupil->learning && !item->is_observed && !item->is_learned) {
         if (fits)
             shadow_judge(pupil, item);

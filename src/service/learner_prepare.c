@@ -124,7 +124,11 @@ static int prepare_source(struct learner *learner, struct live_source *source,
         if (versions_find_live(learner->directory, pupil->name, pupil->path, &source->version) == 0)
             source->file = pupil->path;
     }
+    const struct live_source said = pupil_source(pupil);
     source->name = pupil->name;
+    source->false_alarm_rate = said.false_alarm_rate;
+    source->is_rate_put = said.is_rate_put;
+    source->reject_missing = said.reject_missing;
     pupil_unlock(pupil);
     return 0;
 }
@@ -154,11 +158,7 @@ static int add_created(struct learner *learner, struct live_source **sources, si
         for (size_t j = 0; j < n_configured && !is_configured; j++)
             is_configured = strcmp(all[j].name, models[i].name) == 0;
         if (!is_configured && r == 0) {
-            all[*n_sources] = (struct live_source){
-                .name = models[i].name,
-                .false_alarm_rate = learner->template.false_alarm_rate,
-                .reject_missing = learner->template.reject_missing,
-            };
+            all[*n_sources] = (struct live_source){.name = models[i].name};
             r = prepare_source(learner, &all[*n_sources], &learner->template,
                                learner->template_learn, ret_notes);
             *n_sources += r == 0;
@@ -224,11 +224,7 @@ static int check_make(struct learner *learner, const char *name, struct error *r
 
 int learner_make(struct learner *learner, const char *name, struct error *reterr)
 {
-    struct live_source source = {
-        .name = name,
-        .false_alarm_rate = learner->template.false_alarm_rate,
-        .reject_missing = learner->template.reject_missing,
-    };
+    struct live_source source = {.name = name};
     CLEANUP(text_clear) struct text notes = {0};
 
     int r = check_make(learner, name, reterr);
@@ -330,6 +326,7 @@ int learner_commit(struct learner *learner, const struct config *config)
     for (size_t i = 0; i < learner->n_pupils; i++) {
         struct pupil *pupil = learner->pupils[i];
         const struct config_model *section = section_of(config, pupil->name);
+        struct error error;
         if (pupil->is_gone) { /* between prepare and here */
             live_remove(learner->live, pupil->name);
             continue;
@@ -338,6 +335,9 @@ int learner_commit(struct learner *learner, const struct config *config)
         pupil_lock(pupil);
         pupil_fall_back(pupil, section ? section->file : NULL);
         int r = pupil_bind(pupil, true);
+        if (r == 0 && pupil_follow_rate(pupil, &error) < 0) /* put between prepare and here */
+            log_warning("model %s: the rate that was put is not in force: %s", pupil->name,
+                        error.text);
         if (r == 0 && !pupil->learning)
             r = open_without_version(pupil, section ? section : &config->model_template);
         warn_of_silent_drift(pupil);

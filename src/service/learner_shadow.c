@@ -3,6 +3,7 @@
  * serves again. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "detector/calibration.h"
 #include "detector/detector.h"
 #include "service/learner_state.h"
 
@@ -115,9 +116,12 @@ void shadow_judge(struct pupil *pupil, const struct intake_item *item)
     const uint64_t now_us = clock_monotonic_us();
     const size_t n_rows = count_rows(shadow, item->n_rows, now_us);
     AUTO_FREE struct verdict *verdicts = calloc(n_rows + 1, sizeof(*verdicts));
+    /* Both at the rate in force: it may have changed since the former answered. */
+    const double threshold = calibration_threshold(detector_calibration(shadow->former->detector),
+                                                   pupil->live->false_alarm_rate);
     if (n_rows == 0 || !verdicts ||
         detector_score(shadow->former->detector, pupil->learner->workspace, item->values, n_rows,
-                       shadow->former->threshold, verdicts) < 0)
+                       threshold, verdicts) < 0)
         return;
 
     for (size_t i = 0; i < n_rows; i++) {

@@ -92,7 +92,8 @@ struct intake_item {
     uint64_t time_us;
     char series[ROW_SERIES_MAX + 1];
     bool is_independent;
-    unsigned version;        /* that scored the rows */
+    unsigned version; /* that scored the rows, at this */
+    double threshold;
     struct scored_row *rows; /* [n_rows] unless is_observed */
     float *values;           /* [n_rows][n_features]; NULL: rows are verdicts for the log alone */
     int result;
@@ -182,6 +183,12 @@ bool pupil_has_features(const struct pupil *pupil, const char *const *names, siz
 /* Under the pupil's lock: what answers from here on is what live has. After a reload nothing begins
  * anew for a version that is the same. */
 MUST_CHECK int pupil_bind(struct pupil *pupil, bool is_reload);
+/* Under the pupil's lock: what a source says of it but for the file: the rate that a person has put
+ * in force goes before that of the configuration. */
+struct live_source pupil_source(const struct pupil *pupil);
+/* Under the pupil's lock: the version that answers does so at the rate of pupil_source(), where it
+ * does not already. */
+MUST_CHECK int pupil_follow_rate(struct pupil *pupil, struct error *reterr);
 /* Under the pupil's lock: says the features and opens the buffer. */
 MUST_CHECK int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features);
 /* Under the pupil's lock: the pinned version of the log guards from here on. */

@@ -6,6 +6,7 @@
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
+#include "service/recent.h"
 #include "service/stats.h"
 
 #include <assert.h>
@@ -46,11 +47,21 @@ const char *live_state_name(enum live_state state)
     return names[state];
 }
 
+const char *live_rate_source_name(enum live_rate_source source)
+{
+    static const char *const names[] = {[LIVE_RATE_OF_FILE] = "model file",
+                                        [LIVE_RATE_OF_CONFIGURATION] = "configuration",
+                                        [LIVE_RATE_PUT] = "request"};
+
+    return names[source];
+}
+
 static void model_free(struct live_model *model)
 {
     if (!model)
         return;
     detector_free(model->detector);
+    recent_release(model->recent);
     free(model->file);
     free(model);
 }
@@ -242,6 +253,10 @@ static int load(struct live_model *model, const struct live_source *source,
         return r;
 
     const bool is_same_file = old && strcmp(old->checksum, model->checksum) == 0;
+    if (is_same_file && old->recent)
+        model->recent = recent_share(old->recent);
+    else if ((r = recent_new(clock_monotonic_us(), &model->recent)) < 0)
+        return error_set(&model->error, r, "out of memory");
     model->version = version ? version : !old ? 1 : is_same_file ? old->version : old->version + 1;
     model->state = LIVE_SERVING;
     return 0;
@@ -260,6 +275,9 @@ static int make_model(struct live *live, const struct live_source *source,
     model->state = source->file ? LIVE_FAILED : LIVE_LEARNING;
     model->references = 1;
     model->false_alarm_rate = source->false_alarm_rate;
+    model->rate_source = source->is_rate_put              ? LIVE_RATE_PUT
+                         : source->false_alarm_rate > 0.0 ? LIVE_RATE_OF_CONFIGURATION
+                                                          : LIVE_RATE_OF_FILE;
     model->reject_missing = source->reject_missing;
     model->file = source->file ? strdup(source->file) : NULL;
     model->stats = stats_model(live->stats, source->name);

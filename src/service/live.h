@@ -15,6 +15,7 @@
 
 struct detector;
 struct model_stats;
+struct recent;
 
 #define LIVE_NAME_MAX 64 /* [A-Za-z0-9][A-Za-z0-9_-]{0,63} */
 
@@ -29,13 +30,22 @@ bool live_is_name(const char *name, size_t length);
 
 const char *live_state_name(enum live_state state); /* "learning", "serving", "failed" */
 
+/* Who has said which rate is in force: the first that does, from the last. */
+enum live_rate_source {
+    LIVE_RATE_OF_FILE,
+    LIVE_RATE_OF_CONFIGURATION,
+    LIVE_RATE_PUT, /* PUT …/thresholds */
+};
+const char *live_rate_source_name(enum live_rate_source source); /* "model file" … */
+
 struct live_model {
     char name[LIVE_NAME_MAX + 1];
     enum live_state state;
-    unsigned version;                       /* 0: none yet */
-    struct detector *detector;              /* NULL unless LIVE_SERVING */
-    double threshold;                       /* in force; of the reconstruction error, above 0 */
-    double false_alarm_rate;                /* in force */
+    unsigned version;          /* 0: none yet */
+    struct detector *detector; /* NULL unless LIVE_SERVING */
+    double threshold;          /* in force; of the reconstruction error, above 0 */
+    double false_alarm_rate;   /* in force; 0: none is known yet */
+    enum live_rate_source rate_source;
     enum calibration_basis threshold_basis; /* whether that rate is promised or estimated */
     bool reject_missing;
     char *file;
@@ -43,6 +53,7 @@ struct live_model {
     char checksum[SHA256_HEX_SIZE]; /* SHA-256 of the file */
     struct error error;             /* why it is LIVE_FAILED */
     struct model_stats *stats;      /* lives as long as struct stats */
+    struct recent *recent;          /* rows that the file has scored; NULL unless LIVE_SERVING */
     unsigned references;            /* of live.c alone */
 };
 
@@ -60,6 +71,7 @@ struct live_source {
     const char *sha256;      /* that the file must have; NULL or "": any */
     unsigned version;        /* 0: 1, and one more with each load that brings another file */
     double false_alarm_rate; /* 0: what the file was trained for */
+    bool is_rate_put;        /* by PUT …/thresholds, not by the configuration */
     bool reject_missing;
 };
 

@@ -326,11 +326,18 @@ static int open_as_live(struct pupil *pupil, const struct live_model *live)
     return pupil_open(pupil, schema_names(schema), schema_n_features(schema));
 }
 
-/* A reload has loaded it anew. */
+/* It has been loaded anew, perhaps at another rate. */
 static bool is_same_version(const struct live_model *a, const struct live_model *b)
 {
-    return a && a->version == b->version && a->version != 0 && a->threshold == b->threshold &&
-           a->false_alarm_rate == b->false_alarm_rate;
+    return a && a->version == b->version && a->version != 0 &&
+           strcmp(a->checksum, b->checksum) == 0;
+}
+
+/* The sums go on over another rate: what each row has added holds at the rate of its time. */
+static void bind_again(struct pupil *pupil, const struct live_model *model)
+{
+    learning_rebind(pupil->learning, model->detector);
+    learning_set_threshold(pupil->learning, model->threshold, model->false_alarm_rate);
 }
 
 int pupil_bind(struct pupil *pupil, bool is_reload)
@@ -342,7 +349,7 @@ int pupil_bind(struct pupil *pupil, bool is_reload)
     if (model && model->state == LIVE_SERVING && model != pupil->live) {
         r = open_as_live(pupil, model);
         if (r == 0 && is_reload && is_same_version(pupil->live, model))
-            learning_rebind(pupil->learning, model->detector);
+            bind_again(pupil, model);
         else if (r == 0)
             r = learning_swap(pupil->learning, model->detector, model->threshold,
                               model->false_alarm_rate);
@@ -393,15 +400,11 @@ int pupil_promote(struct pupil *pupil, unsigned version, bool pin_too, struct er
     struct learner *learner = pupil->learner;
     char path[VERSIONS_PATH_SIZE], sha256[SHA256_HEX_SIZE];
     struct error why;
-    const struct live_source source = {
-        .name = pupil->name,
-        .file = path,
-        .sha256 = sha256,
-        .version = version,
-        .false_alarm_rate = pupil->settings.false_alarm_rate,
-        .reject_missing = pupil->settings.reject_missing,
-    };
+    struct live_source source = pupil_source(pupil);
 
+    source.file = path;
+    source.sha256 = sha256;
+    source.version = version;
     int r = pupil_locate(pupil, version, path, sha256);
     if (r < 0)
         return error_set_errno(reterr, r, learner->directory, "read");

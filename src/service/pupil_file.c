@@ -170,14 +170,10 @@ static bool serve_another(struct pupil *pupil)
 /* It becomes a version, or serves as it is where that cannot be. */
 static bool serve_configured(struct pupil *pupil, const char *file)
 {
-    const struct live_source source = {
-        .name = pupil->name,
-        .file = file,
-        .false_alarm_rate = pupil->settings.false_alarm_rate,
-        .reject_missing = pupil->settings.reject_missing,
-    };
+    struct live_source source = pupil_source(pupil);
     struct error error;
 
+    source.file = file;
     if (check_file(pupil, file, &error) < 0) {
         log_error("model %s: the configured file cannot serve either: %s", pupil->name, error.text);
         return false;

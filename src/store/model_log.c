@@ -17,7 +17,7 @@ void logged_model_clear(struct logged_model *model)
 
 #define SELECT_MODELS                                                        \
     "SELECT id, name, fingerprint, features, live_version, former_version, " \
-    "pinned_version, last_version, is_frozen, repin FROM models "
+    "pinned_version, last_version, is_frozen, repin, false_alarm_rate FROM models "
 
 static void read_model(struct query *query, void *item)
 {
@@ -33,6 +33,7 @@ static void read_model(struct query *query, void *item)
     model->last_version = (unsigned)query_int(query, 7);
     model->is_frozen = query_int(query, 8) != 0;
     model->repin = query_int(query, 9) != 0;
+    model->false_alarm_rate = query_double(query, 10);
 }
 
 static void clear_model(void *item)
@@ -125,6 +126,18 @@ int model_log_set_repin(struct database *database, int64_t model, bool repin)
     CLEANUP(query_end)
     struct query query = query_begin_write(database, "UPDATE models SET repin = ? WHERE id = ?");
     query_bind_int(&query, repin);
+    query_bind_int(&query, model);
+    query_change(&query);
+    return query_commit(&query);
+}
+
+int model_log_set_rate(struct database *database, int64_t model, double false_alarm_rate)
+{
+    assert(database && false_alarm_rate >= 0 && false_alarm_rate < 1);
+    CLEANUP(query_end)
+    struct query query =
+        query_begin_write(database, "UPDATE models SET false_alarm_rate = ? WHERE id = ?");
+    query_bind_double(&query, false_alarm_rate);
     query_bind_int(&query, model);
     query_change(&query);
     return query_commit(&query);

@@ -26,7 +26,8 @@ struct logged_model {
     unsigned former_version, pinned_version;
     unsigned last_version; /* the highest number ever given */
     bool is_frozen;
-    bool repin; /* the next version that is promoted shall be pinned too */
+    bool repin;              /* the next version that is promoted shall be pinned too */
+    double false_alarm_rate; /* that a person has put in force; 0: none */
 };
 void logged_model_clear(struct logged_model *model);
 
@@ -46,6 +47,9 @@ MUST_CHECK int model_log_reschema(struct database *database, int64_t model, cons
                                   const char *fingerprint);
 MUST_CHECK int model_log_set_frozen(struct database *database, int64_t model, bool is_frozen);
 MUST_CHECK int model_log_set_repin(struct database *database, int64_t model, bool repin);
+/* 0: none. */
+MUST_CHECK int model_log_set_rate(struct database *database, int64_t model,
+                                  double false_alarm_rate);
 MUST_CHECK int model_log_delete(struct database *database, int64_t model); /* all of it */
 
 struct logged_version {

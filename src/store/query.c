@@ -85,6 +85,12 @@ void query_bind_uint(struct query *query, uint64_t value)
     query_bind_int(query, (int64_t)value);
 }
 
+void query_bind_double(struct query *query, double value)
+{
+    if (query->r == 0)
+        note_code(query, sqlite3_bind_double(query->statement, ++query->n_bound, value));
+}
+
 void query_bind_text(struct query *query, const char *text)
 {
     if (query->r == 0)
@@ -133,6 +139,11 @@ int query_step(struct query *query)
 int64_t query_int(struct query *query, int column)
 {
     return query->r == 0 ? sqlite3_column_int64(query->statement, column) : 0;
+}
+
+double query_double(struct query *query, int column)
+{
+    return query->r == 0 ? sqlite3_column_double(query->statement, column) : 0.0;
 }
 
 uint64_t query_uint(struct query *query, int column)

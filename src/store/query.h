@@ -36,6 +36,7 @@ MUST_CHECK int query_commit(struct query *query);
 /* The next parameter, from left to right. text is not copied; NULL is NULL. */
 void query_bind_int(struct query *query, int64_t value);
 void query_bind_uint(struct query *query, uint64_t value); /* above INT64_MAX: -ERANGE */
+void query_bind_double(struct query *query, double value);
 void query_bind_text(struct query *query, const char *text);
 
 /* Runs what gives no rows. */
@@ -49,6 +50,7 @@ MUST_CHECK int query_step(struct query *query);
 
 /* Columns of the row, from 0. */
 int64_t query_int(struct query *query, int column);
+double query_double(struct query *query, int column);
 uint64_t query_uint(struct query *query, int column);
 void query_copy_text(struct query *query, int column, char *ret_text, size_t size); /* or "" */
 char *query_dup_text(struct query *query, int column); /* NULL: it is NULL, or an error */

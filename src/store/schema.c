@@ -114,6 +114,9 @@ static const char *const migrations[] = {
     /* 4: incidents keep when they began; of those before only the end is known. */
     "ALTER TABLE events ADD COLUMN ended_us INTEGER NOT NULL DEFAULT 0;"
     "UPDATE events SET ended_us = time_us WHERE kind = 'incident' AND is_open = 0;",
+
+    /* 5: the false-alarm rate that a person has put in force; 0: none. */
+    "ALTER TABLE models ADD COLUMN false_alarm_rate REAL NOT NULL DEFAULT 0;",
 };
 static_assert(sizeof(migrations) / sizeof(*migrations) == SCHEMA_VERSION, "one migration each");
 

@@ -94,7 +94,7 @@ EVERYTHING = [
     ("DELETE", "runs/1"), ("GET", "versions"), ("POST", "versions/1/promote"),
     ("POST", "rollback"), ("POST", "feedback"), ("POST", "freeze"), ("POST", "unfreeze"),
     ("POST", "rebaseline"), ("POST", "reset"), ("GET", "buffer"), ("GET", "events"),
-    ("GET", "audit"), ("GET", "versions/1/file"),
+    ("GET", "audit"), ("GET", "versions/1/file"), ("PUT", "thresholds"),
 ]
 
 
@@ -112,7 +112,7 @@ def test_an_unknown_model_is_a_404(learning, method, path):
 
 @pytest.mark.parametrize("method, path", EVERYTHING)
 def test_a_wrong_method_is_a_405(learning, method, path):
-    reply = learning.request("PUT", f"{MODEL}/{path}")
+    reply = learning.request("PATCH", f"{MODEL}/{path}")
     check_problem(reply, 405)
     assert method in reply.headers["allow"].split(", ")
 

@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "detector/detector.h"
 #include "service/learner_state.h"
+#include "service/learning_state.h"
 #include "service/stats.h"
 #include "store/event_log.h"
 
@@ -250,6 +251,59 @@ static void rows_that_another_version_scored_do_not_count(void **state)
     assert_int_equal(pupil->live->version, 2);
 }
 
+/* At 0.99 the former flags all but a few, too: nothing could be held against the new one. */
+static void the_former_version_judges_at_the_rate_in_force(void **state)
+{
+    (void)state;
+    struct error error;
+
+    assert_int_equal(learner_set_rate(learner, web, 0.99, "test", &error), 0);
+    promote_second(200);
+    assert_int_equal(learner_set_rate(learner, web, 0.001, "test", &error), 0);
+    judge(2);
+    assert_int_equal(pupil->live->version, 1);
+    assert_int_equal(pupil->figures.n_rolled_back, 1);
+}
+
+static void what_is_learned_follows_the_rate_in_force(void **state)
+{
+    (void)state;
+    struct error error;
+
+    assert_int_equal(learner_set_rate(learner, web, 0.2, "test", &error), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_true(pupil->live->false_alarm_rate == 0.2);
+        assert_true(pupil->learning->false_alarm_rate == 0.2);
+        assert_true(pupil->learning->threshold == pupil->live->threshold);
+        if (i == 0)
+            promote_second(0);
+    }
+    assert_int_equal(learner_set_rate(learner, web, 0.0, "test", &error), 0);
+    assert_int_equal(pupil->live->rate_source, LIVE_RATE_OF_FILE);
+    assert_true(pupil->learning->false_alarm_rate == pupil->live->false_alarm_rate);
+}
+
+static void a_rate_that_comes_during_a_reload_is_in_force_after_it(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text notes = {0};
+    AUTO_FREE struct live_source *sources = calloc(1, sizeof(*sources));
+    size_t n_sources = 1;
+    struct error error;
+
+    assert_non_null(sources);
+    *sources = (struct live_source){.name = web, .file = path};
+    assert_int_equal(learner_prepare(learner, &config, &sources, &n_sources, &notes), 0);
+    assert_int_equal(learner_set_rate(learner, web, 0.2, "test", &error), 0);
+    assert_int_equal(live_load(live, sources, n_sources, true, &error), 0);
+    assert_int_equal(learner_commit(learner, &config), 0);
+    struct live_model *answers = live_acquire(live, web, strlen(web));
+    assert_true(answers == pupil->live && answers->false_alarm_rate == 0.2);
+    assert_int_equal(answers->rate_source, LIVE_RATE_PUT);
+    assert_true(pupil->learning->false_alarm_rate == 0.2);
+    live_release(live, answers);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +320,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_is_rolled_back_with_learn_off_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_is_rolled_back_by_rows_that_are_not_to_be_learned_too,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_former_version_judges_at_the_rate_in_force, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_rate_that_comes_during_a_reload_is_in_force_after_it,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_learned_follows_the_rate_in_force, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(rows_that_another_version_scored_do_not_count, set_up,
                                         tear_down),
     };

@@ -139,6 +139,42 @@ static void the_configured_rate_comes_first(void **state)
     live_release(live, after);
 }
 
+static void who_has_said_the_rate_is_known(void **state)
+{
+    (void)state;
+    static const enum live_rate_source sources[] = {LIVE_RATE_OF_FILE, LIVE_RATE_OF_CONFIGURATION,
+                                                    LIVE_RATE_PUT};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct live_source source = web(path_a);
+        source.false_alarm_rate = i > 0 ? 0.2 : 0.0;
+        source.is_rate_put = i == 2;
+        assert_int_equal(load(source, true, NULL), 0);
+        struct live_model *model = live_acquire(live, "web", 3);
+        assert_int_equal(model->rate_source, sources[i]);
+        live_release(live, model);
+    }
+}
+
+static void recent_rows_stay_with_their_file(void **state)
+{
+    (void)state;
+    struct live_source source = web(path_a);
+
+    assert_int_equal(load(source, true, NULL), 0);
+    struct live_model *first = live_acquire(live, "web", 3);
+    source.false_alarm_rate = 0.2;
+    assert_int_equal(load(source, true, NULL), 0);
+    struct live_model *again = live_acquire(live, "web", 3);
+    assert_int_equal(load(web(path_b), true, NULL), 0);
+    struct live_model *other = live_acquire(live, "web", 3);
+    assert_true(first != again && first->recent == again->recent);
+    assert_ptr_not_equal(other->recent, first->recent);
+    live_release(live, first);
+    live_release(live, again);
+    live_release(live, other);
+}
+
 static void a_rate_that_the_rows_do_not_support_is_marked(void **state)
 {
     (void)state;
@@ -417,6 +453,8 @@ int main(void)
         TEST(a_file_of_another_checksum_does_not_serve),
         TEST(a_model_serves_with_the_rate_it_was_trained_for),
         TEST(the_configured_rate_comes_first),
+        TEST(who_has_said_the_rate_is_known),
+        TEST(recent_rows_stay_with_their_file),
         TEST(a_rate_that_the_rows_do_not_support_is_marked),
         TEST(a_model_of_format_1_may_rest_on_its_largest_error),
         TEST(another_file_is_another_version),

@@ -189,6 +189,21 @@ static void freezing_is_remembered(void **state)
     assert_int_equal(model_log_set_frozen(database, web + 1, true), -ENOENT);
 }
 
+static void a_rate_that_was_put_is_remembered(void **state)
+{
+    (void)state;
+    static const double rates[] = {0.1, 1e-9, 0.0};
+    const int64_t web = make_model("web");
+
+    for (size_t i = 0; i < sizeof(rates) / sizeof(*rates); i++) {
+        assert_int_equal(model_log_set_rate(database, web, rates[i]), 0);
+        reopen_database();
+        CLEANUP(logged_model_clear) struct logged_model model = find("web");
+        assert_true(model.false_alarm_rate == rates[i]);
+    }
+    assert_int_equal(model_log_set_rate(database, web + 1, 0.1), -ENOENT);
+}
+
 static void a_pin_that_shall_move_is_remembered(void **state)
 {
     (void)state;
@@ -664,13 +679,14 @@ static void two_threads_share_one_log(void **state)
     assert_int_equal(count("SELECT count(*) FROM versions"), 2 * PER_THREAD);
 }
 
+static int64_t last_run; /* older ones go: of a model only so many are kept */
+
 static int change_all(void)
 {
     static char text[] = "{}";
-    const struct logged_run run = {.id = 1, .reason = text, .comparison = text};
+    struct logged_run run = {.reason = text, .comparison = text};
     const struct logged_version made = {.version = 2};
     unsigned version;
-    int64_t id;
 
     int r = model_log_next_version(database, 1, &version);
     if (r == 0)
@@ -680,11 +696,14 @@ static int change_all(void)
     if (r == 0)
         r = model_log_remove_version(database, 1, 2);
     if (r == 0)
-        r = model_log_add_run(database, 1, "rows", 1, &id);
+        r = model_log_add_run(database, 1, "rows", 1, &last_run);
+    run.id = last_run;
     if (r == 0)
         r = model_log_update_run(database, 1, &run);
     if (r == 0)
         r = model_log_end_runs(database, 1);
+    if (r == 0)
+        r = model_log_set_rate(database, 1, 0.1);
     if (r == 0)
         r = model_log_reschema(database, 1, "[\"a\"]", "f");
     return r;
@@ -702,7 +721,7 @@ static int read_all(void)
 
     int r = model_log_open(database, "new", "[\"a\"]", "f", &model);
     if (r == 0)
-        r = model_log_run(database, 1, 1, &run);
+        r = model_log_run(database, 1, last_run, &run);
     if (r == 0)
         r = model_log_version(database, 1, 1, &version);
     if (r == 0)
@@ -787,6 +806,7 @@ int main(void)
         DATABASE_TEST(models_are_listed_by_name),
         DATABASE_TEST(new_features_take_the_old_rows_away),
         DATABASE_TEST(freezing_is_remembered),
+        DATABASE_TEST(a_rate_that_was_put_is_remembered),
         DATABASE_TEST(a_pin_that_shall_move_is_remembered),
         DATABASE_TEST(a_deleted_model_leaves_nothing_and_its_id_is_not_used_again),
         DATABASE_TEST(a_version_number_is_never_given_twice),
