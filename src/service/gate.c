@@ -18,6 +18,7 @@
 #define BLOCK          64 /* rows that are judged at a time */
 #define PARTIAL        0.05
 #define MIN_BINOMIAL_P 1e-4
+#define MOST_GUARDED   (1.0 / 3)
 #define LEAST_SPREAD   0.33
 #define RARE_SHARE     0.01 /* a feature that moves in fewer rows may seem constant */
 #define EXACT_ROWS     1e12 /* calibration rows beyond which a threshold has no uncertainty */
@@ -290,6 +291,11 @@ static void check_candidate(const struct gate_input *input, struct gate_report *
     else if (input->n_train < input->min_train)
         refuse(report, "it learnt from %zu rows, and at least %zu are needed", input->n_train,
                input->min_train);
+    else if ((double)input->n_guarded > MOST_GUARDED * (double)input->n_candidates)
+        refuse(report,
+               "%zu of %zu training rows are too rare to the pinned version: see who sends them; "
+               "rebaseline if they are normal",
+               input->n_guarded, input->n_candidates);
     else if (find_newly_constant(input, &feature))
         refuse_constant(report, input->candidate, feature);
     else if (input->n_held < GATE_MIN_ROWS)

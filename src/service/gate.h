@@ -35,8 +35,9 @@ struct gate_input {
     size_t n_held;
     const float *confirmed; /* [n_confirmed][n_features] anomalies, by feedback */
     size_t n_confirmed;
-    size_t n_train;   /* rows the candidate learnt from */
-    size_t min_train; /* fewer refuse it: the larger of 1,000 and 20 a feature */
+    size_t n_train;                 /* rows the candidate learnt from */
+    size_t n_guarded, n_candidates; /* so many of so many were too rare to the pinned version */
+    size_t min_train;               /* fewer refuse it: the larger of 1,000 and 20 a feature */
     uint64_t seed;
 };
 
@@ -58,12 +59,13 @@ struct gate_report {
 };
 
 /* Refuses if: n_train < min_train; a weight is not finite; a feature is newly constant in the
- * candidate's scaler, unless it is a rare counter (below); n_held < GATE_MIN_ROWS; the features'
- * standard deviations are, in the median, less than 0.33 of those in the live version's scaler;
- * binomial_p < 1e-4; the mean synthetic ROC AUC drops by more than .015 or the partial one by more
- * than .08; with at least GATE_MIN_CONFIRMED confirmed anomalies their AUC by more than .01 or
- * partial by more than .12. With live NULL (the first version) only finite weights are asked for;
- * the rest is measured as far as there are rows.
+ * candidate's scaler, unless it is a rare counter (below); more than a third of the rows were too
+ * rare to train on (its threshold would rest on many such rows); n_held < GATE_MIN_ROWS; the
+ * features' standard deviations are, in the median, less than 0.33 of those in the live version's
+ * scaler; binomial_p < 1e-4; the mean synthetic ROC AUC drops by more than .015 or the partial one
+ * by more than .08; with at least GATE_MIN_CONFIRMED confirmed anomalies their AUC by more than .01
+ * or partial by more than .12. With live NULL (the first version) only finite weights are asked
+ * for; the rest is measured as far as there are rows.
  *
  * binomial_p allows for the threshold's own uncertainty: found on n_calibration rows of the same
  * kind it has a true rate that is Beta distributed, and the flags are beta-binomial. The plain

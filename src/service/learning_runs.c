@@ -14,7 +14,6 @@
 #define ROWS_A_FEATURE    20
 #define LEAST_CALIBRATION 20
 #define MOST_EQUAL        100 /* rows on end of a role */
-#define MOST_GUARDED      (1.0 / 3)
 #define STRETCH           500 /* rows that share a shift: their median moves by 0.06 sd by chance */
 #define RARE_P            0.1
 #define NORMAL_SHARE      0.16 /* of such p in a stretch: 0.1 and four deviations */
@@ -332,17 +331,6 @@ static int guard_rows(struct learning *learning, struct training_set *set)
     return 0;
 }
 
-/* Else the threshold would rest on many rows that nothing was trained on. */
-static int check_guarded(const struct training_set *set, struct error *reterr)
-{
-    if (MOST_GUARDED * (double)set->n_candidates >= (double)set->n_guarded)
-        return 0;
-    return error_set(reterr, -ENODATA,
-                     "%zu of %zu training rows are too rare to the pinned version: see who sends "
-                     "them; rebaseline if they are normal",
-                     set->n_guarded, set->n_candidates);
-}
-
 static int check_enough(const struct training_set *set, struct error *reterr)
 {
     if (set->n_rows < LEAST_CALIBRATION || set->n_calibration < LEAST_CALIBRATION)
@@ -366,8 +354,6 @@ static int check_movement(const struct training_set *set, size_t n_features, str
 int learning_guard(struct learning *learning, struct training_set *set, struct error *reterr)
 {
     int r = learning->guard && set->n_rows > 0 ? guard_rows(learning, set) : 0;
-    if (r == 0)
-        r = check_guarded(set, reterr);
     if (r == 0)
         r = check_enough(set, reterr);
     if (r == 0)
@@ -416,6 +402,8 @@ struct gate_input learning_gate_input(const struct learning *learning,
         .confirmed = set->confirmed,
         .n_confirmed = set->n_confirmed,
         .n_train = set->n_rows,
+        .n_guarded = set->n_guarded,
+        .n_candidates = set->n_candidates,
         .min_train = by_width > LEAST_TRAIN ? by_width : LEAST_TRAIN,
         .seed = learning->options.seed,
     };

@@ -260,6 +260,19 @@ static void a_corner_of_normal_is_refused_by_how_little_its_rows_move(void **sta
     assert_refused(&report, "its rows move 0.2");
 }
 
+static void a_candidate_around_which_a_third_was_left_out_is_refused(void **state)
+{
+    (void)state;
+    struct gate_input input = input_of(live);
+
+    input.n_candidates = 3000;
+    input.n_guarded = 1000;
+    assert_true(compare(&input).is_accepted);
+    input.n_guarded = 1001;
+    const struct gate_report report = compare(&input);
+    assert_refused(&report, "1001 of 3000 training rows are too rare to the pinned version");
+}
+
 static void a_candidate_of_too_few_rows_is_refused(void **state)
 {
     (void)state;
@@ -559,6 +572,7 @@ int main(void)
         cmocka_unit_test(a_frozen_candidate_is_refused_by_frozen_rows_too),
         cmocka_unit_test(a_narrow_candidate_is_refused),
         cmocka_unit_test(a_corner_of_normal_is_refused_by_how_little_its_rows_move),
+        cmocka_unit_test(a_candidate_around_which_a_third_was_left_out_is_refused),
         cmocka_unit_test(a_candidate_of_too_few_rows_is_refused),
         cmocka_unit_test(a_candidate_of_twenty_rows_is_refused_by_its_errors),
         cmocka_unit_test(a_candidate_that_flags_too_much_or_nothing_is_refused),

@@ -290,26 +290,6 @@ static void an_excess_of_the_newest_rows_alone_is_no_push(void **state)
     assert_false(set.has_excess || set.is_pushed);
 }
 
-static void what_is_too_rare_in_a_third_of_the_rows_is_not_trained_around(void **state)
-{
-    (void)state;
-    float values[D];
-
-    open_learning();
-    assert_int_equal(learning_pin(learning, detector), 0);
-    observe_normal(1000);
-    for (size_t i = 0; i < 700; i++) {
-        tiny_row(&source, values);
-        values[i % D] += 1e4F;
-        assert_int_equal(learning_observe(learning, values, 1, now_us, ""), 0);
-    }
-    flush();
-    CLEANUP(training_set_clear) struct training_set set = {0};
-    struct error error;
-    assert_int_equal(learning_draw(learning, &set, &error), -ENODATA);
-    assert_non_null(strstr(error.text, "training rows are too rare to the pinned version"));
-}
-
 static void of_one_row_over_and_over_a_hundred_train(void **state)
 {
     (void)state;
@@ -465,7 +445,6 @@ int main(void)
         LEARNING_TEST(of_who_pushes_nothing_rare_trains_and_strict_refuses),
         LEARNING_TEST(rebaseline_lets_in_what_was_taken_for_a_push),
         LEARNING_TEST(an_excess_of_the_newest_rows_alone_is_no_push),
-        LEARNING_TEST(what_is_too_rare_in_a_third_of_the_rows_is_not_trained_around),
         LEARNING_TEST(of_one_row_over_and_over_a_hundred_train),
         LEARNING_TEST(the_same_rows_are_drawn_again),
         LEARNING_TEST(a_draw_survives_every_failed_allocation),
