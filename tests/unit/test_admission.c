@@ -422,6 +422,17 @@ static void and_it_is_asked_about_after_500_rows(void **state)
 }
 
 /* Each of them is too short to be asked about. */
+/* To another version they are as usual as ever. */
+static void a_swap_forgets_how_rare_usual_rows_were(void **state)
+{
+    (void)state;
+    moved(3000);
+    admission_swap(seen.admission, STD);
+    pushed(1000);
+    assert_int_equal(seen.n_incidents, 1);
+    assert_fates(3101, 4000, ADMISSION_QUARANTINE);
+}
+
 static void soft_incidents_that_follow_one_another_are_asked_about_together(void **state)
 {
     (void)state;
@@ -1153,6 +1164,7 @@ int main(void)
         TEST(soft_incidents_that_follow_one_another_are_one_drift),
         TEST(a_soft_incident_among_usual_rows_is_no_drift),
         TEST(and_it_is_asked_about_after_500_rows),
+        TEST(a_swap_forgets_how_rare_usual_rows_were),
         TEST(soft_incidents_that_follow_one_another_are_asked_about_together),
         TEST(follow_after_counts_for_a_soft_incident_that_keeps_its_rows),
         TEST(soft_incidents_far_apart_are_not),
