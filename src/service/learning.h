@@ -158,7 +158,7 @@ struct training_set {
     size_t n_guarded;    /* that the pinned version finds too rare */
     size_t n_thinned;
     bool has_excess;     /* too many rows are rare to the pinned version: `strict` refuses them */
-    bool has_new_excess; /* among the newest 500 alone: worth an event, no more: neighbours are alike */
+    bool has_new_excess; /* among the newest 500: an event, no more, for neighbours are alike */
     bool is_pushed;      /* has_excess, and somebody adds them: none that is rare trains */
     /* for learning_guard() */
     double least_p; /* under the pinned version, that a training row must be above */
