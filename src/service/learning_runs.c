@@ -56,12 +56,12 @@ static void drop_rows(struct row_block *block, size_t n_features, const bool *ke
 static int drop_repeats(const struct learning *learning, struct row_block *block)
 {
     const size_t d = learning->n_features;
-    AUTO_FREE bool *keep = malloc(block->n_rows + 1);
     size_t n_equal = 0;
+    if (!learning->live) /* what all rows repeat is told by check_movement() */
+        return 0;
+    AUTO_FREE bool *keep = malloc(block->n_rows + 1);
     if (!keep)
         return -ENOMEM;
-    if (!learning->live) /* then all that there is tells what hangs */
-        return 0;
 
     for (size_t i = 0; i < block->n_rows; i++) {
         const float *row = block->values + i * d;

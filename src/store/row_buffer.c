@@ -370,17 +370,13 @@ int row_buffer_incident(struct row_buffer *buffer, uint64_t event, uint64_t *ret
 
 int row_buffer_approve(struct row_buffer *buffer)
 {
-    static const char sql[] = "UPDATE rows SET is_approved = 1 WHERE model = ? AND role < 3";
-    struct sqlite3 *sqlite;
+    CLEANUP(query_end)
+    struct query query = query_begin_write(
+        buffer->database, "UPDATE rows SET is_approved = 1 WHERE model = ? AND role < 3");
 
-    int r = database_write(buffer->database, &sqlite);
-    if (r < 0)
-        return r;
-    struct sqlite3_stmt *statement = database_statement(buffer->database, sqlite, sql);
-    (void)sqlite3_bind_int64(statement, 1, buffer->model);
-    r = database_commit(buffer->database, database_run(statement));
-    database_unlock(buffer->database);
-    return r;
+    query_bind_int(&query, buffer->model);
+    query_change(&query);
+    return query_commit(&query);
 }
 
 int row_buffer_forget(struct row_buffer *buffer)
