@@ -422,6 +422,17 @@ static void and_it_is_asked_about_after_500_rows(void **state)
 }
 
 /* Each of them is too short to be asked about. */
+/* 42 % of the rows have p > 0.5: as many as are left by who adds 15 %. */
+static void fewer_usual_rows_than_chance_gives_are_no_drift_yet(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2000; i++) {
+        const double p_value = i % 50 < 20 ? 0.02 : i % 50 < 41 ? 0.7 : 0.3;
+        assert_int_equal(take_at(RATE, false, p_value), 0);
+    }
+    assert_fates(1, 2000, ADMISSION_QUARANTINE);
+}
+
 /* To another version they are as usual as ever. */
 static void a_swap_forgets_how_rare_usual_rows_were(void **state)
 {
@@ -1164,6 +1175,7 @@ int main(void)
         TEST(soft_incidents_that_follow_one_another_are_one_drift),
         TEST(a_soft_incident_among_usual_rows_is_no_drift),
         TEST(and_it_is_asked_about_after_500_rows),
+        TEST(fewer_usual_rows_than_chance_gives_are_no_drift_yet),
         TEST(a_swap_forgets_how_rare_usual_rows_were),
         TEST(soft_incidents_that_follow_one_another_are_asked_about_together),
         TEST(follow_after_counts_for_a_soft_incident_that_keeps_its_rows),

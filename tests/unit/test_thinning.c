@@ -201,6 +201,19 @@ static void who_adds_rare_rows_pushes(void **state)
     }
 }
 
+static void a_bin_with_twice_its_share_is_left_to_thinning(void **state)
+{
+    (void)state;
+    struct random random;
+
+    random_seed(&random, 1);
+    fill_uniform(&random, N);
+    push(&random, N / 40, 0.05, 0.075);
+    assert_false(thinning_is_pushed(p_values, N));
+    push(&random, N / 10, 0.05, 0.075);
+    assert_true(thinning_is_pushed(p_values, N));
+}
+
 /* p^k: all of it becomes smaller, little (k = 2) or much. */
 static void where_normal_moves_nobody_pushes(void **state)
 {
@@ -241,6 +254,7 @@ int main(void)
         cmocka_unit_test(crowded_bins_above_a_tenth_are_no_excess),
         cmocka_unit_test(slow_poisoning_is_an_excess_in_the_first_batch),
         cmocka_unit_test(who_adds_rare_rows_pushes),
+        cmocka_unit_test(a_bin_with_twice_its_share_is_left_to_thinning),
         cmocka_unit_test(where_normal_moves_nobody_pushes),
         cmocka_unit_test(no_rows_are_nothing),
     };
