@@ -375,7 +375,7 @@ int row_buffer_approve(struct row_buffer *buffer)
         buffer->database, "UPDATE rows SET is_approved = 1 WHERE model = ? AND role < 3");
 
     query_bind_int(&query, buffer->model);
-    query_change(&query);
+    query_run(&query);
     return query_commit(&query);
 }
 
