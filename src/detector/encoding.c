@@ -141,3 +141,27 @@ void encoding_blend(const struct encoding *encoding, const float *z, const float
     for (size_t j = 0; j < d; j++)
         out[j] = encoding->rank_gauss ? 0.5F * (encoded[j] + encoded[d + j]) : z[j];
 }
+
+#define UNBLEND_STEPS 28 /* each halves the range of ±SCALER_LIMIT: 7e-7 is left */
+
+/* By halving, all features at once: the curve has flat and steep pieces. */
+int encoding_unblend(const struct encoding *encoding, const float *blended, float *z)
+{
+    const size_t d = encoding->n_features;
+    AUTO_FREE float *encoded = malloc((encoding->n_values + d) * sizeof(*encoded));
+    if (!encoded)
+        return -ENOMEM;
+    float *const reached = encoded + encoding->n_values;
+    float width = SCALER_LIMIT;
+
+    for (size_t j = 0; j < d; j++)
+        z[j] = 0.0F;
+    for (size_t step = 0; step < UNBLEND_STEPS; step++) {
+        width *= 0.5F;
+        encoding_apply(encoding, z, encoded);
+        encoding_blend(encoding, z, encoded, reached);
+        for (size_t j = 0; j < d; j++)
+            z[j] += reached[j] < blended[j] ? width : -width;
+    }
+    return 0;
+}

@@ -49,3 +49,7 @@ void encoding_apply(const struct encoding *encoding, const float *row, float *ou
  * then count heavy tails less, and fine differences where most rows are more. out may be z. */
 void encoding_blend(const struct encoding *encoding, const float *z, const float *encoded,
                     float *out);
+
+/* The way back: z[n_features], to a millionth of what it can be, from what encoding_blend() makes
+ * of it, which rises with z. What is out of reach becomes the end of the range. -ENOMEM. */
+MUST_CHECK int encoding_unblend(const struct encoding *encoding, const float *blended, float *z);

@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 
 #define BLOCK 16
 
@@ -246,6 +247,23 @@ void ensemble_parts(const struct ensemble *ensemble, float *scratch, const float
         const double residual = sqrt(ret_parts[j] / (double)ensemble->n_networks);
         ret_parts[j] = isnan(row[j]) ? 0.0 : fmax(z - 3.0, 0.0) + 0.1 * z + 0.1 * residual;
     }
+}
+
+int ensemble_typical_rows(const struct ensemble *ensemble, float *ret_rows)
+{
+    const struct prototypes *prototypes = ensemble->prototypes;
+    const float *mean = scaler_mean(ensemble->scaler), *std = scaler_std(ensemble->scaler);
+    const size_t d = ensemble->encoding->n_features;
+
+    for (size_t i = 0; prototypes && i < prototypes->n_centroids; i++) {
+        float *const row = ret_rows + i * d;
+        int r = encoding_unblend(ensemble->encoding, prototypes->centroids + i * d, row);
+        if (r < 0)
+            return r;
+        for (size_t j = 0; j < d; j++)
+            row[j] = mean[j] + std[j] * row[j];
+    }
+    return 0;
 }
 
 /* A binary search reads a line of memory a step, and the knot's three numbers. */

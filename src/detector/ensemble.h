@@ -73,6 +73,11 @@ bool ensemble_has_finite_weights(const struct ensemble *ensemble);
 void ensemble_parts(const struct ensemble *ensemble, float *scratch, const float *row,
                     double *ret_parts);
 
+/* Rows that stand for what it has learnt, unscaled: its prototypes, as many as it has (NULL: none).
+ * ret_rows[n][n_features]. Means of rows that are alike, so a feature that counts may have values
+ * between two counts. -ENOMEM. */
+MUST_CHECK int ensemble_typical_rows(const struct ensemble *ensemble, float *ret_rows);
+
 /* What judging one row costs: multiply-adds of all parts, and bytes of them that it reads. */
 struct ensemble_cost {
     size_t multiply_adds, bytes;

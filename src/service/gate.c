@@ -4,7 +4,9 @@
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
+#include "detector/ensemble.h"
 #include "detector/evaluation.h"
+#include "detector/prototypes.h"
 #include "detector/scaler.h"
 
 #include <assert.h>
@@ -19,6 +21,7 @@
 #define PARTIAL        0.05
 #define MIN_BINOMIAL_P 1e-4
 #define MOST_GUARDED   (1.0 / 3)
+#define MOST_FORGOTTEN 0.5
 #define LEAST_SPREAD   0.33
 #define RARE_SHARE     0.01 /* a feature that moves in fewer rows may seem constant */
 #define EXACT_ROWS     1e12 /* calibration rows beyond which a threshold has no uncertainty */
@@ -155,6 +158,34 @@ static double two_sided_p(size_t n_flags, size_t n, double rate, size_t n_calibr
     return fmin(1.0, 2.0 * fmin(at_most, at_least));
 }
 
+/* Of the typical rows of the live version's ensemble that it does not flag itself, the share that
+ * the candidate flags; NaN if it keeps none. */
+static int find_forgotten(const struct comparison *comparison, double threshold,
+                          double *ret_forgotten)
+{
+    const struct gate_input *input = comparison->input;
+    const struct ensemble *ensemble = detector_ensemble(input->live);
+    const size_t n = ensemble->prototypes ? ensemble->prototypes->n_centroids : 0;
+    AUTO_FREE float *rows = malloc((n * comparison->n_features + 1) * sizeof(*rows));
+    AUTO_FREE double *errors = malloc((2 * n + 1) * sizeof(*errors));
+    size_t n_known = 0, n_forgotten = 0;
+
+    if (!rows || !errors)
+        return -ENOMEM;
+    int r = ensemble_typical_rows(ensemble, rows);
+    if (r == 0)
+        r = find_errors(comparison, input->live, rows, n, errors);
+    if (r == 0)
+        r = find_errors(comparison, input->candidate, rows, n, errors + n);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        const bool is_known = errors[i] <= input->live_threshold;
+        n_known += is_known;
+        n_forgotten += is_known && errors[n + i] > threshold;
+    }
+    *ret_forgotten = n_known > 0 ? (double)n_forgotten / (double)n_known : (double)NAN;
+    return r;
+}
+
 /* Without the held rows, which the candidate's own threshold rests on as well. */
 static int find_threshold(const struct comparison *comparison, double *ret_threshold)
 {
@@ -190,6 +221,8 @@ static int measure(const struct gate_input *input, struct gate_report *report)
         r = find_threshold(&comparison, &threshold);
     if (r == 0)
         r = judge_side(&comparison, input->candidate, threshold, &report->candidate);
+    if (r == 0 && input->live)
+        r = find_forgotten(&comparison, threshold, &report->forgotten);
     if (r < 0)
         return r;
 
@@ -274,9 +307,16 @@ static void refuse_constant(struct gate_report *report, const struct detector *c
     char shown[TEXT_SHOWN_SIZE];
 
     refuse(report,
-           "feature %s never moved in the rows it learnt from (always %g), as it did before",
+           "feature %s never moved in the rows it learnt from (always %g), as it did before; "
+           "rebaseline if that is normal now",
            text_show(shown, name, strlen(name)),
            (double)scaler_median(detector_ensemble(candidate)->scaler)[feature]);
+}
+
+/* An operator knows most of what it learnt from. */
+static bool is_approved(const struct gate_input *input)
+{
+    return 2 * input->n_approved > input->n_train;
 }
 
 /* Before anything is measured: what the rows and the candidate must be. */
@@ -296,23 +336,31 @@ static void check_candidate(const struct gate_input *input, struct gate_report *
                "%zu of %zu training rows are too rare to the pinned version: see who sends them; "
                "rebaseline if they are normal",
                input->n_guarded, input->n_candidates);
-    else if (find_newly_constant(input, &feature))
+    else if (!is_approved(input) && find_newly_constant(input, &feature))
         refuse_constant(report, input->candidate, feature);
     else if (input->n_held < GATE_MIN_ROWS)
         refuse(report, "%zu rows are held back to compare on, and at least %d are needed",
                input->n_held, GATE_MIN_ROWS);
 }
 
-/* Of a corner of normal all else would be an anomaly, and rows of that corner cannot tell. */
-static int check_spread(const struct gate_input *input, struct gate_report *report)
+/* To what knows a corner of normal only all else is an anomaly, and rows of that corner cannot
+ * tell: what the live version remembers can. */
+static int check_corner(const struct gate_input *input, struct gate_report *report)
 {
-    double spread;
+    double spread = 1.0;
 
-    int r = find_spread(input, &spread);
-    if (r == 0 && spread < LEAST_SPREAD)
+    if (is_approved(input))
+        return 0;
+    int r = isnan(report->forgotten) ? find_spread(input, &spread) : 0;
+    if (report->forgotten > MOST_FORGOTTEN)
+        refuse(report,
+               "it flags %.0f %% of what is typical to the live version: it would know a corner "
+               "only; rebaseline if that corner is all there is",
+               100 * report->forgotten);
+    else if (spread < LEAST_SPREAD)
         refuse(report,
                "its rows move %.2f times as much as those of the live version, and at least %.2f "
-               "is needed: it would know a corner only",
+               "is needed: it would know a corner only; rebaseline if that corner is all there is",
                spread, LEAST_SPREAD);
     return r;
 }
@@ -368,6 +416,7 @@ int gate_compare(const struct gate_input *input, struct gate_report *ret_report)
         .n_confirmed = input->n_confirmed,
         .n_train = input->n_train,
         .binomial_p = NAN,
+        .forgotten = NAN,
     };
     side_init(&report.live);
     side_init(&report.candidate);
@@ -381,7 +430,7 @@ int gate_compare(const struct gate_input *input, struct gate_report *ret_report)
     if (input->live && !*report.reason)
         check_against_live(input, &report);
     if (input->live && !*report.reason) {
-        int r = check_spread(input, &report);
+        int r = check_corner(input, &report);
         if (r < 0)
             return r;
     }
@@ -423,6 +472,8 @@ void gate_print(const struct gate_report *report, struct text *text)
     text_printf(text, ",\"held_rows\":%zu,\"confirmed_anomalies\":%zu,\"train_rows\":%zu,",
                 report->n_held, report->n_confirmed, report->n_train);
     print_number(text, "binomial_p", report->binomial_p);
+    text_puts(text, ",");
+    print_number(text, "forgotten", report->forgotten);
     print_side(text, "live", &report->live);
     print_side(text, "candidate", &report->candidate);
     text_puts(text, "}");

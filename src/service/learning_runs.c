@@ -381,6 +381,15 @@ int learning_draw(struct learning *learning, struct training_set *ret_set, struc
 
 /* ---- the gate ---- */
 
+static size_t count_approved(const struct training_set *set)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; set->is_approved && i < set->n_rows; i++)
+        n += set->is_approved[i];
+    return n;
+}
+
 struct gate_input learning_gate_input(const struct learning *learning,
                                       const struct training_set *set,
                                       const struct detector *candidate)
@@ -402,6 +411,7 @@ struct gate_input learning_gate_input(const struct learning *learning,
         .confirmed = set->confirmed,
         .n_confirmed = set->n_confirmed,
         .n_train = set->n_rows,
+        .n_approved = count_approved(set),
         .n_guarded = set->n_guarded,
         .n_candidates = set->n_candidates,
         .min_train = by_width > LEAST_TRAIN ? by_width : LEAST_TRAIN,

@@ -100,3 +100,17 @@ def test_the_daemon_learns_the_same_over_http(daemon, pool, random):
         daemon.score(learning.shift(pool, 6)(pool.draw(random, 500)).astype("f4"))
     fresh = learning.shift(pool, 6)(pool.draw(random, 3000)).astype("f4")
     assert streams.false_alarms(daemon, fresh) <= 2 * RATE
+
+
+def test_a_corner_of_normal_is_refused_until_an_operator_says_that_it_is_all_there_is(service, pool, random):
+    backend = service(preset="best")
+    streams.begin(backend, pool, random)
+    backend.do("reset")
+    corner = streams.narrow_rows(pool, random, 4000)
+    backend.observe(corner + 0.01 * pool.sd * random.standard_normal(corner.shape)) # all features move
+    assert not streams.is_promoted(backend)
+    refused = streams.events_of(backend, "refused")[0]["detail"]["reason"]
+    assert "typical to the live version" in refused and "rebaseline" in refused
+
+    backend.do("rebaseline")
+    assert streams.is_promoted(backend)

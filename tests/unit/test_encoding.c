@@ -247,6 +247,43 @@ static void a_blend_is_the_mean_of_both_views_or_the_value_itself(void **state)
     assert_memory_equal(blended, rows, sizeof(blended));
 }
 
+static void what_was_blended_is_found_again(void **state)
+{
+    (void)state;
+    CLEANUP(encoding_freep) struct encoding *pair = NULL;
+    CLEANUP(encoding_freep) struct encoding *standard = NULL;
+    float out[2 * N_FEATURES], blended[N_FEATURES], found[N_FEATURES];
+
+    assert_int_equal(encoding_fit_pair(rows, N_ROWS, N_FEATURES, &pair), 0);
+    for (size_t i = 0; i < N_ROWS; i++) {
+        encoding_apply(pair, rows + i * N_FEATURES, out);
+        encoding_blend(pair, rows + i * N_FEATURES, out, blended);
+        assert_int_equal(encoding_unblend(pair, blended, found), 0);
+        for (size_t j = 0; j < N_FEATURES; j++)
+            assert_near((double)found[j], (double)rows[i * N_FEATURES + j], 1e-5);
+    }
+    assert_int_equal(encoding_new_standard(N_FEATURES, &standard), 0);
+    assert_int_equal(encoding_unblend(standard, rows, found), 0);
+    for (size_t j = 0; j < N_FEATURES; j++)
+        assert_near((double)found[j], (double)rows[j], 1e-5);
+}
+
+static void a_blend_out_of_reach_is_the_end_of_the_range(void **state)
+{
+    (void)state;
+    CLEANUP(encoding_freep) struct encoding *standard = NULL;
+    const float blended[] = {FLT_MAX, -FLT_MAX};
+    float found[2];
+
+    assert_int_equal(encoding_new_standard(2, &standard), 0);
+    assert_int_equal(encoding_unblend(standard, blended, found), 0);
+    assert_near((double)found[0], (double)SCALER_LIMIT, 1e-5);
+    assert_near((double)found[1], -(double)SCALER_LIMIT, 1e-5);
+    alloc_fail_in = 0;
+    assert_int_equal(encoding_unblend(standard, blended, found), -ENOMEM);
+    alloc_fail_in = -1;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +293,8 @@ int main(void)
         cmocka_unit_test(ranks_follow_behind_the_scaled_values),
         cmocka_unit_test(a_constant_far_from_zero_is_a_constant),
         cmocka_unit_test(one_row_can_be_fitted),
+        cmocka_unit_test(what_was_blended_is_found_again),
+        cmocka_unit_test(a_blend_out_of_reach_is_the_end_of_the_range),
         cmocka_unit_test(a_blend_is_the_mean_of_both_views_or_the_value_itself),
         cmocka_unit_test(a_files_numbers_are_used),
         cmocka_unit_test(what_is_not_finite_is_refused_and_the_ranks_are_freed),

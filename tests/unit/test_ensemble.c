@@ -399,6 +399,32 @@ static void make_network_hostile(struct network *network, float size)
     assert_int_equal(network_pack(network), 0);
 }
 
+static void typical_rows_are_its_prototypes_in_units_of_the_rows(void **state)
+{
+    (void)state;
+    float typical[20 * N];
+    struct ensemble_terms terms[20];
+    const size_t n = ensemble.prototypes->n_centroids;
+
+    assert_in_range(n, 2, 20);
+    assert_int_equal(ensemble_typical_rows(&ensemble, typical), 0);
+    for (size_t k = 0; k < n * N; k++)
+        assert_true(fabs((double)typical[k] - 10.0 * (double)(k % N)) < 5.0);
+    measure(typical, n, 2, terms);
+    for (size_t i = 0; i < n; i++)
+        assert_true(terms[i].prototypes < 1e-3);
+}
+
+static void without_prototypes_there_are_no_typical_rows(void **state)
+{
+    (void)state;
+    float untouched = 7;
+
+    make_classic();
+    assert_int_equal(ensemble_typical_rows(&ensemble, &untouched), 0);
+    assert_true(untouched == 7);
+}
+
 static void hostile_weights_give_finite_errors(void **state)
 {
     (void)state;
@@ -548,6 +574,8 @@ int main(void)
         ENSEMBLE_TEST(what_is_there_still_shows_beside_what_is_missing),
         ENSEMBLE_TEST(the_networks_take_an_average_residual_for_what_is_missing),
         ENSEMBLE_TEST(parts_follow_the_value_and_a_little_of_the_residual),
+        ENSEMBLE_TEST(typical_rows_are_its_prototypes_in_units_of_the_rows),
+        ENSEMBLE_TEST(without_prototypes_there_are_no_typical_rows),
         ENSEMBLE_TEST(hostile_weights_give_finite_errors),
         ENSEMBLE_TEST(hostile_statistics_give_finite_errors),
         ENSEMBLE_TEST(hostile_gains_and_infinite_values_give_finite_errors),

@@ -20,15 +20,22 @@ static struct detector *live;
 static double live_threshold;
 static float rows[N_MANY * D], held[N_HELD * D], calibrating[N_HELD * D];
 
-static struct detector *train(size_t n_rows, uint64_t seed)
+static struct detector *train_by(const struct recipe *recipe, size_t n_rows)
 {
-    const struct trainer_options options = {.recipe = tiny_recipe(seed), .n_threads = 1};
+    const struct trainer_options options = {.recipe = *recipe, .n_threads = 1};
     struct detector *detector = NULL;
     struct error error;
 
     assert_int_equal(
         detector_train(rows, n_rows, tiny_names, D, &options, NULL, NULL, &detector, &error), 0);
     return detector;
+}
+
+static struct detector *train(size_t n_rows, uint64_t seed)
+{
+    const struct recipe recipe = tiny_recipe(seed);
+
+    return train_by(&recipe, n_rows);
 }
 
 /* By rows that no detector here has learnt from. */
@@ -236,28 +243,94 @@ static void shrink(float *values, size_t n_rows)
         values[i] = values[i % D] + 0.2F * (values[i] - values[i % D]);
 }
 
-/* The held-out rows are of that corner too, as after a reset: they find nothing wrong. */
-static void a_corner_of_normal_is_refused_by_how_little_its_rows_move(void **state)
-{
-    (void)state;
-    static float corner[N_HELD * D], calibration[N_HELD * D];
+static float corner[N_HELD * D], corner_calibration[N_HELD * D];
 
+/* A candidate of a corner of normal; rows that judge it are of that corner too, as after a reset:
+ * they find nothing wrong. */
+static struct detector *know_a_corner(const struct recipe *recipe, struct gate_input *ret_input)
+{
     tiny_rows(101, rows, N_TRAIN);
     shrink(rows, N_TRAIN);
     memcpy(corner, rows, D * sizeof(*rows));
     tiny_rows(102, corner + D, N_HELD - 1);
     shrink(corner, N_HELD);
-    memcpy(calibration, rows, D * sizeof(*rows));
-    tiny_rows(103, calibration + D, N_HELD - 1);
-    shrink(calibration, N_HELD);
-    CLEANUP(detector_freep) struct detector *candidate = train(N_TRAIN, 2);
-    struct gate_input input = input_of(candidate);
-    input.held = corner;
-    input.calibration = calibration;
-    input.n_calibration = N_HELD;
+    memcpy(corner_calibration, rows, D * sizeof(*rows));
+    tiny_rows(103, corner_calibration + D, N_HELD - 1);
+    shrink(corner_calibration, N_HELD);
+    struct detector *candidate = train_by(recipe, N_TRAIN);
+    *ret_input = input_of(candidate);
+    ret_input->held = corner;
+    ret_input->calibration = corner_calibration;
+    ret_input->n_calibration = N_HELD;
+    return candidate;
+}
+
+static void a_corner_of_normal_is_refused_by_how_little_its_rows_move(void **state)
+{
+    (void)state;
+    const struct recipe recipe = tiny_recipe(2);
+    struct gate_input input;
+    CLEANUP(detector_freep) struct detector *candidate = know_a_corner(&recipe, &input);
     const struct gate_report report = compare(&input);
 
+    assert_true(isnan(report.forgotten));
     assert_refused(&report, "its rows move 0.2");
+}
+
+/* A live version that has typical rows; the caller frees it. */
+static struct detector *train_with_prototypes(struct gate_input *input)
+{
+    const struct recipe recipe = tiny_recipe_of_all_parts(1);
+    struct detector *memory;
+
+    tiny_rows(11, rows, N_TRAIN);
+    memory = train_by(&recipe, N_TRAIN);
+    input->live = memory;
+    input->live_threshold = threshold_of(memory);
+    return memory;
+}
+
+static void a_corner_of_normal_is_refused_by_what_it_forgets(void **state)
+{
+    (void)state;
+    const struct recipe recipe = tiny_recipe_of_all_parts(2);
+    struct gate_input input;
+    CLEANUP(detector_freep) struct detector *candidate = know_a_corner(&recipe, &input);
+    CLEANUP(detector_freep) struct detector *memory = train_with_prototypes(&input);
+    const struct gate_report report = compare(&input);
+
+    assert_true(report.forgotten > 0.8 && report.forgotten <= 1.0);
+    assert_refused(&report, "of what is typical to the live version");
+}
+
+static void fresh_rows_forget_next_to_nothing(void **state)
+{
+    (void)state;
+    const struct recipe recipe = tiny_recipe_of_all_parts(2);
+
+    tiny_rows(101, rows, N_TRAIN);
+    CLEANUP(detector_freep) struct detector *candidate = train_by(&recipe, N_TRAIN);
+    struct gate_input input = input_of(candidate);
+    CLEANUP(detector_freep) struct detector *memory = train_with_prototypes(&input);
+    const struct gate_report report = compare(&input);
+
+    assert_true(report.forgotten <= 0.1);
+    assert_string_equal(report.reason, "");
+}
+
+static void a_corner_that_an_operator_has_approved_is_accepted(void **state)
+{
+    (void)state;
+    const struct recipe recipe = tiny_recipe_of_all_parts(2);
+    struct gate_input input;
+    CLEANUP(detector_freep) struct detector *candidate = know_a_corner(&recipe, &input);
+    CLEANUP(detector_freep) struct detector *memory = train_with_prototypes(&input);
+
+    input.n_approved = N_TRAIN / 2;
+    assert_false(compare(&input).is_accepted);
+    input.n_approved = N_TRAIN / 2 + 1;
+    const struct gate_report report = compare(&input);
+    assert_string_equal(report.reason, "");
 }
 
 static void a_candidate_around_which_a_third_was_left_out_is_refused(void **state)
@@ -408,6 +481,33 @@ static void a_newly_constant_feature_is_refused_by_name(void **state)
     assert_refused(&report, "feature e never moved in the rows it learnt from (always 117)");
 }
 
+static void stop_feature(float *values, size_t n_rows)
+{
+    for (size_t i = 0; i < n_rows; i++)
+        values[i * D + 4] = 117;
+}
+
+static void a_newly_constant_feature_that_an_operator_has_approved_is_accepted(void **state)
+{
+    (void)state;
+    static float still[N_HELD * D], calibration[N_HELD * D];
+
+    tiny_rows(101, rows, N_TRAIN);
+    stop_feature(rows, N_TRAIN);
+    CLEANUP(detector_freep) struct detector *candidate = train(N_TRAIN, 2);
+    memcpy(still, held, sizeof(held));
+    stop_feature(still, N_HELD);
+    memcpy(calibration, calibrating, sizeof(calibrating));
+    stop_feature(calibration, N_HELD);
+    struct gate_input input = input_of(candidate);
+    input.held = still;
+    input.calibration = calibration;
+    assert_false(compare(&input).is_accepted);
+    input.n_approved = N_TRAIN;
+    const struct gate_report report = compare(&input);
+    assert_string_equal(report.reason, "");
+}
+
 /* The last feature of the live version moved in n of N_TRAIN rows, and in none of the others. */
 static struct gate_report compare_with_a_counter(size_t n)
 {
@@ -532,10 +632,11 @@ static void the_report_is_json(void **state)
     report.live.mean_roc_auc = NAN;
     report.candidate.roc_auc[SYNTHETIC_PUSH_6] = 0.75;
     gate_print(&report, &text);
-    assert_non_null(strstr(text.data, "{\"accepted\":false,\"reason\":\"p = \\\"1\\\"\","
-                                      "\"held_rows\":3,\"confirmed_anomalies\":0,\"train_rows\":4,"
-                                      "\"binomial_p\":0,\"live\":{\"false_alarm_rate\":0,"
-                                      "\"synthetic\":{\"roc_auc\":null,\"partial_auc\":0},"));
+    assert_non_null(strstr(text.data,
+                           "{\"accepted\":false,\"reason\":\"p = \\\"1\\\"\","
+                           "\"held_rows\":3,\"confirmed_anomalies\":0,\"train_rows\":4,"
+                           "\"binomial_p\":0,\"forgotten\":0,\"live\":{\"false_alarm_rate\":0,"
+                           "\"synthetic\":{\"roc_auc\":null,\"partial_auc\":0},"));
     assert_non_null(strstr(text.data, "\"push-6\":{\"roc_auc\":0.75,\"partial_auc\":0}"));
     assert_string_equal(text.data + text.length - 2, "}}");
 }
@@ -572,6 +673,9 @@ int main(void)
         cmocka_unit_test(a_frozen_candidate_is_refused_by_frozen_rows_too),
         cmocka_unit_test(a_narrow_candidate_is_refused),
         cmocka_unit_test(a_corner_of_normal_is_refused_by_how_little_its_rows_move),
+        cmocka_unit_test(a_corner_of_normal_is_refused_by_what_it_forgets),
+        cmocka_unit_test(fresh_rows_forget_next_to_nothing),
+        cmocka_unit_test(a_corner_that_an_operator_has_approved_is_accepted),
         cmocka_unit_test(a_candidate_around_which_a_third_was_left_out_is_refused),
         cmocka_unit_test(a_candidate_of_too_few_rows_is_refused),
         cmocka_unit_test(a_candidate_of_twenty_rows_is_refused_by_its_errors),
@@ -581,6 +685,7 @@ int main(void)
         cmocka_unit_test(weights_that_are_not_finite_are_refused_always),
         cmocka_unit_test(the_first_version_needs_only_finite_weights),
         cmocka_unit_test(a_newly_constant_feature_is_refused_by_name),
+        cmocka_unit_test(a_newly_constant_feature_that_an_operator_has_approved_is_accepted),
         cmocka_unit_test(a_rare_counter_that_did_not_move_this_time_is_no_reason),
         cmocka_unit_test(a_feature_constant_in_both_versions_is_no_reason),
         cmocka_unit_test(confirmed_anomalies_count_from_twenty_on),
