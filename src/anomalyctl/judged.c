@@ -68,6 +68,7 @@ int judged_read(const char *model, const struct input_options *input, struct jud
         .exclude = input->exclude.names,
         .n_exclude = input->exclude.n_names,
         .schema = detector_schema(judged.detector),
+        .with_series = true,
     };
     r = dataset_read(input->data, &options, &judged.dataset, reterr);
     if (r == 0)

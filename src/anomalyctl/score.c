@@ -6,18 +6,20 @@
 #include "base/text.h"
 #include "data/schema.h"
 #include "detector/detector.h"
+#include "detector/movement.h"
 #include "detector/verdict_json.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct settings {
     const char *model, *format;
     struct input_options input;
     size_t explain;
-    bool json;
+    bool independent_rows, json;
 };
 
 static const struct option_row rows[] = {
@@ -30,6 +32,8 @@ static const struct option_row rows[] = {
     OPTION_ROW("format", "csv|ndjson", OPTION_TEXT, false, format, "csv unless said"),
     OPTION_ROW("explain", "N", OPTION_COUNT, false, explain,
                "give every row its N largest contributions (ndjson)"),
+    OPTION_ROW("independent-rows", NULL, OPTION_FLAG, false, independent_rows,
+               "the file is no series: what came before a row tells nothing about it"),
     OPTION_ROW("json", NULL, OPTION_FLAG, false, json, "the same as --format ndjson"),
 };
 
@@ -39,10 +43,47 @@ static const struct usage usage = {
                    "CSV columns row,reconstruction_error,score,p_value,anomaly or one JSON object\n"
                    "a line. A row is an anomaly if its score is above 1. Rows count from 0.\n"
                    "A missing value (empty cell, NaN) is taken as its training median and listed\n"
-                   "as imputed (ndjson). Columns match the model by name, in any order.",
+                   "as imputed (ndjson). Columns match the model by name, in any order.\n"
+                   "The rows are one series in the order of the file, or the series that a column\n"
+                   "series names: what moved of late is blamed first.",
     .rows = rows,
     .n_rows = sizeof(rows) / sizeof(*rows),
 };
+
+/* One movement for each series of a file. */
+struct movements {
+    bool is_off;             /* rows are independent */
+    struct movement **items; /* [n_items], NULL until the series has a row */
+    size_t n_items;
+};
+
+static void movements_clear(struct movements *movements)
+{
+    for (size_t i = 0; i < movements->n_items; i++)
+        movement_free(movements->items[i]);
+    free(movements->items);
+}
+
+/* Of the series of row i; NULL: none. 0 or -ENOMEM. */
+static int movements_find(struct movements *movements, const struct dataset *dataset, size_t i,
+                          struct movement **ret_movement)
+{
+    const size_t which = dataset->series ? dataset->series[i] : 0;
+    int r = 0;
+
+    if (movements->is_off)
+        return 0;
+    if (!movements->items) {
+        movements->n_items = dataset->series ? dataset->n_series_names : 1;
+        movements->items = calloc(movements->n_items, sizeof(*movements->items));
+    }
+    if (!movements->items)
+        return -ENOMEM;
+    if (!movements->items[which])
+        r = movement_new(dataset->n_features, &movements->items[which]);
+    *ret_movement = movements->items[which];
+    return r;
+}
 
 static void append_csv(struct text *text, size_t row, const struct verdict *verdict)
 {
@@ -78,18 +119,34 @@ static int print_csv(const struct judged *judged)
     return status == EXIT_DONE ? output_text(&text) : status;
 }
 
-static int print_ndjson(const struct judged *judged, size_t explain)
+/* Row i of its series, or of none. 0 or -ENOMEM. */
+static int explain_row(const struct judged *judged, struct movements *movements, size_t i,
+                       struct contribution *contributions)
+{
+    const float *row = judged->dataset.rows + i * judged->dataset.n_features;
+    struct movement *movement = NULL;
+
+    int r = movements_find(movements, &judged->dataset, i, &movement);
+    if (r == 0 && movement)
+        r = detector_follow(judged->detector, judged->workspace, row, movement);
+    return r < 0 ? r
+                 : detector_explain(judged->detector, judged->workspace, row,
+                                    movement ? movement->hold : NULL, contributions);
+}
+
+static int print_ndjson(const struct judged *judged, const struct settings *settings)
 {
     const size_t n_features = judged->dataset.n_features;
+    const size_t n_shown = settings->explain < n_features ? settings->explain : n_features;
     CLEANUP(text_clear) struct text text = {0};
+    CLEANUP(movements_clear) struct movements movements = {.is_off = settings->independent_rows};
     AUTO_FREE struct contribution *contributions = calloc(n_features, sizeof(*contributions));
     int status = contributions ? EXIT_DONE : report_error(&(struct error){0});
 
     for (size_t i = 0; i < judged->dataset.n_rows && status == EXIT_DONE; i++) {
-        if (explain && detector_explain(judged->detector, judged->workspace,
-                                        judged->dataset.rows + i * n_features, contributions) < 0)
+        if (n_shown > 0 && explain_row(judged, &movements, i, contributions) < 0)
             return report_error(&(struct error){0});
-        append_json(&text, judged, i, contributions, explain < n_features ? explain : n_features);
+        append_json(&text, judged, i, contributions, n_shown);
         status = output_text_if_long(&text);
     }
     return status == EXIT_DONE ? output_text(&text) : status;
@@ -126,7 +183,7 @@ static int run(const struct settings *settings, bool ndjson)
     int r = judged_read(settings->model, &settings->input, &judged, &err);
     if (r < 0)
         return report_error(&err);
-    return ndjson ? print_ndjson(&judged, settings->explain) : print_csv(&judged);
+    return ndjson ? print_ndjson(&judged, settings) : print_csv(&judged);
 }
 
 int score_main(int argc, char **argv)

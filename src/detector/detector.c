@@ -3,6 +3,8 @@
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/encoding.h"
+#include "detector/explanation.h"
+#include "detector/movement.h"
 #include "detector/scaler.h"
 #include "nn/blas.h"
 #include "nn/vector.h"
@@ -10,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,6 +22,7 @@ struct detector {
     struct schema *schema;
     struct ensemble ensemble;
     struct calibration *calibration;
+    struct explanation *explanation; /* or NULL */
     struct training_summary summary;
 };
 
@@ -38,17 +42,19 @@ void detector_print_kernels(char ret_kernels[DETECTOR_KERNELS_SIZE])
 }
 
 int detector_new(struct schema *schema, struct ensemble *ensemble, struct calibration *calibration,
-                 const struct training_summary *summary, struct detector **ret_detector)
+                 struct explanation *explanation, const struct training_summary *summary,
+                 struct detector **ret_detector)
 {
     assert(schema && ensemble && calibration && summary);
     assert(ensemble->encoding->n_features == schema_n_features(schema));
 
-    const struct detector parts = {schema, *ensemble, calibration, *summary};
+    const struct detector parts = {schema, *ensemble, calibration, explanation, *summary};
     struct detector *detector = malloc(sizeof(*detector));
     if (!detector) {
         schema_free(schema);
         ensemble_clear(ensemble);
         calibration_free(calibration);
+        explanation_free(explanation);
         return -ENOMEM;
     }
     *detector = parts;
@@ -64,6 +70,7 @@ void detector_free(struct detector *detector)
     schema_free(detector->schema);
     ensemble_clear(&detector->ensemble);
     calibration_free(detector->calibration);
+    explanation_free(detector->explanation);
     free(detector);
 }
 
@@ -80,6 +87,11 @@ const struct ensemble *detector_ensemble(const struct detector *detector)
 const struct calibration *detector_calibration(const struct detector *detector)
 {
     return detector->calibration;
+}
+
+const struct explanation *detector_explanation(const struct detector *detector)
+{
+    return detector->explanation;
 }
 
 const struct training_summary *detector_summary(const struct detector *detector)
@@ -148,28 +160,124 @@ static int by_share(const void *a, const void *b)
     return (x->feature > y->feature) - (x->feature < y->feature);
 }
 
-int detector_explain(const struct detector *detector, struct workspace *workspace, const float *row,
-                     struct contribution *ret_contributions)
+int detector_follow(const struct detector *detector, struct workspace *workspace, const float *row,
+                    struct movement *movement)
+{
+    if (!detector->explanation)
+        return 0;
+    float *z = workspace_get(workspace, detector_n_features(detector));
+    if (!z)
+        return -ENOMEM;
+    (void)scaler_apply(detector->ensemble.scaler, row, z);
+    movement_follow(movement, detector->explanation->jumps, row, z);
+    return 0;
+}
+
+/* ---- which features a row is unusual by ---- */
+
+/* What explaining one row works on: all in one block of the workspace. */
+struct explaining {
+    const struct detector *detector;
+    const float *row;
+    double *weights; /* [n_features] how much of the blame */
+    float *z, *unusual, *expected;
+    bool *is_missing;
+    float *scratch;
+};
+
+/* Doubles first, for their alignment; flags last. */
+static int begin_explaining(const struct detector *detector, struct workspace *workspace,
+                            const float *row, struct explaining *explaining)
 {
     const size_t d = detector_n_features(detector);
-    const float *median = scaler_median(detector->ensemble.scaler);
-    const size_t n_parts = 2 * d; /* doubles, as floats */
-    float *scratch =
-        workspace_get(workspace, n_parts + ensemble_scratch_floats(&detector->ensemble));
-    if (!scratch)
+    const struct explanation *explanation = detector->explanation;
+    const size_t by_parts = ensemble_scratch_floats(&detector->ensemble);
+    const size_t by_faults = explanation ? explanation_scratch_floats(explanation) : 0;
+    const size_t n_scratch = by_parts > by_faults ? by_parts : by_faults;
+    float *block = workspace_get(workspace, 6 * d + n_scratch);
+    if (!block)
         return -ENOMEM;
 
-    double *parts = (double *)(void *)scratch, sum = 0.0;
-    ensemble_parts(&detector->ensemble, scratch + n_parts, row, parts);
+    *explaining = (struct explaining){
+        .detector = detector,
+        .row = row,
+        .weights = (double *)(void *)block,
+        .z = block + 2 * d,
+        .unusual = block + 3 * d,
+        .expected = block + 4 * d,
+        .is_missing = (bool *)(block + 5 * d),
+        .scratch = block + 6 * d,
+    };
+    (void)scaler_apply(detector->ensemble.scaler, row, explaining->z);
     for (size_t j = 0; j < d; j++)
-        sum += parts[j];
+        explaining->is_missing[j] = isnan(row[j]);
+    return 0;
+}
+
+static void weigh(const struct explaining *explaining, const float *hold)
+{
+    for (size_t j = 0; j < detector_n_features(explaining->detector); j++) {
+        const double z = fabs((double)explaining->z[j]);
+        const double unusual = (double)explaining->unusual[j];
+        explaining->weights[j] = explaining->is_missing[j] ? 0.0
+                                 : hold ? pow((double)hold[j], 0.7) * pow(unusual, 0.3)
+                                        : fmax(z - 3.0, 0.0) + 0.1 * z + 0.1 * unusual;
+    }
+}
+
+/* The weights by what the networks leave; the caller may weigh them once more by movement. */
+static void weigh_by_parts(const struct explaining *explaining, const float *hold)
+{
+    ensemble_parts(&explaining->detector->ensemble, explaining->scratch, explaining->row,
+                   explaining->weights);
+    if (!hold || !explaining->detector->explanation)
+        return;
+    for (size_t j = 0; j < detector_n_features(explaining->detector); j++)
+        explaining->unusual[j] = (float)explaining->weights[j];
+    weigh(explaining, hold);
+}
+
+/* In the user's units. */
+static struct contribution contribution_of(const struct explaining *explaining, size_t j,
+                                           double sum)
+{
+    const struct explanation *explanation = explaining->detector->explanation;
+    const struct scaler *scaler = explaining->detector->ensemble.scaler;
+    const float mean = scaler_mean(scaler)[j], std = scaler_std(scaler)[j];
+
+    return (struct contribution){
+        .feature = j,
+        .value = explaining->row[j],
+        .expected = explanation && explanation->precision ? mean + std * explaining->expected[j]
+                                                          : scaler_median(scaler)[j],
+        .usual_low = explanation ? mean + std * explanation->usual_low[j] : NAN,
+        .usual_high = explanation ? mean + std * explanation->usual_high[j] : NAN,
+        .share = sum > 0.0 ? explaining->weights[j] / sum : 0.0,
+    };
+}
+
+int detector_explain(const struct detector *detector, struct workspace *workspace, const float *row,
+                     const float *hold, struct contribution *ret_contributions)
+{
+    const size_t d = detector_n_features(detector);
+    const struct explanation *explanation = detector->explanation;
+    struct explaining explaining;
+    double sum = 0.0;
+
+    int r = begin_explaining(detector, workspace, row, &explaining);
+    if (r < 0)
+        return r;
+    if (explanation && explanation->precision) {
+        explanation_find_faults(explanation, explaining.scratch, explaining.z,
+                                explaining.is_missing, explaining.unusual, explaining.expected);
+        weigh(&explaining, hold);
+    } else {
+        weigh_by_parts(&explaining, hold);
+    }
     for (size_t j = 0; j < d; j++)
-        ret_contributions[j] = (struct contribution){
-            .feature = j,
-            .value = row[j],
-            .expected = median[j],
-            .share = sum > 0.0 ? parts[j] / sum : 0.0,
-        };
+        sum += explaining.weights[j];
+    for (size_t j = 0; j < d; j++)
+        ret_contributions[j] = contribution_of(&explaining, j, sum);
     qsort(ret_contributions, d, sizeof(*ret_contributions), by_share);
     return 0;
 }

@@ -14,6 +14,8 @@
 
 struct calibration;
 struct detector;
+struct explanation;
+struct movement;
 struct schema;
 struct workspace; /* nn/workspace.h */
 
@@ -49,16 +51,17 @@ struct training_summary {
 };
 
 /* Takes over the parts, also when it fails (*ensemble is empty then and afterwards). Their numbers
- * of features agree. */
+ * of features agree. explanation NULL: a model file of before has none. */
 MUST_CHECK int detector_new(struct schema *schema, struct ensemble *ensemble,
-                            struct calibration *calibration, const struct training_summary *summary,
-                            struct detector **ret_detector);
+                            struct calibration *calibration, struct explanation *explanation,
+                            const struct training_summary *summary, struct detector **ret_detector);
 void detector_free(struct detector *detector);
 DEFINE_CLEANUP(struct detector *, detector_free)
 
 const struct schema *detector_schema(const struct detector *detector);
 const struct ensemble *detector_ensemble(const struct detector *detector);
 const struct calibration *detector_calibration(const struct detector *detector);
+const struct explanation *detector_explanation(const struct detector *detector); /* or NULL */
 const struct training_summary *detector_summary(const struct detector *detector);
 size_t detector_n_features(const struct detector *detector);
 
@@ -85,15 +88,29 @@ MUST_CHECK int detector_score(const struct detector *detector, struct workspace 
                               const float *rows, size_t n_rows, double threshold,
                               struct verdict *ret_verdicts);
 
-/* A feature's part in a row's error. */
+/* One feature in the explanation of a row, in the user's units. */
 struct contribution {
     size_t feature;
     float value;    /* as given; NaN if it was missing */
-    float expected; /* training median */
-    double share;   /* of all features' parts (ensemble_parts()); all together 1 (0: no part) */
+    float expected; /* what the other features let expect (detector/explanation.h); the training
+                     * median of a model that cannot tell */
+    float usual_low, usual_high; /* 1 % and 99 % quantile in training; NaN: not known */
+    double share;                /* of the blame; of all features together 1 (0: none) */
 };
 
-/* Explains one row[n_features]: ret_contributions[n_features], largest share first, equal shares in
- * the order of the schema; a missing feature has share 0. 0 or -ENOMEM. */
+/* Takes the next row[n_features] of a series into its movement (detector/movement.h). 0 or -ENOMEM.
+ */
+MUST_CHECK int detector_follow(const struct detector *detector, struct workspace *workspace,
+                               const float *row, struct movement *movement);
+
+/* Which features make one row[n_features] unusual: ret_contributions[n_features], largest share
+ * first, equal shares in the order of the schema; a missing feature has share 0. 0 or -ENOMEM.
+ *
+ * With hold[n_features], the movement of its series up to this row, a share is proportional to
+ * hold^0.7 unusual^0.3, unusual being the distance of the value from what the others let expect in
+ * conditional deviations. NULL: an independent row, max(|z| - 3, 0) + 0.1 |z| + 0.1 unusual. Models
+ * of more than EXPLANATION_MAX_FEATURES features have ensemble_parts() for unusual; those without
+ * an explanation, which format 1 lacks, have nothing but these parts. */
 MUST_CHECK int detector_explain(const struct detector *detector, struct workspace *workspace,
-                                const float *row, struct contribution *ret_contributions);
+                                const float *row, const float *hold,
+                                struct contribution *ret_contributions);

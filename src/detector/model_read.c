@@ -7,9 +7,11 @@
 #include "detector/clusters.h"
 #include "detector/detector.h"
 #include "detector/encoding.h"
+#include "detector/explanation.h"
 #include "detector/model_file.h"
 #include "detector/model_parts.h"
 #include "detector/model_reader.h"
+#include "detector/movement.h"
 #include "detector/pareto_tail.h"
 #include "detector/prototypes.h"
 #include "detector/rank_gauss.h"
@@ -208,6 +210,33 @@ static int read_calibration(const struct model_reader *reader, struct calibratio
                : r;
 }
 
+/* ---- explanation ---- */
+
+static int read_explanation(const struct model_reader *reader, struct explanation **ret_explanation)
+{
+    const json_t *document = json_object_get(reader->document, "explanation");
+    const json_t *has_precision = json_object_get(document, "precision");
+    const size_t d = reader->n_features;
+    const float *ranges = NULL, *jumps = NULL, *precision = NULL;
+
+    if (!document)
+        return 0;
+    if (!json_is_boolean(has_precision))
+        return model_damaged(reader, "explanation.precision is neither true nor false");
+    int r = model_read_tensor(reader, "explanation.ranges", 4, d, &ranges);
+    if (r == 0)
+        r = model_read_tensor(reader, "explanation.jumps", MOVEMENT_WINDOWS, d, &jumps);
+    if (r == 0 && json_is_true(has_precision))
+        r = model_read_tensor(reader, "explanation.precision", d, d, &precision);
+    if (r < 0)
+        return r;
+    r = explanation_new(precision, ranges, jumps, d, ret_explanation);
+    return r == -EINVAL ? model_damaged(reader, "explanation: ranges, jumps and precision must be "
+                                                "finite, ranges in order, jumps not below 0, "
+                                                "precision symmetric, its diagonal above 0")
+                        : r;
+}
+
 /* ---- all of it ---- */
 
 /* Format, version and checksum; the document itself. */
@@ -249,6 +278,7 @@ int model_read(const char *name, const json_t *header, const char *tensors, size
     CLEANUP(schema_freep) struct schema *schema = NULL;
     CLEANUP(ensemble_clear) struct ensemble ensemble = {0};
     CLEANUP(calibration_freep) struct calibration *calibration = NULL;
+    CLEANUP(explanation_freep) struct explanation *explanation = NULL;
     struct training_summary summary;
     struct error unwanted = {0};
     struct model_reader reader = {
@@ -275,8 +305,11 @@ int model_read(const char *name, const json_t *header, const char *tensors, size
     if (r == 0)
         r = read_calibration(&reader, &calibration);
     if (r == 0)
+        r = read_explanation(&reader, &explanation);
+    if (r == 0)
         r = model_read_training(&reader, ensemble.n_networks, &summary);
     if (r < 0)
         return r;
-    return detector_new(TAKE(schema), &ensemble, TAKE(calibration), &summary, ret_detector);
+    return detector_new(TAKE(schema), &ensemble, TAKE(calibration), TAKE(explanation), &summary,
+                        ret_detector);
 }

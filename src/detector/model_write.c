@@ -4,8 +4,10 @@
 #include "detector/clusters.h"
 #include "detector/detector.h"
 #include "detector/encoding.h"
+#include "detector/explanation.h"
 #include "detector/model_file.h"
 #include "detector/model_parts.h"
+#include "detector/movement.h"
 #include "detector/pareto_tail.h"
 #include "detector/prototypes.h"
 #include "detector/rank_gauss.h"
@@ -21,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_TENSORS (8 + ENSEMBLE_MAX_NETWORKS * (2 * NETWORK_MAX_LAYERS + 4))
+#define MAX_TENSORS (11 + ENSEMBLE_MAX_NETWORKS * (2 * NETWORK_MAX_LAYERS + 4))
 
 void model_layer_name(char ret_name[MODEL_NAME_SIZE], size_t which, const struct network *network,
                       size_t layer, const char *what)
@@ -267,23 +269,36 @@ static json_t *summary_to_json(const struct training_summary *summary)
                      "networks", whole(networks, summary->n_networks));
 }
 
+static json_t *explanation_to_json(const struct explanation *explanation)
+{
+    return json_pack("{s:b}", "precision", (int)(explanation->precision != NULL));
+}
+
 static json_t *document_of(const struct detector *detector, const char *checksum)
 {
     const struct ensemble *ensemble = detector_ensemble(detector);
+    const struct explanation *explanation = detector_explanation(detector);
     const struct training_summary *summary = detector_summary(detector);
 
-    return json_pack("{s:o, s:o, s:o, s:{s:b}, s:o, s:o, s:o, s:{s:o, s:o}, s:s, s:s}",  //
-                     "schema", schema_to_json(detector_schema(detector)),                //
-                     "architecture", architecture_to_json(ensemble),                     //
-                     "scaler", scaler_to_json(ensemble->scaler),                         //
-                     "encoding", "rank_gauss", ensemble->encoding->rank_gauss != NULL,   //
-                     "residual", residual_to_json(ensemble),                             //
-                     "parts", parts_to_json(ensemble),                                   //
-                     "calibration", calibration_to_json(detector_calibration(detector)), //
-                     "training", "options", options_to_json(&summary->recipe),           //
-                     "summary", summary_to_json(summary),                                //
-                     "kernel", summary->kernel,                                          //
-                     "sha256", checksum);
+    json_t *document =
+        json_pack("{s:o, s:o, s:o, s:{s:b}, s:o, s:o, s:o, s:{s:o, s:o}, s:s, s:s}",  //
+                  "schema", schema_to_json(detector_schema(detector)),                //
+                  "architecture", architecture_to_json(ensemble),                     //
+                  "scaler", scaler_to_json(ensemble->scaler),                         //
+                  "encoding", "rank_gauss", ensemble->encoding->rank_gauss != NULL,   //
+                  "residual", residual_to_json(ensemble),                             //
+                  "parts", parts_to_json(ensemble),                                   //
+                  "calibration", calibration_to_json(detector_calibration(detector)), //
+                  "training", "options", options_to_json(&summary->recipe),           //
+                  "summary", summary_to_json(summary),                                //
+                  "kernel", summary->kernel,                                          //
+                  "sha256", checksum);
+    if (explanation &&
+        json_object_set_new(document, "explanation", explanation_to_json(explanation)) < 0) {
+        json_decref(document);
+        return NULL;
+    }
+    return document;
 }
 
 static json_t *metadata_of(const struct detector *detector, const char *checksum)
@@ -374,6 +389,16 @@ static void list_tensors(const struct ensemble *ensemble, struct tensor_list *li
     }
 }
 
+static void list_explanation(const struct explanation *explanation, struct tensor_list *list)
+{
+    const size_t d = explanation->n_features;
+
+    add_named(list, "explanation.ranges", explanation->low, 4, d); /* the others follow it */
+    add_named(list, "explanation.jumps", explanation->jumps, MOVEMENT_WINDOWS, d);
+    if (explanation->precision)
+        add_named(list, "explanation.precision", explanation->precision, d, d);
+}
+
 /* Copies all tensors into one block, to which they then point. */
 static void gather(struct tensor_list *list, float *block)
 {
@@ -399,6 +424,8 @@ int model_write(const struct detector *detector, char **ret_header, size_t *ret_
         return -ENOMEM;
 
     list_tensors(detector_ensemble(detector), list);
+    if (detector_explanation(detector))
+        list_explanation(detector_explanation(detector), list);
     AUTO_FREE float *block = malloc(list->n_floats * sizeof(*block));
     if (!block)
         return -ENOMEM;

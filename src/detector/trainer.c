@@ -6,6 +6,7 @@
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/encoding.h"
+#include "detector/explanation.h"
 #include "detector/fit.h"
 #include "detector/folds.h"
 #include "detector/plan.h"
@@ -52,6 +53,19 @@ static int fit_scaler(struct training *training, const char *const *names, struc
                          "column %s has no value in the rows to train on; use --exclude %s",
                          names[column], names[column]);
     return r < 0 ? no_memory(r, reterr) : 0;
+}
+
+/* From all rows that training works with: their order tells how features move. */
+static int fit_explanation(const struct training *training, struct explanation **ret_explanation)
+{
+    const size_t d = training->n_features, n_rows = training->sample.n_rows;
+    AUTO_FREE float *z = malloc(n_rows * d * sizeof(*z));
+    if (!z)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < n_rows; i++)
+        (void)scaler_apply(training->ensemble.scaler, training->sample.rows + i * d, z + i * d);
+    return explanation_fit(z, n_rows, d, ret_explanation);
 }
 
 /* As the rows in a stretch of the ring ask for. */
@@ -320,6 +334,7 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
     assert(!options->calibration || options->n_calibration > 0);
     CLEANUP(schema_freep) struct schema *schema = NULL;
     CLEANUP(calibration_freep) struct calibration *calibration = NULL;
+    CLEANUP(explanation_freep) struct explanation *explanation = NULL;
     CLEANUP(training_clear)
     struct training training = {
         .given = rows,
@@ -344,6 +359,8 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
     random_seed(&random, options->recipe.seed);
     r = prepare(&training, names, &random, reterr);
     if (r == 0)
+        r = fit_explanation(&training, &explanation);
+    if (r == 0)
         r = run_fits(&training, reterr);
     if (r == 0)
         r = trainer_find_medians(&training);
@@ -357,6 +374,7 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
     if (r < 0)
         return r == -ENOMEM ? no_memory(r, reterr) : r;
     summarise(&training, calibration, &summary);
-    r = detector_new(TAKE(schema), &training.ensemble, TAKE(calibration), &summary, ret_detector);
+    r = detector_new(TAKE(schema), &training.ensemble, TAKE(calibration), TAKE(explanation),
+                     &summary, ret_detector);
     return r < 0 ? no_memory(r, reterr) : 0;
 }

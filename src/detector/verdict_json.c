@@ -28,6 +28,21 @@ void verdict_json_missing(struct text *text, const struct schema *schema, const 
     text_puts(text, *separator == '[' ? "[]" : "]");
 }
 
+static void append_usual(struct text *text, const struct contribution *contribution)
+{
+    const float value = contribution->value, expected = contribution->expected;
+
+    if (!isnan(contribution->usual_low)) {
+        text_puts(text, ",\"usual\":[");
+        text_float(text, contribution->usual_low);
+        text_puts(text, ",");
+        text_float(text, contribution->usual_high);
+        text_puts(text, "]");
+    }
+    if (value > expected || value < expected)
+        text_puts(text, value > expected ? ",\"direction\":\"above\"" : ",\"direction\":\"below\"");
+}
+
 static void append_contributions(struct text *text, const struct schema *schema,
                                  const struct contribution *contributions, size_t n)
 {
@@ -41,6 +56,7 @@ static void append_contributions(struct text *text, const struct schema *schema,
         text_float(text, contributions[i].expected);
         text_puts(text, ",\"share\":");
         text_double(text, contributions[i].share);
+        append_usual(text, &contributions[i]);
         text_puts(text, "}");
     }
     text_puts(text, "]");

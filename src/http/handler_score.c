@@ -54,7 +54,7 @@ static int put_verdict(const struct scoring *scoring, size_t i, struct text *tex
     const bool explained = wants_explanation(scoring, verdict);
 
     if (explained) {
-        int r = detector_explain(scoring->model->detector, handler->workspace, row,
+        int r = detector_explain(scoring->model->detector, handler->workspace, row, NULL,
                                  handler->contributions);
         if (r < 0)
             return r;

@@ -8,6 +8,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Rows that are doubles at a time: the only memory beside the results. */
@@ -176,5 +177,20 @@ int covariance_whiten(double *covariance, size_t n, double *ret_whitening)
     int info = 0;
     dtrtri_("U", "N", &width, ret_whitening, &width, &info, 1, 1);
     assert(info == 0); /* the diagonal of a Cholesky factor is positive */
+    return 0;
+}
+
+int covariance_invert(double *covariance, size_t n, double *ret_inverse)
+{
+    AUTO_FREE double *whitening = malloc(n * n * sizeof(*whitening));
+    if (!whitening)
+        return -ENOMEM;
+
+    int r = covariance_whiten(covariance, n, whitening);
+    if (r < 0)
+        return r;
+    cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, (int)n, (int)n, 1.0, whitening, (int)n, 0.0,
+                ret_inverse, (int)n);
+    mirror_lower(ret_inverse, n);
     return 0;
 }

@@ -23,3 +23,6 @@ MUST_CHECK int covariance_ledoit_wolf(const float *rows, size_t n_rows, size_t n
  * not positive definite in double, its diagonal is raised in place, step by step, from a millionth
  * of its mean, until it is. -EINVAL: not finite, or larger than floats can vary. */
 MUST_CHECK int covariance_whiten(double *covariance, size_t n, double *ret_whitening);
+
+/* The inverse[n][n] (both triangles), by that factor; covariance as there. -EINVAL, -ENOMEM. */
+MUST_CHECK int covariance_invert(double *covariance, size_t n, double *ret_inverse);

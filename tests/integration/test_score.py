@@ -190,7 +190,6 @@ def test_damaged_model_is_an_error_that_names_the_file(model, tmp_path):
         (["--explain", "3", "--format", "csv"], "--explain has no place in CSV"),
         (["--explain", "0", "--json"], "--explain 0: must be a whole number from 1"),
         (["--json", "--format", "csv"], "--json means --format ndjson"),
-        (["--independent-rows"], "unknown option --independent-rows"),
         (["--mdel", "x"], "unknown option --mdel; did you mean --model?"),
     ],
 )

@@ -327,6 +327,30 @@ static void whitening_is_the_same_for_a_wide_matrix(void **state)
             assert_true(fabs(w[i * n + j] - (j > i ? 0.0 : pow(-0.5, (double)(i - j)))) < 1e-14);
 }
 
+static void the_inverse_times_the_covariance_is_the_identity(void **state)
+{
+    (void)state;
+    float rows[40 * 5];
+    double mean[5], covariance[25], inverse[25];
+
+    make_rows(rows, 40, 5);
+    assert_int_equal(covariance_ledoit_wolf(rows, 40, 5, mean, covariance, NULL), 0);
+    assert_int_equal(covariance_invert(covariance, 5, inverse), 0);
+    for (size_t i = 0; i < 5; i++)
+        for (size_t j = 0; j < 5; j++) {
+            double sum = 0.0;
+            for (size_t k = 0; k < 5; k++)
+                sum += covariance[i * 5 + k] * inverse[k * 5 + j];
+            assert_true(fabs(sum - (i == j)) < 1e-9);
+            assert_true(inverse[i * 5 + j] == inverse[j * 5 + i]);
+        }
+    covariance[0] = NAN;
+    assert_int_equal(covariance_invert(covariance, 5, inverse), -EINVAL);
+    alloc_fail_in = 0;
+    assert_int_equal(covariance_invert(covariance, 5, inverse), -ENOMEM);
+    alloc_fail_in = -1;
+}
+
 static void a_failed_allocation_leaves_everything_untouched(void **state)
 {
     (void)state;
@@ -362,6 +386,7 @@ int main(void)
         cmocka_unit_test(duplicated_features_with_fewer_rows_than_features_are_whitened),
         cmocka_unit_test(what_is_not_finite_is_refused_untouched),
         cmocka_unit_test(whitening_is_the_same_for_a_wide_matrix),
+        cmocka_unit_test(the_inverse_times_the_covariance_is_the_identity),
         cmocka_unit_test(a_failed_allocation_leaves_everything_untouched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

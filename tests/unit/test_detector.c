@@ -3,6 +3,8 @@
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/encoding.h"
+#include "detector/explanation.h"
+#include "detector/movement.h"
 #include "detector/scaler.h"
 #include "nn/network.h"
 
@@ -205,7 +207,7 @@ static void overflowing_weights_give_finite_verdicts(void **state)
         assert_int_equal(detector_score(hostile, workspace, rows, 1, thresholds[k], &verdict), 0);
         assert_true(isfinite(verdict.reconstruction_error) && isfinite(verdict.score));
         assert_true(verdict.anomaly && verdict.score > 1);
-        assert_int_equal(detector_explain(hostile, workspace, rows, parts), 0);
+        assert_int_equal(detector_explain(hostile, workspace, rows, NULL, parts), 0);
         for (size_t i = 0; i < TINY_FEATURES; i++)
             assert_true(isfinite(parts[i].share));
     }
@@ -221,10 +223,9 @@ static void contributions_sum_to_one_and_name_the_culprit_first(void **state)
     row[4] += 200;
     row[0] = NAN;
     for (size_t k = 0; k < N_DETECTORS; k++) {
-        const float *median = scaler_median(detector_ensemble(detectors[k])->scaler);
         bool seen[TINY_FEATURES] = {false};
         double sum = 0;
-        assert_int_equal(detector_explain(detectors[k], workspace, row, parts), 0);
+        assert_int_equal(detector_explain(detectors[k], workspace, row, NULL, parts), 0);
         assert_int_equal(parts[0].feature, 4);
         for (size_t i = 0; i < TINY_FEATURES; i++) {
             const size_t feature = parts[i].feature;
@@ -233,31 +234,87 @@ static void contributions_sum_to_one_and_name_the_culprit_first(void **state)
             sum += parts[i].share;
             assert_true(i == 0 || parts[i - 1].share >= parts[i].share);
             assert_memory_equal(&parts[i].value, &row[feature], sizeof(float));
-            assert_float_equal(parts[i].expected, median[feature], 0);
+            assert_true(parts[i].usual_low <= parts[i].usual_high);
         }
+        assert_true(fabs((double)(parts[0].expected - rows[4])) < 20.0); /* of the 200 too many */
         assert_true(parts[TINY_FEATURES - 1].share == 0.0); /* what is missing is not to blame */
         assert_int_equal(parts[TINY_FEATURES - 1].feature, 0);
         assert_true(fabs(sum - 1) < 1e-12);
     }
 }
 
-static void shares_are_proportional_to_the_ensembles_parts(void **state)
+/* How far each feature of a row is from what the others let expect. */
+static void find_unusual(const struct detector *detector, const float *row, float *z,
+                         float *ret_unusual)
+{
+    static const bool is_missing[TINY_FEATURES];
+    const struct explanation *explanation = detector_explanation(detector);
+    AUTO_FREE float *scratch = calloc(explanation_scratch_floats(explanation), sizeof(*scratch));
+
+    assert_non_null(scratch);
+    (void)scaler_apply(detector_ensemble(detector)->scaler, row, z);
+    explanation_find_faults(explanation, scratch, z, is_missing, ret_unusual, NULL);
+}
+
+static void shares_of_an_independent_row_go_by_its_values_and_what_the_others_let_expect(
+    void **state)
 {
     (void)state;
     struct contribution parts[TINY_FEATURES];
-    double of_feature[TINY_FEATURES];
+    float z[TINY_FEATURES], unusual[TINY_FEATURES];
 
     for (size_t k = 0; k < N_DETECTORS; k++) {
-        const struct ensemble *ensemble = detector_ensemble(detectors[k]);
-        AUTO_FREE float *scratch = calloc(ensemble_scratch_floats(ensemble), sizeof(*scratch));
-        double sum = 0;
-        assert_non_null(scratch);
-        ensemble_parts(ensemble, scratch, rows, of_feature);
-        for (size_t j = 0; j < TINY_FEATURES; j++)
-            sum += of_feature[j];
-        assert_int_equal(detector_explain(detectors[k], workspace, rows, parts), 0);
+        double weights[TINY_FEATURES], sum = 0;
+        find_unusual(detectors[k], rows, z, unusual);
+        for (size_t j = 0; j < TINY_FEATURES; j++) {
+            const double off = fabs((double)z[j]);
+            weights[j] = fmax(off - 3, 0) + 0.1 * off + 0.1 * (double)unusual[j];
+            sum += weights[j];
+        }
+        assert_int_equal(detector_explain(detectors[k], workspace, rows, NULL, parts), 0);
         for (size_t i = 0; i < TINY_FEATURES; i++)
-            assert_true(parts[i].share == of_feature[parts[i].feature] / sum);
+            assert_true(fabs(parts[i].share - weights[parts[i].feature] / sum) < 1e-9);
+    }
+}
+
+static void shares_of_a_series_row_go_by_how_it_moved_and_what_the_others_let_expect(void **state)
+{
+    (void)state;
+    const float hold[TINY_FEATURES] = {1, 0, 2, 0.5F, 7, 3};
+    struct contribution parts[TINY_FEATURES];
+    float z[TINY_FEATURES], unusual[TINY_FEATURES];
+
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        double weights[TINY_FEATURES], sum = 0;
+        find_unusual(detectors[k], rows, z, unusual);
+        for (size_t j = 0; j < TINY_FEATURES; j++) {
+            weights[j] = pow((double)hold[j], 0.7) * pow((double)unusual[j], 0.3);
+            sum += weights[j];
+        }
+        assert_int_equal(detector_explain(detectors[k], workspace, rows, hold, parts), 0);
+        for (size_t i = 0; i < TINY_FEATURES; i++)
+            assert_true(fabs(parts[i].share - weights[parts[i].feature] / sum) < 1e-9);
+        assert_int_equal(parts[TINY_FEATURES - 1].feature, 1); /* it did not move */
+    }
+}
+
+static void a_series_is_followed_row_by_row(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < N_DETECTORS; k++) {
+        CLEANUP(movement_freep) struct movement *movement = NULL;
+        CLEANUP(movement_freep) struct movement *expected = NULL;
+        float z[TINY_FEATURES];
+
+        assert_int_equal(movement_new(TINY_FEATURES, &movement), 0);
+        assert_int_equal(movement_new(TINY_FEATURES, &expected), 0);
+        for (size_t i = 0; i < 30; i++) {
+            const float *row = rows + i * TINY_FEATURES;
+            (void)scaler_apply(detector_ensemble(detectors[k])->scaler, row, z);
+            movement_follow(expected, detector_explanation(detectors[k])->jumps, row, z);
+            assert_int_equal(detector_follow(detectors[k], workspace, row, movement), 0);
+        }
+        assert_memory_equal(movement->hold, expected->hold, TINY_FEATURES * sizeof(float));
     }
 }
 
@@ -268,7 +325,7 @@ static void equal_shares_stand_in_the_order_of_the_schema(void **state)
     struct contribution parts[TINY_FEATURES];
 
     for (size_t k = 0; k < N_DETECTORS; k++) {
-        assert_int_equal(detector_explain(detectors[k], workspace, nothing, parts), 0);
+        assert_int_equal(detector_explain(detectors[k], workspace, nothing, NULL, parts), 0);
         for (size_t i = 0; i < TINY_FEATURES; i++) {
             assert_int_equal(parts[i].feature, i);
             assert_true(parts[i].share == 0.0);
@@ -328,7 +385,7 @@ static void survives_every_failed_allocation(void **state)
         if (r == 0)
             r = detector_workspace_new(&explained);
         if (r == 0)
-            r = detector_explain(detectors[1], explained, rows, parts);
+            r = detector_explain(detectors[1], explained, rows, NULL, parts);
         alloc_fail_in = -1;
     }
     assert_int_equal(r, 0);
@@ -347,7 +404,10 @@ int main(void)
         cmocka_unit_test(extreme_rows_give_finite_verdicts),
         cmocka_unit_test(overflowing_weights_give_finite_verdicts),
         cmocka_unit_test(contributions_sum_to_one_and_name_the_culprit_first),
-        cmocka_unit_test(shares_are_proportional_to_the_ensembles_parts),
+        cmocka_unit_test(
+            shares_of_an_independent_row_go_by_its_values_and_what_the_others_let_expect),
+        cmocka_unit_test(shares_of_a_series_row_go_by_how_it_moved_and_what_the_others_let_expect),
+        cmocka_unit_test(a_series_is_followed_row_by_row),
         cmocka_unit_test(equal_shares_stand_in_the_order_of_the_schema),
         cmocka_unit_test(one_workspace_serves_any_number_of_detectors),
         cmocka_unit_test(what_it_is_made_of_can_be_read),

@@ -6,6 +6,7 @@
 #include "support/cmocka.h"
 
 #include <math.h>
+#include <string.h>
 
 static const char *const names[] = {"cpu", "di\"sk", "net"};
 static struct schema *schema;
@@ -69,16 +70,44 @@ static void missing_features_are_listed_and_their_value_is_null(void **state)
     const struct verdict verdict = {.score = 1, .p_value = 1, .n_imputed = 2};
     const float row[] = {NAN, NAN, 3};
     const struct contribution parts[] = {
-        {.feature = 2, .value = 3,   .expected = 1.5F, .share = 1},
-        {.feature = 1, .value = NAN, .expected = 4,    .share = 0},
+        {.feature = 2,
+         .value = 3,
+         .expected = 1.5F,
+         .usual_low = NAN,
+         .usual_high = NAN,
+         .share = 1},
+        {.feature = 1,
+         .value = NAN,
+         .expected = 4,
+         .usual_low = NAN,
+         .usual_high = NAN,
+         .share = 0},
     };
 
     verdict_json_append(&text, schema, &verdict, NULL, row, parts, 2);
     assert_string_equal(text.data,
                         "\"reconstruction_error\":0,\"score\":1,\"p_value\":1,\"anomaly\":false,"
                         "\"imputed\":[\"cpu\",\"di\\\"sk\"],\"contributions\":["
-                        "{\"feature\":\"net\",\"value\":3,\"expected\":1.5,\"share\":1},"
+                        "{\"feature\":\"net\",\"value\":3,\"expected\":1.5,\"share\":1,"
+                        "\"direction\":\"above\"},"
                         "{\"feature\":\"di\\\"sk\",\"value\":null,\"expected\":4,\"share\":0}]");
+}
+
+static void contributions_tell_what_is_usual_and_on_which_side_the_value_is(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+    const struct verdict verdict = {.score = 1, .p_value = 1};
+    const float row[] = {1, 2, 3};
+    const struct contribution parts[] = {
+        {.feature = 0, .value = 1, .expected = 2, .usual_low = 0.5F, .usual_high = 4, .share = 1},
+        {.feature = 1, .value = 2, .expected = 2, .usual_low = 2,    .usual_high = 2, .share = 0},
+    };
+
+    verdict_json_append(&text, schema, &verdict, NULL, row, parts, 2);
+    assert_non_null(strstr(text.data, "{\"feature\":\"cpu\",\"value\":1,\"expected\":2,"
+                                      "\"share\":1,\"usual\":[0.5,4],\"direction\":\"below\"},"));
+    assert_non_null(strstr(text.data, "\"share\":0,\"usual\":[2,2]}]")); /* as expected */
 }
 
 static void nothing_missing_is_an_empty_list(void **state)
@@ -98,6 +127,7 @@ int main(void)
         cmocka_unit_test(a_batch_leaves_the_threshold_out),
         cmocka_unit_test(an_event_stands_behind_the_anomaly),
         cmocka_unit_test(missing_features_are_listed_and_their_value_is_null),
+        cmocka_unit_test(contributions_tell_what_is_usual_and_on_which_side_the_value_is),
         cmocka_unit_test(nothing_missing_is_an_empty_list),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,0 +1,307 @@
+#include "detector/explanation.h"
+
+#include "base/sort.h"
+#include "detector/movement.h"
+#include "nn/covariance.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RIDGE             1e-2
+#define MOST_ROWS         20000 /* evenly spread: enough for a covariance and quantiles */
+#define SPARSE            3.0F  /* conditional deviations, of the fault that is blamed */
+#define SPARSE_FIRST      2.0F  /* of the fault that is taken away, at first */
+#define SPARSE_SWEEPS     15
+#define WHOLE_SWEEPS      10
+#define UNHEARD_OF_SWEEPS 3
+#define SETTLED           1e-3F /* conditional deviations: a smaller change is none */
+
+static struct explanation *allocate(size_t n, bool with_precision)
+{
+    const size_t n_ranges = 4 * n, n_jumps = MOVEMENT_WINDOWS * n;
+    struct explanation *explanation = calloc(1, sizeof(*explanation));
+    /* One block, freed by `low`. */
+    float *block = calloc(n_ranges + n_jumps + (with_precision ? n * n + n : 0), sizeof(*block));
+
+    if (!explanation || !block) {
+        free(explanation);
+        free(block);
+        return NULL;
+    }
+    *explanation = (struct explanation){.n_features = n,
+                                        .low = block,
+                                        .high = block + n,
+                                        .usual_low = block + 2 * n,
+                                        .usual_high = block + 3 * n,
+                                        .jumps = block + n_ranges};
+    if (with_precision) {
+        explanation->precision = block + n_ranges + n_jumps;
+        explanation->deviation = explanation->precision + n * n;
+    }
+    return explanation;
+}
+
+void explanation_free(struct explanation *explanation)
+{
+    if (!explanation)
+        return;
+    free(explanation->low);
+    free(explanation);
+}
+
+static void find_deviations(struct explanation *explanation)
+{
+    const size_t n = explanation->n_features;
+
+    for (size_t i = 0; i < n; i++)
+        explanation->deviation[i] = 1.0F / sqrtf(explanation->precision[i * n + i]);
+}
+
+/* Each step-th row. */
+static float *spread_rows(const float *rows, size_t n_rows, size_t n, size_t step)
+{
+    float *spread = malloc((n_rows / step + 1) * n * sizeof(*spread));
+
+    for (size_t i = 0; spread && i * step < n_rows; i++)
+        memcpy(spread + i * n, rows + i * step * n, n * sizeof(*rows));
+    return spread;
+}
+
+static int fit_precision(struct explanation *explanation, const float *rows, size_t n_rows)
+{
+    const size_t n = explanation->n_features;
+    AUTO_FREE double *covariance = malloc((2 * n + 1) * n * sizeof(*covariance));
+    if (!covariance)
+        return -ENOMEM;
+    double *const inverse = covariance + n * n, *const mean = inverse + n * n;
+
+    int r = covariance_ledoit_wolf(rows, n_rows, n, mean, covariance, NULL);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        covariance[i * n + i] += RIDGE;
+    if (r == 0)
+        r = covariance_invert(covariance, n, inverse);
+    if (r < 0)
+        return r == -EINVAL ? -EDOM : r;
+    for (size_t k = 0; k < n * n; k++)
+        explanation->precision[k] = (float)inverse[k];
+    find_deviations(explanation);
+    return 0;
+}
+
+static int fit_usual(struct explanation *explanation, const float *spread, size_t n_spread)
+{
+    const size_t n = explanation->n_features;
+    AUTO_FREE float *values = malloc(2 * n_spread * sizeof(*values));
+    if (!values)
+        return -ENOMEM;
+
+    for (size_t j = 0; j < n; j++) {
+        for (size_t i = 0; i < n_spread; i++)
+            values[i] = spread[i * n + j];
+        sort_floats(values, n_spread, values + n_spread);
+        explanation->usual_low[j] = values[(size_t)(0.01 * (double)(n_spread - 1))];
+        explanation->usual_high[j] = values[(size_t)ceil(0.99 * (double)(n_spread - 1))];
+    }
+    return 0;
+}
+
+static void find_range(struct explanation *explanation, const float *rows, size_t n_rows)
+{
+    const size_t n = explanation->n_features;
+
+    memcpy(explanation->low, rows, n * sizeof(*rows));
+    memcpy(explanation->high, rows, n * sizeof(*rows));
+    for (size_t i = 1; i < n_rows; i++)
+        for (size_t j = 0; j < n; j++) {
+            explanation->low[j] = fminf(explanation->low[j], rows[i * n + j]);
+            explanation->high[j] = fmaxf(explanation->high[j], rows[i * n + j]);
+        }
+}
+
+int explanation_fit(const float *rows, size_t n_rows, size_t n_features,
+                    struct explanation **ret_explanation)
+{
+    assert(rows && n_rows > 0 && n_features > 0 && ret_explanation);
+    const size_t step = (n_rows + MOST_ROWS - 1) / MOST_ROWS;
+    const size_t n_spread = (n_rows + step - 1) / step;
+    CLEANUP(explanation_freep)
+    struct explanation *explanation = allocate(n_features, n_features <= EXPLANATION_MAX_FEATURES);
+    AUTO_FREE float *own = step > 1 ? spread_rows(rows, n_rows, n_features, step) : NULL;
+    const float *spread = step > 1 ? own : rows;
+    if (!explanation || !spread)
+        return -ENOMEM;
+
+    find_range(explanation, rows, n_rows);
+    int r = fit_usual(explanation, spread, n_spread);
+    if (r == 0 && explanation->precision)
+        r = fit_precision(explanation, spread, n_spread);
+    if (r == 0)
+        r = movement_find_jumps(rows, n_rows, n_features, explanation->jumps);
+    if (r < 0)
+        return r;
+    *ret_explanation = TAKE(explanation);
+    return 0;
+}
+
+static bool is_sane(const struct explanation *explanation)
+{
+    const size_t n = explanation->n_features;
+    const float *precision = explanation->precision;
+
+    for (size_t j = 0; j < n; j++)
+        if (!isfinite(explanation->low[j]) || !isfinite(explanation->high[j]) ||
+            !(explanation->low[j] <= explanation->usual_low[j]) ||
+            !(explanation->usual_low[j] <= explanation->usual_high[j]) ||
+            !(explanation->usual_high[j] <= explanation->high[j]))
+            return false;
+    for (size_t k = 0; k < MOVEMENT_WINDOWS * n; k++)
+        if (!isfinite(explanation->jumps[k]) || explanation->jumps[k] < 0.0F)
+            return false;
+    for (size_t i = 0; precision && i < n; i++) {
+        if (!(precision[i * n + i] > 0.0F) || !isfinite(1.0F / precision[i * n + i]))
+            return false;
+        for (size_t j = 0; j < n; j++)
+            if (!isfinite(precision[i * n + j]) || precision[i * n + j] != precision[j * n + i])
+                return false;
+    }
+    return true;
+}
+
+int explanation_new(const float *precision, const float *ranges, const float *jumps,
+                    size_t n_features, struct explanation **ret_explanation)
+{
+    assert(ranges && jumps && n_features > 0 && ret_explanation);
+    const size_t n = n_features;
+    CLEANUP(explanation_freep) struct explanation *explanation = allocate(n, precision != NULL);
+    if (!explanation)
+        return -ENOMEM;
+
+    memcpy(explanation->low, ranges, 4 * n * sizeof(*ranges));
+    memcpy(explanation->jumps, jumps, MOVEMENT_WINDOWS * n * sizeof(*jumps));
+    if (precision)
+        memcpy(explanation->precision, precision, n * n * sizeof(*precision));
+    if (!is_sane(explanation))
+        return -EINVAL;
+    if (precision)
+        find_deviations(explanation);
+    *ret_explanation = TAKE(explanation);
+    return 0;
+}
+
+/* ---- the faults of a row ---- */
+
+/* A row on its way: z = normal + fault, gradient = P (z - fault). */
+struct taken_apart {
+    const struct explanation *explanation;
+    const bool *is_missing;
+    float *fault, *gradient; /* [n_features] */
+};
+
+/* gradient += factor · P[i] */
+static void add_row(const struct taken_apart *row, size_t i, float factor)
+{
+    const size_t n = row->explanation->n_features;
+    const float *precision = row->explanation->precision + i * n;
+
+    for (size_t j = 0; j < n; j++)
+        row->gradient[j] += factor * precision[j];
+}
+
+/* u: how far feature i is from its mean given the others without their faults. */
+static float distance_of(const struct taken_apart *row, size_t i)
+{
+    const float deviation = row->explanation->deviation[i];
+
+    return row->fault[i] + row->gradient[i] * deviation * deviation;
+}
+
+static float draw_to_zero(float u, float by)
+{
+    return copysignf(fmaxf(fabsf(u) - by, 0.0F), u);
+}
+
+static float keep_whole(float u, float from)
+{
+    return fabsf(u) > from ? u : 0.0F;
+}
+
+/* At most n_sweeps times over all features; what is missing takes what the others want. */
+static void sweep(struct taken_apart *row, size_t n_sweeps, float (*reduce)(float, float), float by)
+{
+    const struct explanation *explanation = row->explanation;
+    bool has_changed = true;
+
+    for (size_t k = 0; k < n_sweeps && has_changed; k++) {
+        has_changed = false;
+        for (size_t i = 0; i < explanation->n_features; i++) {
+            const float deviation = explanation->deviation[i], u = distance_of(row, i);
+            const float fault = row->is_missing[i] ? u : reduce(u, by * deviation);
+            const float change = fault - row->fault[i];
+            if (!(fabsf(change) > SETTLED * deviation))
+                continue;
+            add_row(row, i, -change);
+            row->fault[i] = fault;
+            has_changed = true;
+        }
+    }
+}
+
+/* What training has never seen is a fault before anything else is: of two features that contradict
+ * each other it is the one to blame, and the other must not be moved to fit it. */
+static void free_unheard_of(struct taken_apart *row, const float *z)
+{
+    const struct explanation *explanation = row->explanation;
+    const size_t n = explanation->n_features;
+
+    for (size_t k = 0; k < UNHEARD_OF_SWEEPS; k++)
+        for (size_t i = 0; i < n; i++) {
+            if (!row->is_missing[i] && z[i] >= explanation->low[i] && z[i] <= explanation->high[i])
+                continue;
+            const float fault = distance_of(row, i);
+            add_row(row, i, row->fault[i] - fault);
+            row->fault[i] = fault;
+        }
+}
+
+size_t explanation_scratch_floats(const struct explanation *explanation)
+{
+    return 3 * explanation->n_features;
+}
+
+static void find_expected(struct taken_apart *row, const float *z, float *ret_expected)
+{
+    const struct explanation *explanation = row->explanation;
+
+    free_unheard_of(row, z);
+    sweep(row, SPARSE_SWEEPS, draw_to_zero, SPARSE_FIRST);
+    sweep(row, WHOLE_SWEEPS, keep_whole, SPARSE);
+    for (size_t i = 0; i < explanation->n_features; i++)
+        ret_expected[i] =
+            fminf(fmaxf(z[i] - distance_of(row, i), explanation->low[i]), explanation->high[i]);
+}
+
+void explanation_find_faults(const struct explanation *explanation, float *scratch, const float *z,
+                             const bool *is_missing, float *ret_unusual, float *ret_expected)
+{
+    const size_t n = explanation->n_features;
+    float *const begin = scratch + 2 * n; /* the gradient before any fault is taken away */
+    struct taken_apart row = {explanation, is_missing, scratch, scratch + n};
+    assert(explanation->precision);
+
+    memset(scratch, 0, 2 * n * sizeof(*scratch));
+    for (size_t i = 0; i < n; i++)
+        add_row(&row, i, z[i]);
+    memcpy(begin, row.gradient, n * sizeof(*begin));
+    free_unheard_of(&row, z);
+    sweep(&row, SPARSE_SWEEPS, draw_to_zero, SPARSE);
+    for (size_t i = 0; i < n; i++)
+        ret_unusual[i] = fabsf(distance_of(&row, i)) / explanation->deviation[i];
+    if (!ret_expected)
+        return;
+    memset(row.fault, 0, n * sizeof(*row.fault));
+    memcpy(row.gradient, begin, n * sizeof(*begin));
+    find_expected(&row, z, ret_expected);
+}

@@ -1,0 +1,116 @@
+#include "detector/movement.h"
+
+#include "base/sort.h"
+#include "detector/scaler.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define FADE        0.9F
+#define LEAST_JUMP  0.2F /* deviations: less than this is no movement, however still the feature */
+#define QUANTILE    0.9
+#define MOST_VALUES 20000 /* evenly spread rows are enough for a quantile */
+#define COLUMNS     16    /* that are followed at a time: one line of memory a row */
+
+static const float windows[MOVEMENT_WINDOWS] = {MOVEMENT_SHORT, MOVEMENT_LONG};
+
+int movement_new(size_t n_features, struct movement **ret_movement)
+{
+    assert(n_features > 0 && ret_movement);
+    struct movement *movement = calloc(1, sizeof(*movement));
+    float *averages = calloc((MOVEMENT_WINDOWS + 1) * n_features, sizeof(*averages));
+
+    if (!movement || !averages) {
+        free(movement);
+        free(averages);
+        return -ENOMEM;
+    }
+    *movement = (struct movement){.n_features = n_features,
+                                  .averages = averages,
+                                  .hold = averages + MOVEMENT_WINDOWS * n_features};
+    *ret_movement = movement;
+    return 0;
+}
+
+void movement_free(struct movement *movement)
+{
+    if (!movement)
+        return;
+    free(movement->averages);
+    free(movement);
+}
+
+void movement_follow(struct movement *movement, const float *jumps, const float *row,
+                     const float *z)
+{
+    const size_t n = movement->n_features;
+    float *const recent = movement->averages, *const day = recent + n;
+
+    for (size_t j = 0; j < n; j++) {
+        const float from_recent = z[j] - recent[j], from_day = z[j] - day[j];
+        const float here = isnan(row[j]) ? 0.0F : 1.0F;
+        const float by_recent = here * fabsf(from_recent) / (jumps[j] + LEAST_JUMP);
+        const float by_day = here * fabsf(from_day) / (jumps[n + j] + LEAST_JUMP);
+        const float moved = by_recent > by_day ? by_recent : by_day;
+        const float held = FADE * movement->hold[j];
+        movement->hold[j] = moved > held ? moved : held;
+        recent[j] += here * from_recent / (float)MOVEMENT_SHORT;
+        day[j] += here * from_day / (float)MOVEMENT_LONG;
+    }
+}
+
+void movement_rescale(struct movement *movement, const struct scaler *from, const struct scaler *to)
+{
+    const size_t n = movement->n_features;
+
+    for (size_t k = 0; k < MOVEMENT_WINDOWS * n; k++) {
+        const size_t j = k % n;
+        const double value = (double)scaler_mean(from)[j] +
+                             (double)scaler_std(from)[j] * (double)movement->averages[k];
+        const double z = (value - (double)scaler_mean(to)[j]) / (double)scaler_std(to)[j];
+        const double limit = (double)SCALER_LIMIT;
+        movement->averages[k] = (float)fmin(fmax(z, -limit), limit);
+    }
+}
+
+/* Of n_columns neighbouring features: values[n_columns][n_values], each step-th row's hold. */
+static void hold_columns(const float *rows, size_t n_rows, size_t n_features, size_t n_columns,
+                         float window, size_t step, size_t n_values, float *values)
+{
+    float average[COLUMNS] = {0}, hold[COLUMNS] = {0};
+
+    for (size_t i = 0; i < n_rows; i++)
+        for (size_t c = 0; c < n_columns; c++) {
+            const float off = rows[i * n_features + c] - average[c];
+            hold[c] = fmaxf(FADE * hold[c], fabsf(off));
+            average[c] += off / window;
+            if (i % step == 0)
+                values[c * n_values + i / step] = hold[c];
+        }
+}
+
+int movement_find_jumps(const float *rows, size_t n_rows, size_t n_features, float *ret_jumps)
+{
+    assert(rows && n_rows > 0 && n_features > 0 && ret_jumps);
+    const size_t step = (n_rows + MOST_VALUES - 1) / MOST_VALUES;
+    const size_t n_values = (n_rows + step - 1) / step;
+    AUTO_FREE float *values = malloc((COLUMNS + 1) * n_values * sizeof(*values));
+    if (!values)
+        return -ENOMEM;
+    float *const scratch = values + COLUMNS * n_values;
+    const size_t at = (size_t)(QUANTILE * (double)(n_values - 1));
+
+    for (size_t begin = 0; begin < n_features; begin += COLUMNS) {
+        const size_t n = n_features - begin < COLUMNS ? n_features - begin : COLUMNS;
+        for (size_t w = 0; w < MOVEMENT_WINDOWS; w++) {
+            hold_columns(rows + begin, n_rows, n_features, n, windows[w], step, n_values, values);
+            for (size_t c = 0; c < n; c++) {
+                sort_floats(values + c * n_values, n_values, scratch);
+                ret_jumps[w * n_features + begin + c] = values[c * n_values + at];
+            }
+        }
+    }
+    return 0;
+}
