@@ -33,37 +33,59 @@ void handler_free(struct handler *handler)
     later_queue_free(handler->later);
     json_rows_clear(&handler->rows);
     free(handler->verdicts);
+    free(handler->is_explained);
+    free(handler->holds);
     free(handler->contributions);
     free(handler);
 }
 
-int handler_reserve(struct handler *handler, size_t n_rows, size_t n_features)
+/* *items [*capacity] of item_size holds at least n. */
+static int reserve(void **items, size_t *capacity, size_t n, size_t item_size)
 {
-    if (n_rows > handler->verdicts_capacity) {
-        void *verdicts = reallocarray(handler->verdicts, n_rows, sizeof(*handler->verdicts));
-        if (!verdicts)
-            return -ENOMEM;
-        handler->verdicts = verdicts;
-        handler->verdicts_capacity = n_rows;
-    }
-    if (n_features > handler->contributions_capacity) {
-        void *contributions =
-            reallocarray(handler->contributions, n_features, sizeof(*handler->contributions));
-        if (!contributions)
-            return -ENOMEM;
-        handler->contributions = contributions;
-        handler->contributions_capacity = n_features;
-    }
+    if (n <= *capacity)
+        return 0;
+    void *grown = reallocarray(*items, n, item_size);
+    if (!grown)
+        return -ENOMEM;
+    *items = grown;
+    *capacity = n;
     return 0;
 }
+
+#define RESERVE(items, capacity, n) reserve((void **)&(items), &(capacity), n, sizeof(*(items)))
+
+int handler_reserve(struct handler *handler, size_t n_rows, size_t n_features)
+{
+    int r = RESERVE(handler->verdicts, handler->verdicts_capacity, n_rows);
+    if (r == 0)
+        r = RESERVE(handler->is_explained, handler->explained_capacity, n_rows);
+    if (r == 0)
+        r = RESERVE(handler->contributions, handler->contributions_capacity, n_features);
+    return r;
+}
+
+int handler_reserve_holds(struct handler *handler, size_t n_rows, size_t n_features)
+{
+    return RESERVE(handler->holds, handler->holds_capacity, n_rows * n_features);
+}
+
+/* What is larger than KEPT_BYTES goes. */
+static void trim(void **items, size_t *capacity, size_t item_size)
+{
+    if (*capacity <= KEPT_BYTES / item_size)
+        return;
+    free(*items);
+    *items = NULL;
+    *capacity = 0;
+}
+
+#define TRIM(items, capacity) trim((void **)&(items), &(capacity), sizeof(*(items)))
 
 void handler_trim(struct handler *handler)
 {
     if (handler->rows.capacity > KEPT_BYTES / sizeof(*handler->rows.rows))
         json_rows_clear(&handler->rows);
-    if (handler->verdicts_capacity > KEPT_BYTES / sizeof(*handler->verdicts)) {
-        free(handler->verdicts);
-        handler->verdicts = NULL;
-        handler->verdicts_capacity = 0;
-    }
+    TRIM(handler->verdicts, handler->verdicts_capacity);
+    TRIM(handler->is_explained, handler->explained_capacity);
+    TRIM(handler->holds, handler->holds_capacity);
 }

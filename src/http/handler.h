@@ -5,6 +5,8 @@
 #include "base/cleanup.h"
 #include "data/json_rows.h"
 
+#include <stdbool.h>
+
 struct contribution;
 struct later_queue;
 struct reply;
@@ -21,6 +23,10 @@ struct handler {
     struct json_rows rows;
     struct verdict *verdicts; /* [verdicts_capacity] */
     size_t verdicts_capacity;
+    bool *is_explained; /* [explained_capacity] */
+    size_t explained_capacity;
+    float *holds; /* [holds_capacity] floats: of the explained rows, one behind the other */
+    size_t holds_capacity;
     struct contribution *contributions; /* [contributions_capacity] */
     size_t contributions_capacity;
 };
@@ -31,6 +37,8 @@ DEFINE_CLEANUP(struct handler *, handler_free)
 
 /* Room for that many; -ENOMEM. */
 MUST_CHECK int handler_reserve(struct handler *handler, size_t n_rows, size_t n_features);
+/* And for the holds of that many rows (service/movements.h). */
+MUST_CHECK int handler_reserve_holds(struct handler *handler, size_t n_rows, size_t n_features);
 
 /* Gives back what a large request made grow. Call it after each request. */
 void handler_trim(struct handler *handler);

@@ -16,6 +16,7 @@
 #include "http/score_options.h"
 #include "service/learner.h"
 #include "service/live.h"
+#include "service/movements.h"
 #include "service/recent.h"
 #include "service/service.h"
 #include "service/stats.h"
@@ -36,6 +37,7 @@ struct scoring {
     const struct live_model *model;
     const struct schema *schema;
     struct score_options options;
+    const float *hold; /* of the next explained row; NULL: rows are independent */
 };
 
 static bool wants_explanation(const struct scoring *scoring, const struct verdict *verdict)
@@ -45,19 +47,20 @@ static bool wants_explanation(const struct scoring *scoring, const struct verdic
 }
 
 /* The members of verdict i; with the threshold unless the batch has said it. 0 or -ENOMEM. */
-static int put_verdict(const struct scoring *scoring, size_t i, struct text *text)
+static int put_verdict(struct scoring *scoring, size_t i, struct text *text)
 {
     struct handler *handler = scoring->handler;
     const struct verdict *verdict = &handler->verdicts[i];
     const size_t n_features = schema_n_features(scoring->schema);
     const float *row = handler->rows.rows + i * n_features;
-    const bool explained = wants_explanation(scoring, verdict);
+    const bool explained = handler->is_explained[i];
 
     if (explained) {
-        int r = detector_explain(scoring->model->detector, handler->workspace, row, NULL,
+        int r = detector_explain(scoring->model->detector, handler->workspace, row, scoring->hold,
                                  handler->contributions);
         if (r < 0)
             return r;
+        scoring->hold += scoring->hold ? n_features : 0;
     }
     verdict_json_append(text, scoring->schema, verdict,
                         handler->rows.is_batch ? NULL : &scoring->model->threshold, row,
@@ -66,7 +69,7 @@ static int put_verdict(const struct scoring *scoring, size_t i, struct text *tex
     return 0;
 }
 
-static int put_one(const struct scoring *scoring, struct text *text)
+static int put_one(struct scoring *scoring, struct text *text)
 {
     text_puts(text, "{\"model\":");
     put_name(text, scoring->model->name);
@@ -77,7 +80,7 @@ static int put_one(const struct scoring *scoring, struct text *text)
 }
 
 /* 0, -ENOMEM, or -EFBIG: the answer is larger than ANSWER_MAX. */
-static int put_batch(const struct scoring *scoring, struct text *text)
+static int put_batch(struct scoring *scoring, struct text *text)
 {
     text_puts(text, "{\"model\":");
     put_name(text, scoring->model->name);
@@ -97,8 +100,31 @@ static int put_batch(const struct scoring *scoring, struct text *text)
     return 0;
 }
 
+/* Which rows are explained, and how their series had moved by then. */
+static int follow_series(struct scoring *scoring)
+{
+    struct handler *handler = scoring->handler;
+    const struct json_rows *rows = &handler->rows;
+    const char *series = score_options_series(&scoring->options);
+    size_t n_explained = 0;
+
+    for (size_t i = 0; i < rows->n_rows; i++) {
+        handler->is_explained[i] = wants_explanation(scoring, &handler->verdicts[i]);
+        n_explained += handler->is_explained[i];
+    }
+    if (!series)
+        return 0;
+    int r = handler_reserve_holds(handler, n_explained, schema_n_features(scoring->schema));
+    if (r == 0)
+        r = movements_follow(scoring->model->movements, scoring->model->detector,
+                             handler->workspace, series, rows->rows, rows->n_rows,
+                             handler->is_explained, handler->holds);
+    scoring->hold = handler->holds;
+    return r;
+}
+
 /* The rows have been read and accepted. 0, -ENOMEM or -EFBIG. */
-static int score_rows(const struct scoring *scoring, struct reply *reply)
+static int score_rows(struct scoring *scoring, struct reply *reply)
 {
     struct handler *handler = scoring->handler;
     const struct json_rows *rows = &handler->rows;
@@ -108,6 +134,8 @@ static int score_rows(const struct scoring *scoring, struct reply *reply)
     if (r == 0)
         r = detector_score(model->detector, handler->workspace, rows->rows, rows->n_rows,
                            model->threshold, handler->verdicts);
+    if (r == 0)
+        r = follow_series(scoring);
     if (r < 0)
         return r;
     if (service_learner(handler->service))

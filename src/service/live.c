@@ -6,6 +6,7 @@
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
+#include "service/movements.h"
 #include "service/recent.h"
 #include "service/stats.h"
 
@@ -62,6 +63,7 @@ static void model_free(struct live_model *model)
         return;
     detector_free(model->detector);
     recent_release(model->recent);
+    movements_release(model->movements);
     free(model->file);
     free(model);
 }
@@ -256,6 +258,10 @@ static int load(struct live_model *model, const struct live_source *source,
     if (is_same_file && old->recent)
         model->recent = recent_share(old->recent);
     else if ((r = recent_new(clock_monotonic_us(), &model->recent)) < 0)
+        return error_set(&model->error, r, "out of memory");
+    if (old && old->movements)
+        model->movements = movements_share(old->movements);
+    else if ((r = movements_new(&model->movements)) < 0)
         return error_set(&model->error, r, "out of memory");
     model->version = version ? version : !old ? 1 : is_same_file ? old->version : old->version + 1;
     model->state = LIVE_SERVING;

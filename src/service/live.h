@@ -15,6 +15,7 @@
 
 struct detector;
 struct model_stats;
+struct movements;
 struct recent;
 
 #define LIVE_NAME_MAX 64 /* [A-Za-z0-9][A-Za-z0-9_-]{0,63} */
@@ -54,6 +55,7 @@ struct live_model {
     struct error error;             /* why it is LIVE_FAILED */
     struct model_stats *stats;      /* lives as long as struct stats */
     struct recent *recent;          /* rows that the file has scored; NULL unless LIVE_SERVING */
+    struct movements *movements;    /* of its series, over all versions; NULL as recent */
     unsigned references;            /* of live.c alone */
 };
 

@@ -31,13 +31,15 @@ def in_threads(n_threads, work):
 
 
 def test_each_of_many_clients_gets_its_own_answer(daemon):
-    expected = {number: daemon.score([value + number for value in NORMAL]).body
-                for number in range(32)}
+    def body(number):
+        return {"features": [value + number for value in NORMAL], "series": None}
+
+    expected = {number: daemon.score(body(number)).body for number in range(32)}
 
     def client(number):
         connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=DEADLINE_S)
-        row = [value + number for value in NORMAL]
-        answers = {Daemon.request_on(connection, "POST", "/v1/score", row).body for _ in range(40)}
+        answers = {Daemon.request_on(connection, "POST", "/v1/score", body(number)).body
+                   for _ in range(40)}
         connection.close()
         return answers
 

@@ -1,0 +1,227 @@
+#include "service/movements.h"
+
+#include "detector/detector.h"
+#include "detector/explanation.h"
+#include "detector/movement.h"
+#include "detector/scaler.h"
+
+#include "support/alloc_fail.h"
+#include "support/cmocka.h"
+#include "support/tiny_model.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define D      TINY_FEATURES
+#define N_ROWS 60
+
+static struct detector *first, *other; /* of different rows */
+static struct workspace *workspace;
+static struct movements *movements;
+static float rows[N_ROWS * D];
+static bool all[N_ROWS];
+
+static int set_up_all(void **state)
+{
+    (void)state;
+    static float shifted[TINY_ROWS * D];
+    const struct trainer_options options = {.recipe = tiny_recipe(1), .n_threads = 1};
+
+    detector_init();
+    first = tiny_detector(1);
+    tiny_rows(3, shifted, TINY_ROWS);
+    for (size_t k = 0; k < TINY_ROWS * D; k++)
+        shifted[k] = 2 * shifted[k] + 7;
+    assert_int_equal(
+        detector_train(shifted, TINY_ROWS, tiny_names, D, &options, NULL, NULL, &other, NULL), 0);
+    tiny_rows(9, rows, N_ROWS);
+    memset(all, true, sizeof(all));
+    return first ? detector_workspace_new(&workspace) : -1;
+}
+
+static int tear_down_all(void **state)
+{
+    (void)state;
+    detector_free(first);
+    detector_free(other);
+    detector_workspace_free(workspace);
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return movements_new(&movements);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    movements_release(movements);
+    return 0;
+}
+
+/* The hold after a row of a series alone, by detector/movement.h. */
+static void follow_alone(const struct detector *detector, size_t n, float ret_hold[D])
+{
+    CLEANUP(movement_freep) struct movement *movement = NULL;
+
+    assert_int_equal(movement_new(D, &movement), 0);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(detector_follow(detector, workspace, rows + i * D, movement), 0);
+    memcpy(ret_hold, movement->hold, D * sizeof(float));
+}
+
+static void follow(const struct detector *detector, const char *series, size_t begin, size_t n,
+                   float *ret_holds)
+{
+    assert_int_equal(movements_follow(movements, detector, workspace, series, rows + begin * D, n,
+                                      all, ret_holds),
+                     0);
+}
+
+static void rows_are_followed_alone_or_in_a_batch(void **state)
+{
+    (void)state;
+    float holds[N_ROWS * D], expected[D];
+
+    follow(first, "a", 0, 20, holds);
+    for (size_t i = 20; i < 40; i++)
+        follow(first, "a", i, 1, holds + i * D);
+    follow(first, "a", 40, 20, holds + 40 * D);
+    for (size_t i = 0; i < N_ROWS; i++) {
+        follow_alone(first, i + 1, expected);
+        assert_memory_equal(holds + i * D, expected, sizeof(expected));
+    }
+}
+
+static void only_the_holds_that_are_wanted_are_given(void **state)
+{
+    (void)state;
+    const bool is_wanted[5] = {false, true, false, false, true};
+    float holds[2 * D], expected[D];
+
+    assert_int_equal(movements_follow(movements, first, workspace, "", rows, 5, is_wanted, holds),
+                     0);
+    follow_alone(first, 2, expected);
+    assert_memory_equal(holds, expected, sizeof(expected));
+    follow_alone(first, 5, expected);
+    assert_memory_equal(holds + D, expected, sizeof(expected));
+}
+
+static void series_do_not_know_of_each_other(void **state)
+{
+    (void)state;
+    float holds[N_ROWS * D], expected[D];
+
+    follow(first, "b", 0, 30, holds);
+    follow(first, "a", 0, 10, holds);
+    follow_alone(first, 10, expected);
+    assert_memory_equal(holds + 9 * D, expected, sizeof(expected));
+    follow(first, "b", 30, 1, holds);
+    follow_alone(first, 31, expected);
+    assert_memory_equal(holds, expected, sizeof(expected));
+}
+
+/* In the user's units the averages are where they were: z of one is z of the other. */
+static void another_version_goes_on_where_the_series_was(void **state)
+{
+    (void)state;
+    CLEANUP(movement_freep) struct movement *expected = NULL;
+    float holds[N_ROWS * D];
+
+    follow(first, "a", 0, 40, holds);
+    follow(other, "a", 40, 1, holds);
+
+    assert_int_equal(movement_new(D, &expected), 0);
+    for (size_t i = 0; i < 40; i++)
+        assert_int_equal(detector_follow(first, workspace, rows + i * D, expected), 0);
+    movement_rescale(expected, detector_ensemble(first)->scaler, detector_ensemble(other)->scaler);
+    assert_int_equal(detector_follow(other, workspace, rows + 40 * D, expected), 0);
+    assert_memory_equal(holds, expected->hold, D * sizeof(float));
+}
+
+static void a_version_of_other_features_begins_anew(void **state)
+{
+    (void)state;
+    CLEANUP(detector_freep) struct detector *narrow = NULL;
+    const struct trainer_options options = {.recipe = tiny_recipe(1), .n_threads = 1};
+    static float half[TINY_ROWS * D];
+    float holds[N_ROWS * D], expected[D];
+
+    tiny_rows(1, half, TINY_ROWS);
+    assert_int_equal(
+        detector_train(half, TINY_ROWS, tiny_names, D / 2, &options, NULL, NULL, &narrow, NULL), 0);
+    follow(first, "a", 0, 40, holds);
+    follow(narrow, "a", 0, 10, holds);
+    follow(first, "a", 0, 1, holds);
+    follow_alone(first, 1, expected);
+    assert_memory_equal(holds, expected, sizeof(expected));
+}
+
+static void of_too_many_series_the_one_that_was_silent_for_longest_goes(void **state)
+{
+    (void)state;
+    float hold[D], expected[2 * D];
+    char name[16];
+
+    for (size_t i = 0; i < MOVEMENTS_MAX_SERIES; i++) {
+        (void)snprintf(name, sizeof(name), "%zu", i * 7919 % MOVEMENTS_MAX_SERIES);
+        follow(first, name, 0, 1, hold);
+    }
+    follow(first, "0", 1, 1, hold); /* the first one is heard of again */
+    follow(first, "new", 0, 1, hold);
+    follow_alone(first, 3, expected);
+    follow(first, "0", 2, 1, hold);
+    assert_memory_equal(hold, expected, sizeof(hold));
+    follow_alone(first, 1, expected);
+    follow(first, "7919", 0, 1, hold); /* the second one is gone */
+    assert_memory_equal(hold, expected, sizeof(hold));
+}
+
+static void who_shares_them_keeps_them(void **state)
+{
+    (void)state;
+    struct movements *shared = movements_share(movements);
+    float holds[N_ROWS * D];
+
+    assert_ptr_equal(shared, movements);
+    movements_release(movements);
+    follow(first, "a", 0, 3, holds);
+}
+
+static void survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    struct movements *none = NULL;
+    float hold[D];
+    int r = -ENOMEM, nth = 0;
+
+    alloc_fail_in = 0;
+    assert_int_equal(movements_new(&none), -ENOMEM);
+    for (; r == -ENOMEM && nth < 20; nth++) {
+        alloc_fail_in = nth;
+        r = movements_follow(movements, first, workspace, "a", rows, 1, all, hold);
+        alloc_fail_in = -1;
+    }
+    assert_int_equal(r, 0);
+    assert_true(nth > 3);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(rows_are_followed_alone_or_in_a_batch),
+        TEST(only_the_holds_that_are_wanted_are_given),
+        TEST(series_do_not_know_of_each_other),
+        TEST(another_version_goes_on_where_the_series_was),
+        TEST(a_version_of_other_features_begins_anew),
+        TEST(of_too_many_series_the_one_that_was_silent_for_longest_goes),
+        TEST(who_shares_them_keeps_them),
+        TEST(survives_every_failed_allocation),
+    };
+    return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
+}
