@@ -151,15 +151,6 @@ int detector_score(const struct detector *detector, struct workspace *workspace,
     return 0;
 }
 
-static int by_share(const void *a, const void *b)
-{
-    const struct contribution *x = a, *y = b;
-
-    if (x->share != y->share)
-        return x->share < y->share ? 1 : -1;
-    return (x->feature > y->feature) - (x->feature < y->feature);
-}
-
 int detector_follow(const struct detector *detector, struct workspace *workspace, const float *row,
                     struct movement *movement)
 {
@@ -180,6 +171,7 @@ struct explaining {
     const struct detector *detector;
     const float *row;
     double *weights; /* [n_features] how much of the blame */
+    struct blame *blames;
     float *z, *unusual, *expected;
     bool *is_missing;
     float *scratch;
@@ -194,7 +186,7 @@ static int begin_explaining(const struct detector *detector, struct workspace *w
     const size_t by_parts = ensemble_scratch_floats(&detector->ensemble);
     const size_t by_faults = explanation ? explanation_scratch_floats(explanation) : 0;
     const size_t n_scratch = by_parts > by_faults ? by_parts : by_faults;
-    float *block = workspace_get(workspace, 6 * d + n_scratch);
+    float *block = workspace_get(workspace, 8 * d + n_scratch);
     if (!block)
         return -ENOMEM;
 
@@ -202,11 +194,12 @@ static int begin_explaining(const struct detector *detector, struct workspace *w
         .detector = detector,
         .row = row,
         .weights = (double *)(void *)block,
-        .z = block + 2 * d,
-        .unusual = block + 3 * d,
-        .expected = block + 4 * d,
-        .is_missing = (bool *)(block + 5 * d),
-        .scratch = block + 6 * d,
+        .blames = (struct blame *)(void *)(block + 2 * d),
+        .z = block + 4 * d,
+        .unusual = block + 5 * d,
+        .expected = block + 6 * d,
+        .is_missing = (bool *)(block + 7 * d),
+        .scratch = block + 8 * d,
     };
     (void)scaler_apply(detector->ensemble.scaler, row, explaining->z);
     for (size_t j = 0; j < d; j++)
@@ -217,11 +210,10 @@ static int begin_explaining(const struct detector *detector, struct workspace *w
 static void weigh(const struct explaining *explaining, const float *hold)
 {
     for (size_t j = 0; j < detector_n_features(explaining->detector); j++) {
-        const double z = fabs((double)explaining->z[j]);
-        const double unusual = (double)explaining->unusual[j];
-        explaining->weights[j] = explaining->is_missing[j] ? 0.0
-                                 : hold ? pow((double)hold[j], 0.7) * pow(unusual, 0.3)
-                                        : fmax(z - 3.0, 0.0) + 0.1 * z + 0.1 * unusual;
+        const float z = fabsf(explaining->z[j]), unusual = explaining->unusual[j];
+        const float weight = hold ? expf(0.7F * logf(hold[j]) + 0.3F * logf(unusual))
+                                  : fmaxf(z - 3.0F, 0.0F) + 0.1F * z + 0.1F * unusual;
+        explaining->weights[j] = explaining->is_missing[j] ? 0.0 : (double)weight;
     }
 }
 
@@ -237,12 +229,28 @@ static void weigh_by_parts(const struct explaining *explaining, const float *hol
     weigh(explaining, hold);
 }
 
+/* A weight on its way to its place. */
+struct blame {
+    float weight;
+    unsigned feature;
+};
+
+static int by_weight(const void *a, const void *b)
+{
+    const struct blame *x = a, *y = b;
+
+    if (x->weight != y->weight)
+        return x->weight < y->weight ? 1 : -1;
+    return (x->feature > y->feature) - (x->feature < y->feature);
+}
+
 /* In the user's units. */
-static struct contribution contribution_of(const struct explaining *explaining, size_t j,
+static struct contribution contribution_of(const struct explaining *explaining, struct blame blame,
                                            double sum)
 {
     const struct explanation *explanation = explaining->detector->explanation;
     const struct scaler *scaler = explaining->detector->ensemble.scaler;
+    const size_t j = blame.feature;
     const float mean = scaler_mean(scaler)[j], std = scaler_std(scaler)[j];
 
     return (struct contribution){
@@ -252,17 +260,32 @@ static struct contribution contribution_of(const struct explaining *explaining, 
                                                           : scaler_median(scaler)[j],
         .usual_low = explanation ? mean + std * explanation->usual_low[j] : NAN,
         .usual_high = explanation ? mean + std * explanation->usual_high[j] : NAN,
-        .share = sum > 0.0 ? explaining->weights[j] / sum : 0.0,
+        .share = sum > 0.0 ? (double)blame.weight / sum : 0.0,
     };
+}
+
+/* The largest share first. */
+static void list_contributions(const struct explaining *explaining,
+                               struct contribution *ret_contributions)
+{
+    const size_t d = detector_n_features(explaining->detector);
+    struct blame *const blames = explaining->blames;
+    double sum = 0.0;
+
+    for (size_t j = 0; j < d; j++) {
+        blames[j] = (struct blame){(float)explaining->weights[j], (unsigned)j};
+        sum += (double)blames[j].weight;
+    }
+    qsort(blames, d, sizeof(*blames), by_weight);
+    for (size_t j = 0; j < d; j++)
+        ret_contributions[j] = contribution_of(explaining, blames[j], sum);
 }
 
 int detector_explain(const struct detector *detector, struct workspace *workspace, const float *row,
                      const float *hold, struct contribution *ret_contributions)
 {
-    const size_t d = detector_n_features(detector);
     const struct explanation *explanation = detector->explanation;
     struct explaining explaining;
-    double sum = 0.0;
 
     int r = begin_explaining(detector, workspace, row, &explaining);
     if (r < 0)
@@ -274,10 +297,6 @@ int detector_explain(const struct detector *detector, struct workspace *workspac
     } else {
         weigh_by_parts(&explaining, hold);
     }
-    for (size_t j = 0; j < d; j++)
-        sum += explaining.weights[j];
-    for (size_t j = 0; j < d; j++)
-        ret_contributions[j] = contribution_of(&explaining, j, sum);
-    qsort(ret_contributions, d, sizeof(*ret_contributions), by_share);
+    list_contributions(&explaining, ret_contributions);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include "base/sort.h"
 #include "detector/movement.h"
 #include "nn/covariance.h"
+#include "nn/vector.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -204,10 +205,8 @@ struct taken_apart {
 static void add_row(const struct taken_apart *row, size_t i, float factor)
 {
     const size_t n = row->explanation->n_features;
-    const float *precision = row->explanation->precision + i * n;
 
-    for (size_t j = 0; j < n; j++)
-        row->gradient[j] += factor * precision[j];
+    vector_add(row->gradient, factor, row->explanation->precision + i * n, n);
 }
 
 /* u: how far feature i is from its mean given the others without their faults. */
@@ -218,31 +217,33 @@ static float distance_of(const struct taken_apart *row, size_t i)
     return row->fault[i] + row->gradient[i] * deviation * deviation;
 }
 
-static float draw_to_zero(float u, float by)
-{
-    return copysignf(fmaxf(fabsf(u) - by, 0.0F), u);
-}
+enum reduction {
+    DRAWN_TO_ZERO, /* a fault counts from `by` on, and as much less */
+    KEPT_WHOLE     /* from `by` on, and then all of it */
+};
 
-static float keep_whole(float u, float from)
-{
-    return fabsf(u) > from ? u : 0.0F;
-}
-
-/* At most n_sweeps times over all features; what is missing takes what the others want. */
-static void sweep(struct taken_apart *row, size_t n_sweeps, float (*reduce)(float, float), float by)
+/* At most n_sweeps times over all features; what is missing takes what the others want. Most have
+ * no fault and get none: that is told first. */
+static void sweep(struct taken_apart *row, size_t n_sweeps, enum reduction reduction, float by)
 {
     const struct explanation *explanation = row->explanation;
+    const float *deviations = explanation->deviation;
     bool has_changed = true;
 
     for (size_t k = 0; k < n_sweeps && has_changed; k++) {
         has_changed = false;
         for (size_t i = 0; i < explanation->n_features; i++) {
-            const float deviation = explanation->deviation[i], u = distance_of(row, i);
-            const float fault = row->is_missing[i] ? u : reduce(u, by * deviation);
-            const float change = fault - row->fault[i];
-            if (!(fabsf(change) > SETTLED * deviation))
+            const float deviation = deviations[i], was = row->fault[i];
+            const float least = by * deviation, u = distance_of(row, i);
+            const bool is_free = row->is_missing[i];
+            if (was == 0.0F && fabsf(u) <= least && !is_free)
                 continue;
-            add_row(row, i, -change);
+            const float drawn = copysignf(fmaxf(fabsf(u) - least, 0.0F), u);
+            const float whole = fabsf(u) > least ? u : 0.0F;
+            const float fault = is_free ? u : reduction == KEPT_WHOLE ? whole : drawn;
+            if (!(fabsf(fault - was) > SETTLED * deviation))
+                continue;
+            add_row(row, i, was - fault);
             row->fault[i] = fault;
             has_changed = true;
         }
@@ -276,8 +277,8 @@ static void find_expected(struct taken_apart *row, const float *z, float *ret_ex
     const struct explanation *explanation = row->explanation;
 
     free_unheard_of(row, z);
-    sweep(row, SPARSE_SWEEPS, draw_to_zero, SPARSE_FIRST);
-    sweep(row, WHOLE_SWEEPS, keep_whole, SPARSE);
+    sweep(row, SPARSE_SWEEPS, DRAWN_TO_ZERO, SPARSE_FIRST);
+    sweep(row, WHOLE_SWEEPS, KEPT_WHOLE, SPARSE);
     for (size_t i = 0; i < explanation->n_features; i++)
         ret_expected[i] =
             fminf(fmaxf(z[i] - distance_of(row, i), explanation->low[i]), explanation->high[i]);
@@ -296,7 +297,7 @@ void explanation_find_faults(const struct explanation *explanation, float *scrat
         add_row(&row, i, z[i]);
     memcpy(begin, row.gradient, n * sizeof(*begin));
     free_unheard_of(&row, z);
-    sweep(&row, SPARSE_SWEEPS, draw_to_zero, SPARSE);
+    sweep(&row, SPARSE_SWEEPS, DRAWN_TO_ZERO, SPARSE);
     for (size_t i = 0; i < n; i++)
         ret_unusual[i] = fabsf(distance_of(&row, i)) / explanation->deviation[i];
     if (!ret_expected)

@@ -8,3 +8,9 @@ const char *vector_kernel(void)
 #endif
     return "portable";
 }
+
+VECTOR_CLONES void vector_add(float *restrict y, float factor, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += factor * x[i];
+}

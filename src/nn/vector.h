@@ -2,6 +2,8 @@
  * right one is chosen when the program starts. configure finds out whether the compiler can. */
 #pragma once
 
+#include <stddef.h>
+
 #ifdef HAVE_TARGET_CLONES
 #define VECTOR_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
 #else
@@ -16,3 +18,6 @@
 #endif
 
 const char *vector_kernel(void); /* "fma" or "portable" */
+
+/* y[n] += factor · x[n] */
+void vector_add(float *restrict y, float factor, const float *restrict x, size_t n);

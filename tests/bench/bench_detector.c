@@ -6,6 +6,8 @@
 #include "base/random.h"
 #include "base/sort.h"
 #include "detector/detector.h"
+#include "detector/movement.h"
+#include "detector/scaler.h"
 #include "detector/trainer.h"
 
 #include <cblas.h>
@@ -108,6 +110,32 @@ static double score(const struct detector *detector, struct workspace *workspace
     return 1e6 * (cpu_seconds() - begin) / (double)(N_ROWS / batch * batch);
 }
 
+/* Microseconds a row to follow its series, and to explain it then: every row has a fault of five
+ * deviations in three features. */
+static void explain(const struct detector *detector, struct workspace *workspace, float *rows,
+                    double *ret_follow, double *ret_explain)
+{
+    CLEANUP(movement_freep) struct movement *movement = NULL;
+    struct contribution parts[N_FEATURES];
+    const float *std = scaler_std(detector_ensemble(detector)->scaler);
+
+    if (movement_new(N_FEATURES, &movement) < 0)
+        exit(1);
+    double begin = cpu_seconds();
+    for (size_t i = 0; i < N_ROWS; i++)
+        if (detector_follow(detector, workspace, rows + i * N_FEATURES, movement) < 0)
+            exit(1);
+    *ret_follow = 1e6 * (cpu_seconds() - begin) / N_ROWS;
+    for (size_t i = 0; i < N_ROWS; i++)
+        for (size_t j = 0; j < N_FEATURES; j += 13)
+            rows[i * N_FEATURES + (i + j) % N_FEATURES] += 5 * std[(i + j) % N_FEATURES];
+    begin = cpu_seconds();
+    for (size_t i = 0; i < N_ROWS; i++)
+        if (detector_explain(detector, workspace, rows + i * N_FEATURES, movement->hold, parts) < 0)
+            exit(1);
+    *ret_explain = 1e6 * (cpu_seconds() - begin) / N_ROWS;
+}
+
 /* Microseconds of one matrix times vector of as many multiply-adds. */
 static double sgemv(const float *matrix, size_t width, float *vector)
 {
@@ -128,13 +156,14 @@ int main(void)
     AUTO_FREE struct verdict *verdicts = malloc(N_ROWS * sizeof(*verdicts));
     CLEANUP(detector_workspace_freep) struct workspace *workspace = NULL;
     double peak[N_ROUNDS], training[N_ROUNDS], alone[N_ROUNDS], batch[N_ROUNDS], gemv[N_ROUNDS];
+    double follow[N_ROUNDS], explained[N_ROUNDS];
     struct ensemble_cost cost = {0};
 
     detector_init();
     if (!rows || !verdicts || detector_workspace_new(&workspace) < 0)
         return 1;
-    make_rows(rows, N_ROWS);
     for (size_t round = 0; round < N_ROUNDS; round++) {
+        make_rows(rows, N_ROWS);
         peak[round] = fma_gflops();
         const double begin = cpu_seconds();
         CLEANUP(detector_freep) struct detector *detector = train(rows);
@@ -148,11 +177,14 @@ int main(void)
         alone[round] = score(detector, workspace, rows, verdicts, 1);
         batch[round] = score(detector, workspace, rows, verdicts, 1000);
         gemv[round] = sgemv(matrix, width, matrix + width * width);
+        explain(detector, workspace, rows, &follow[round], &explained[round]);
     }
     const double peak_gflops = sort_median(peak, N_ROUNDS);
     const double at_peak = TRAIN_GFLOP / peak_gflops, seconds = sort_median(training, N_ROUNDS);
     const double one = sort_median(alone, N_ROUNDS), many = sort_median(batch, N_ROUNDS);
     const double vector = sort_median(gemv, N_ROUNDS);
+    const double followed = sort_median(follow, N_ROUNDS);
+    const double explanation = sort_median(explained, N_ROUNDS);
     char kernels[DETECTOR_KERNELS_SIZE];
 
     detector_print_kernels(kernels);
@@ -165,5 +197,8 @@ int main(void)
     (void)printf("sgemv of that size        %.2f us\n", vector);
     (void)printf("a row alone               %.2f us, %.2f times the sgemv\n", one, one / vector);
     (void)printf("a row in a batch          %.2f us, %.2f times the sgemv\n", many, many / vector);
+    (void)printf("following its series      %.2f us\n", followed);
+    (void)printf("explaining three faults   %.2f us: %.2f times the verdict without\n", explanation,
+                 (one + followed + explanation) / (one + followed));
     return 0;
 }

@@ -109,7 +109,7 @@ def single_rows(model, random):
     return found
 
 
-def lasting(model, random, n_faults=24):
+def lasting(model, random, n_faults=60):
     """A fault that stays: is it still named first after so many rows?"""
     length, before = max(LASTS) + 1, 300
     if len(model.stretch) < length + before:

@@ -333,9 +333,9 @@ def test_the_options_of_learning_do_not_change_a_verdict(learning):
         assert verdict.pop("event") > 0  # each has its own
         return verdict
 
-    plain = verdict(ODD)
-    assert verdict(ODD, "?learn=false&series=x&timestamp=1709292600") == plain
-    assert verdict({"features": ODD, "series": None, "learn": True}) == plain
+    plain = verdict(ODD, "?explain=none")
+    assert verdict(ODD, "?learn=false&series=x&timestamp=1709292600&explain=none") == plain
+    assert verdict({"features": ODD, "series": None, "learn": True, "explain": "none"}) == plain
 
 
 # ---- from nothing ----
