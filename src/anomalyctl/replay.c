@@ -11,6 +11,7 @@
 #include "data/schema.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -111,12 +112,18 @@ static int read_rows(const struct input_options *input, const struct schema *sch
 
 /* ---- one batch ---- */
 
-static void write_request(const struct dataset *dataset, size_t first, size_t n, struct text *body)
+/* The replay is a series of its own: what it finds does not depend on what the daemon saw before.
+ */
+static void write_request(const struct replayed *replayed, size_t first, size_t n,
+                          struct text *body)
 {
+    const struct dataset *dataset = &replayed->dataset;
     const size_t n_features = dataset->n_features;
 
     body->length = 0;
-    text_puts(body, "{\"explain\":\"anomalies\",\"instances\":[");
+    text_printf(body,
+                "{\"series\":\"replay-%" PRIu64 "\",\"explain\":\"anomalies\",\"instances\":[",
+                replayed->began_us);
     for (size_t i = first; i < first + n; i++) {
         text_puts(body, i > first ? ",[" : "[");
         for (size_t j = 0; j < n_features; j++) {
@@ -163,7 +170,7 @@ static int send_batch(struct client *client, const char *path, struct replayed *
 {
     json_auto_t *reply = NULL;
 
-    write_request(&replayed->dataset, first, n, body);
+    write_request(replayed, first, n, body);
     if (text_failed(body))
         return -ENOMEM;
     int r = client_post(client, path, body->data, body->length, &reply, reterr);
@@ -216,6 +223,7 @@ static int run(const struct settings *settings)
     replayed.model = settings->model;
     replayed.false_alarm_rate = false_alarm_rate;
     replayed.n_batch = settings->batch;
+    replayed.began_us = clock_realtime_us();
     if (send_rows(client, settings, &replayed, &err) < 0)
         return report_error(&err);
 

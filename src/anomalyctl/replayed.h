@@ -37,7 +37,8 @@ struct replayed {
     struct false_alarms false_alarms; /* filled by replayed_finish() */
     size_t block_rows;                /* neighbours that are not independent, for its interval */
     size_t n_batch;
-    double seconds; /* that sending took */
+    uint64_t began_us; /* since 1970: names its series */
+    double seconds;    /* that sending took */
     const char *model;
     double false_alarm_rate; /* that the model was asked for; NaN: the daemon did not say */
     long long version;       /* that answered last */
