@@ -5,6 +5,7 @@
 #include "anomalyctl/output.h"
 #include "base/text.h"
 #include "data/schema.h"
+#include "detector/detail.h"
 #include "detector/detector.h"
 #include "detector/movement.h"
 #include "detector/verdict_json.h"
@@ -19,7 +20,7 @@ struct settings {
     const char *model, *format;
     struct input_options input;
     size_t explain;
-    bool independent_rows, json;
+    bool independent_rows, detail, json;
 };
 
 static const struct option_row rows[] = {
@@ -32,6 +33,9 @@ static const struct option_row rows[] = {
     OPTION_ROW("format", "csv|ndjson", OPTION_TEXT, false, format, "csv unless said"),
     OPTION_ROW("explain", "N", OPTION_COUNT, false, explain,
                "give every row its N largest contributions (ndjson)"),
+    OPTION_ROW("detail", NULL, OPTION_FLAG, false, detail,
+               "with --explain: each feature's part of the error, and what would\n"
+               "have to change for the row to be normal"),
     OPTION_ROW("independent-rows", NULL, OPTION_FLAG, false, independent_rows,
                "the file is no series: what came before a row tells nothing about it"),
     OPTION_ROW("json", NULL, OPTION_FLAG, false, json, "the same as --format ndjson"),
@@ -97,12 +101,12 @@ static void append_csv(struct text *text, size_t row, const struct verdict *verd
 }
 
 static void append_json(struct text *text, const struct judged *judged, size_t row,
-                        const struct contribution *contributions, size_t n_contributions)
+                        const struct explained *explained, size_t n_shown)
 {
     text_printf(text, "{\"row\":%zu,", row);
     verdict_json_append(text, detector_schema(judged->detector), &judged->verdicts[row],
                         &judged->threshold, judged->dataset.rows + row * judged->dataset.n_features,
-                        n_contributions ? contributions : NULL, n_contributions);
+                        n_shown > 0 ? explained : NULL, n_shown);
     text_puts(text, "}\n");
 }
 
@@ -121,7 +125,7 @@ static int print_csv(const struct judged *judged)
 
 /* Row i of its series, or of none. 0 or -ENOMEM. */
 static int explain_row(const struct judged *judged, struct movements *movements, size_t i,
-                       struct contribution *contributions)
+                       bool in_detail, struct explained *explained)
 {
     const float *row = judged->dataset.rows + i * judged->dataset.n_features;
     struct movement *movement = NULL;
@@ -130,8 +134,9 @@ static int explain_row(const struct judged *judged, struct movements *movements,
     if (r == 0 && movement)
         r = detector_follow(judged->detector, judged->workspace, row, movement);
     return r < 0 ? r
-                 : detector_explain(judged->detector, judged->workspace, row,
-                                    movement ? movement->hold : NULL, contributions);
+                 : explained_fill(explained, judged->detector, judged->workspace, row,
+                                  movement ? movement->hold : NULL,
+                                  in_detail ? judged->threshold : 0.0);
 }
 
 static int print_ndjson(const struct judged *judged, const struct settings *settings)
@@ -140,13 +145,13 @@ static int print_ndjson(const struct judged *judged, const struct settings *sett
     const size_t n_shown = settings->explain < n_features ? settings->explain : n_features;
     CLEANUP(text_clear) struct text text = {0};
     CLEANUP(movements_clear) struct movements movements = {.is_off = settings->independent_rows};
-    AUTO_FREE struct contribution *contributions = calloc(n_features, sizeof(*contributions));
-    int status = contributions ? EXIT_DONE : report_error(&(struct error){0});
+    CLEANUP(explained_clear) struct explained explained = {0};
+    int status = EXIT_DONE;
 
     for (size_t i = 0; i < judged->dataset.n_rows && status == EXIT_DONE; i++) {
-        if (n_shown > 0 && explain_row(judged, &movements, i, contributions) < 0)
+        if (n_shown > 0 && explain_row(judged, &movements, i, settings->detail, &explained) < 0)
             return report_error(&(struct error){0});
-        append_json(&text, judged, i, contributions, n_shown);
+        append_json(&text, judged, i, &explained, n_shown);
         status = output_text_if_long(&text);
     }
     return status == EXIT_DONE ? output_text(&text) : status;
@@ -164,6 +169,8 @@ static bool check_settings(const struct settings *settings, bool *ret_ndjson, in
         wrong = "--json means --format ndjson; give one of them";
     else if (settings->explain && !ndjson && !settings->json)
         wrong = "--explain has no place in CSV; give --format ndjson too";
+    else if (settings->detail && !settings->explain)
+        wrong = "--detail says more of what is explained; give --explain N too";
     else if (is_standard_input(settings->model) && is_standard_input(settings->input.data))
         wrong = "--model and --data cannot both be standard input";
     if (wrong) {

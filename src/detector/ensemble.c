@@ -227,25 +227,37 @@ bool ensemble_has_finite_weights(const struct ensemble *ensemble)
     return true;
 }
 
-void ensemble_parts(const struct ensemble *ensemble, float *scratch, const float *row,
-                    double *ret_parts)
+void ensemble_squares(const struct ensemble *ensemble, float *scratch, const float *row,
+                      double *ret_squares)
 {
     const size_t d = ensemble->encoding->n_features, n_values = ensemble->encoding->n_values;
     struct block block;
 
     assert(d > 0);
     for (size_t j = 0; j < d; j++)
-        ret_parts[j] = 0.0;
+        ret_squares[j] = 0.0;
     begin_block(ensemble, scratch, row, 1, &block);
     for (size_t which = 0; which < ensemble->n_networks; which++) {
         find_residuals(ensemble, &block, which);
         for (size_t j = 0; j < n_values; j++)
-            ret_parts[j % d] += (double)block.residuals[j] * (double)block.residuals[j];
+            ret_squares[j % d] += (double)block.residuals[j] * (double)block.residuals[j] /
+                                  (double)ensemble->n_networks;
     }
+    for (size_t j = 0; j < d; j++)
+        ret_squares[j] = isnan(row[j]) ? 0.0 : ret_squares[j];
+}
+
+void ensemble_parts(const struct ensemble *ensemble, float *scratch, const float *row,
+                    double *ret_parts)
+{
+    const size_t d = ensemble->encoding->n_features;
+
+    ensemble_squares(ensemble, scratch, row, ret_parts);
+    (void)scaler_apply(ensemble->scaler, row, scratch);
     for (size_t j = 0; j < d; j++) {
-        const double z = fabs((double)block.z[j]);
-        const double residual = sqrt(ret_parts[j] / (double)ensemble->n_networks);
-        ret_parts[j] = isnan(row[j]) ? 0.0 : fmax(z - 3.0, 0.0) + 0.1 * z + 0.1 * residual;
+        const double z = fabs((double)scratch[j]);
+        ret_parts[j] =
+            isnan(row[j]) ? 0.0 : fmax(z - 3.0, 0.0) + 0.1 * z + 0.1 * sqrt(ret_parts[j]);
     }
 }
 

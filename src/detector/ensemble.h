@@ -66,6 +66,11 @@ double ensemble_error(const struct ensemble *ensemble, const struct ensemble_ter
 /* Whether all weights of the networks are finite. The error does not tell: it is finite always. */
 bool ensemble_has_finite_weights(const struct ensemble *ensemble);
 
+/* ret_squares[n_features]: each feature's squared residuals, mean over the networks; 0 for a
+ * missing one. */
+void ensemble_squares(const struct ensemble *ensemble, float *scratch, const float *row,
+                      double *ret_squares);
+
 /* ret_parts[n_features]: how much each feature makes a row unusual, max(|z| - 3, 0) + 0.1 |z| +
  * 0.1 |r| with z its standardised value and r the root of its squared residuals, mean over the
  * networks; 0 for a missing one. Of a row's residual alone the network spreads the blame over all

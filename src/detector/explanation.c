@@ -18,14 +18,18 @@
 #define SPARSE_SWEEPS     15
 #define WHOLE_SWEEPS      10
 #define UNHEARD_OF_SWEEPS 3
+#define LEAST_VARIANCE    1e-3 /* of standardised values: less is no movement */
+#define MOST_CORRELATION  0.9999
 #define SETTLED           1e-3F /* conditional deviations: a smaller change is none */
 
 static struct explanation *allocate(size_t n, bool with_precision)
 {
     const size_t n_ranges = 4 * n, n_jumps = MOVEMENT_WINDOWS * n;
+    const size_t n_precision = with_precision ? n * n + n : 0;
+    const size_t n_correlation = with_precision && n <= EXPLANATION_MAX_CORRELATED ? n * n : 0;
     struct explanation *explanation = calloc(1, sizeof(*explanation));
     /* One block, freed by `low`. */
-    float *block = calloc(n_ranges + n_jumps + (with_precision ? n * n + n : 0), sizeof(*block));
+    float *block = calloc(n_ranges + n_jumps + n_precision + n_correlation, sizeof(*block));
 
     if (!explanation || !block) {
         free(explanation);
@@ -42,6 +46,8 @@ static struct explanation *allocate(size_t n, bool with_precision)
         explanation->precision = block + n_ranges + n_jumps;
         explanation->deviation = explanation->precision + n * n;
     }
+    if (n_correlation > 0)
+        explanation->correlation = explanation->precision + n_precision;
     return explanation;
 }
 
@@ -53,12 +59,38 @@ void explanation_free(struct explanation *explanation)
     free(explanation);
 }
 
-static void find_deviations(struct explanation *explanation)
+static double correlate(const double *covariance, size_t n, size_t i, size_t j)
+{
+    const double a = covariance[i * n + i] - RIDGE, b = covariance[j * n + j] - RIDGE;
+    const double correlation = covariance[i * n + j] / sqrt(a * b);
+
+    if (i == j || !(a > LEAST_VARIANCE) || !(b > LEAST_VARIANCE) || !isfinite(correlation))
+        return 0.0;
+    return fmin(fmax(correlation, -MOST_CORRELATION), MOST_CORRELATION);
+}
+
+/* What follows from P. */
+static int finish(struct explanation *explanation)
 {
     const size_t n = explanation->n_features;
 
     for (size_t i = 0; i < n; i++)
         explanation->deviation[i] = 1.0F / sqrtf(explanation->precision[i * n + i]);
+    if (!explanation->correlation)
+        return 0;
+    AUTO_FREE double *precision = malloc(2 * n * n * sizeof(*precision));
+    if (!precision)
+        return -ENOMEM;
+    double *const covariance = precision + n * n;
+    for (size_t k = 0; k < n * n; k++)
+        precision[k] = (double)explanation->precision[k];
+    int r = covariance_invert(precision, n, covariance);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            explanation->correlation[i * n + j] = (float)correlate(covariance, n, i, j);
+    return 0;
 }
 
 /* Each step-th row. */
@@ -88,8 +120,8 @@ static int fit_precision(struct explanation *explanation, const float *rows, siz
         return r == -EINVAL ? -EDOM : r;
     for (size_t k = 0; k < n * n; k++)
         explanation->precision[k] = (float)inverse[k];
-    find_deviations(explanation);
-    return 0;
+    r = finish(explanation);
+    return r == -EINVAL ? -EDOM : r;
 }
 
 static int fit_usual(struct explanation *explanation, const float *spread, size_t n_spread)
@@ -186,8 +218,9 @@ int explanation_new(const float *precision, const float *ranges, const float *ju
         memcpy(explanation->precision, precision, n * n * sizeof(*precision));
     if (!is_sane(explanation))
         return -EINVAL;
-    if (precision)
-        find_deviations(explanation);
+    int r = precision ? finish(explanation) : 0;
+    if (r < 0)
+        return r;
     *ret_explanation = TAKE(explanation);
     return 0;
 }

@@ -18,12 +18,18 @@
 #include <stddef.h>
 
 #define EXPLANATION_MAX_FEATURES 1000 /* of more, P would be too large */
+#define EXPLANATION_MAX_CORRELATED                                 \
+    256 /* of more, P takes too long to invert when a file is read \
+         */
 
 /* Read its fields, do not change them. */
 struct explanation {
     size_t n_features;
     float *precision;              /* [n_features][n_features] P; NULL: too many features */
     float *deviation;              /* [n_features] 1 / √P_ii, given all others; NULL as P */
+    float *correlation;            /* [n_features][n_features] from P, 0 of what never moves and
+                                    * on the diagonal; NULL as P, and for more than
+                                    * EXPLANATION_MAX_CORRELATED features */
     float *low, *high;             /* [n_features] the least and the largest in training */
     float *usual_low, *usual_high; /* [n_features] 1 % and 99 % quantile there */
     float *jumps;                  /* [MOVEMENT_WINDOWS][n_features], detector/movement.h */

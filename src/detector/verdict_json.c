@@ -1,7 +1,9 @@
 #include "detector/verdict_json.h"
 
 #include "data/schema.h"
+#include "detector/detail.h"
 #include "detector/detector.h"
+#include "detector/summary.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -43,28 +45,107 @@ static void append_usual(struct text *text, const struct contribution *contribut
         text_puts(text, value > expected ? ",\"direction\":\"above\"" : ",\"direction\":\"below\"");
 }
 
-static void append_contributions(struct text *text, const struct schema *schema,
-                                 const struct contribution *contributions, size_t n)
+/* error_shares: in the order of the schema; NULL: not asked for. */
+static void append_contribution(struct text *text, const struct schema *schema,
+                                const struct contribution *contribution, const double *error_shares)
 {
-    text_puts(text, ",\"contributions\":[");
+    text_puts(text, "{\"feature\":");
+    append_name(text, schema, contribution->feature);
+    text_puts(text, ",\"value\":");
+    text_float(text, contribution->value);
+    text_puts(text, ",\"expected\":");
+    text_float(text, contribution->expected);
+    text_puts(text, ",\"share\":");
+    text_double(text, contribution->share);
+    append_usual(text, contribution);
+    if (error_shares) {
+        text_puts(text, ",\"error_share\":");
+        text_double(text, error_shares[contribution->feature]);
+    }
+    text_puts(text, "}");
+}
+
+static void append_contributions(struct text *text, const struct schema *schema,
+                                 const struct contribution *contributions, size_t n,
+                                 const double *error_shares)
+{
+    text_puts(text, "[");
     for (size_t i = 0; i < n; i++) {
-        text_puts(text, i ? ",{\"feature\":" : "{\"feature\":");
-        append_name(text, schema, contributions[i].feature);
-        text_puts(text, ",\"value\":");
-        text_float(text, contributions[i].value);
-        text_puts(text, ",\"expected\":");
-        text_float(text, contributions[i].expected);
-        text_puts(text, ",\"share\":");
-        text_double(text, contributions[i].share);
-        append_usual(text, &contributions[i]);
-        text_puts(text, "}");
+        text_puts(text, i ? "," : "");
+        append_contribution(text, schema, &contributions[i], error_shares);
     }
     text_puts(text, "]");
 }
 
+void verdict_json_contributions(struct text *text, const struct schema *schema,
+                                const struct contribution *contributions, size_t n)
+{
+    append_contributions(text, schema, contributions, n, NULL);
+}
+
+static void append_summary(struct text *text, const struct schema *schema,
+                           const struct explained *explained)
+{
+    CLEANUP(text_clear) struct text summary = {0};
+
+    summary_print(&summary, schema, explained->contributions, schema_n_features(schema));
+    text_puts(text, ",\"summary\":");
+    text_json_string(text, summary.data ? summary.data : "", summary.length);
+}
+
+static void append_relations(struct text *text, const struct schema *schema,
+                             const struct explained *explained)
+{
+    text_puts(text, ",\"broken_relations\":[");
+    for (size_t i = 0; i < explained->n_relations; i++) {
+        const struct broken_relation *relation = &explained->relations[i];
+        text_puts(text, i ? ",{\"features\":[" : "{\"features\":[");
+        append_name(text, schema, relation->features[0]);
+        text_puts(text, ",");
+        append_name(text, schema, relation->features[1]);
+        text_printf(text, "],\"correlation\":%.3f,\"distance\":%.1f}", relation->correlation,
+                    relation->distance);
+    }
+    text_puts(text, "]");
+}
+
+static void append_counterfactual(struct text *text, const struct schema *schema,
+                                  const struct counterfactual *counterfactual)
+{
+    text_puts(text, ",\"counterfactual\":");
+    if (!counterfactual->is_found) {
+        text_puts(text, "null");
+        return;
+    }
+    text_puts(text, "{\"features\":{");
+    for (size_t i = 0; i < counterfactual->n; i++) {
+        text_puts(text, i ? "," : "");
+        append_name(text, schema, counterfactual->features[i]);
+        text_puts(text, ":");
+        text_float(text, counterfactual->values[i]);
+    }
+    text_puts(text, "},\"score\":");
+    text_double(text, counterfactual->score);
+    text_puts(text, "}");
+}
+
+static void append_explained(struct text *text, const struct schema *schema, bool is_anomaly,
+                             const struct explained *explained, size_t n_shown)
+{
+    text_puts(text, ",\"contributions\":");
+    append_contributions(text, schema, explained->contributions, n_shown,
+                         explained->has_detail ? explained->error_shares : NULL);
+    if (is_anomaly)
+        append_summary(text, schema, explained);
+    if (explained->n_relations > 0)
+        append_relations(text, schema, explained);
+    if (explained->has_detail)
+        append_counterfactual(text, schema, &explained->counterfactual);
+}
+
 void verdict_json_append(struct text *text, const struct schema *schema,
                          const struct verdict *verdict, const double *threshold, const float *row,
-                         const struct contribution *contributions, size_t n_contributions)
+                         const struct explained *explained, size_t n_shown)
 {
     text_puts(text, "\"reconstruction_error\":");
     text_double(text, verdict->reconstruction_error);
@@ -83,6 +164,6 @@ void verdict_json_append(struct text *text, const struct schema *schema,
         text_puts(text, ",\"imputed\":");
         verdict_json_missing(text, schema, row);
     }
-    if (contributions)
-        append_contributions(text, schema, contributions, n_contributions);
+    if (explained)
+        append_explained(text, schema, verdict->anomaly, explained, n_shown);
 }

@@ -35,7 +35,7 @@ void handler_free(struct handler *handler)
     free(handler->verdicts);
     free(handler->is_explained);
     free(handler->holds);
-    free(handler->contributions);
+    explained_clear(&handler->explained);
     free(handler);
 }
 
@@ -54,13 +54,11 @@ static int reserve(void **items, size_t *capacity, size_t n, size_t item_size)
 
 #define RESERVE(items, capacity, n) reserve((void **)&(items), &(capacity), n, sizeof(*(items)))
 
-int handler_reserve(struct handler *handler, size_t n_rows, size_t n_features)
+int handler_reserve(struct handler *handler, size_t n_rows)
 {
     int r = RESERVE(handler->verdicts, handler->verdicts_capacity, n_rows);
     if (r == 0)
         r = RESERVE(handler->is_explained, handler->explained_capacity, n_rows);
-    if (r == 0)
-        r = RESERVE(handler->contributions, handler->contributions_capacity, n_features);
     return r;
 }
 

@@ -4,10 +4,10 @@
 
 #include "base/cleanup.h"
 #include "data/json_rows.h"
+#include "detector/detail.h"
 
 #include <stdbool.h>
 
-struct contribution;
 struct later_queue;
 struct reply;
 struct request;
@@ -27,16 +27,15 @@ struct handler {
     size_t explained_capacity;
     float *holds; /* [holds_capacity] floats: of the explained rows, one behind the other */
     size_t holds_capacity;
-    struct contribution *contributions; /* [contributions_capacity] */
-    size_t contributions_capacity;
+    struct explained explained;
 };
 
 MUST_CHECK int handler_new(struct service *service, unsigned worker, struct handler **ret_handler);
 void handler_free(struct handler *handler);
 DEFINE_CLEANUP(struct handler *, handler_free)
 
-/* Room for that many; -ENOMEM. */
-MUST_CHECK int handler_reserve(struct handler *handler, size_t n_rows, size_t n_features);
+/* Room for that many verdicts; -ENOMEM. */
+MUST_CHECK int handler_reserve(struct handler *handler, size_t n_rows);
 /* And for the holds of that many rows (service/movements.h). */
 MUST_CHECK int handler_reserve_holds(struct handler *handler, size_t n_rows, size_t n_features);
 

@@ -24,7 +24,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define ANSWER_MAX ((size_t)256 << 20) /* bytes; explanations are far longer than their rows */
+#define MOST_DETAILED 1000                /* rows a request: each may be scored 128 times */
+#define ANSWER_MAX    ((size_t)256 << 20) /* bytes; explanations are far longer than their rows */
 
 static void put_name(struct text *text, const char *name)
 {
@@ -56,15 +57,16 @@ static int put_verdict(struct scoring *scoring, size_t i, struct text *text)
     const bool explained = handler->is_explained[i];
 
     if (explained) {
-        int r = detector_explain(scoring->model->detector, handler->workspace, row, scoring->hold,
-                                 handler->contributions);
+        int r = explained_fill(&handler->explained, scoring->model->detector, handler->workspace,
+                               row, scoring->hold,
+                               scoring->options.detail ? scoring->model->threshold : 0.0);
         if (r < 0)
             return r;
         scoring->hold += scoring->hold ? n_features : 0;
     }
     verdict_json_append(text, scoring->schema, verdict,
                         handler->rows.is_batch ? NULL : &scoring->model->threshold, row,
-                        explained ? handler->contributions : NULL,
+                        explained ? &handler->explained : NULL,
                         scoring->options.top < n_features ? scoring->options.top : n_features);
     return 0;
 }
@@ -130,7 +132,7 @@ static int score_rows(struct scoring *scoring, struct reply *reply)
     const struct json_rows *rows = &handler->rows;
     const struct live_model *model = scoring->model;
 
-    int r = handler_reserve(handler, rows->n_rows, schema_n_features(scoring->schema));
+    int r = handler_reserve(handler, rows->n_rows);
     if (r == 0)
         r = detector_score(model->detector, handler->workspace, rows->rows, rows->n_rows,
                            model->threshold, handler->verdicts);
@@ -174,6 +176,14 @@ static void score_with(struct scoring *scoring, const struct request *request, s
     if (row_body_read(rows, &scoring->options, scoring->schema, scoring->model->reject_missing,
                       request, reply) < 0)
         return;
+    if (scoring->options.detail && rows->n_rows > MOST_DETAILED) {
+        reply_problem(
+            reply, 413,
+            "Details are told of at most %d rows at a time, and these are %zu; send fewer, "
+            "or leave \"detail\" out",
+            MOST_DETAILED, rows->n_rows);
+        return;
+    }
     int r = score_rows(scoring, reply);
     if (r == 0)
         offer_rows(scoring);

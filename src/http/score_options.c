@@ -67,11 +67,22 @@ static bool read_top(struct score_options *options, const char *value, bool is_n
     return true;
 }
 
+static bool read_bool(const char *value, bool *ret_is_true)
+{
+    *ret_is_true = strcmp(value, "true") == 0;
+    return *ret_is_true || strcmp(value, "false") == 0;
+}
+
+static bool read_detail(struct score_options *options, const char *value, bool is_null)
+{
+    (void)is_null;
+    return read_bool(value, &options->detail);
+}
+
 static bool read_learn(struct score_options *options, const char *value, bool is_null)
 {
     (void)is_null;
-    options->learn = strcmp(value, "true") == 0;
-    return options->learn || strcmp(value, "false") == 0;
+    return read_bool(value, &options->learn);
 }
 
 static bool is_readable(const char *text, size_t length)
@@ -120,6 +131,7 @@ static const struct {
     [OPTION_EXPLAIN] = {"explain",   IS_STRING,             false, read_explain,
                         "must be none, anomalies or all"                                                          },
     [OPTION_TOP] = {"top",       IS_NUMBER,             false, read_top,       "must be a whole number from 1"},
+    [OPTION_DETAIL] = {"detail",    IS_BOOL,               false, read_detail,    "must be true or false"        },
     [OPTION_LEARN] = {"learn",     IS_BOOL,               false, read_learn,     "must be true or false"        },
     [OPTION_SERIES] = {"series",    IS_STRING | IS_NULL,   true,  read_series,
                         "must be a name of 1 to 128 bytes, or null in the body"                                   },
@@ -131,7 +143,7 @@ static const struct {
 static const char *names_of(const struct score_options *options)
 {
     return options->is_for_observe ? "series and timestamp"
-                                   : "explain, top, learn, series and timestamp";
+                                   : "explain, top, detail, learn, series and timestamp";
 }
 
 static int refuse(struct reply *reply, enum place place, const char *name, const char *detail)

@@ -21,6 +21,7 @@ enum explain {
 enum score_option {
     OPTION_EXPLAIN,
     OPTION_TOP,
+    OPTION_DETAIL,
     OPTION_LEARN,
     OPTION_SERIES,
     OPTION_TIMESTAMP,
@@ -31,6 +32,7 @@ struct score_options {
     bool is_for_observe;  /* series and timestamp are all there is */
     enum explain explain; /* whose contributions are shown; EXPLAIN_ANOMALIES unless said */
     size_t top;           /* at most so many contributions a row; 5 unless said */
+    bool detail;          /* what is explained is so in detail (detector/detail.h) */
     bool learn;           /* rows may be learned from; true unless said */
     bool is_independent;  /* "series": null */
     char series[ROW_SERIES_MAX + 1]; /* "" unless said: the default one */

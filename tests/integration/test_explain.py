@@ -6,8 +6,8 @@ import random
 import numpy
 import pytest
 
-from conftest import FEATURES, NORMAL, ODD
-from ctl import succeed
+from conftest import FEATURES, NORMAL, ODD, check_problem
+from ctl import fail, succeed
 
 
 def walk(n_rows, seed=1, fault=None, begin=40):
@@ -103,6 +103,53 @@ def test_what_is_expected_lies_in_what_was_seen_and_direction_says_which_side(da
     odd = parts[0]
     assert odd["feature"] == "cpu" and odd["direction"] == "above"
     assert odd["usual"][0] <= odd["expected"] <= odd["usual"][1] < odd["value"]
+
+
+def test_details_are_told_on_request(daemon):
+    plain = daemon.score({"features": ODD, "series": None}).json()
+    in_body = daemon.score({"features": ODD, "series": None, "detail": True}).json()
+    in_query = daemon.score({"features": ODD, "series": None}, "?detail=true").json()
+    assert in_body == in_query
+    assert "counterfactual" not in plain and "error_share" not in plain["contributions"][0]
+    assert [part["error_share"] for part in in_body["contributions"]]
+    assert daemon.score({"features": ODD, "series": None, "detail": False}).json() == plain
+
+
+def test_error_shares_sum_to_one(daemon):
+    parts = daemon.score({"features": ODD, "detail": True, "top": 6}).json()["contributions"]
+    assert sum(part["error_share"] for part in parts) == pytest.approx(1)
+
+
+def test_a_counterfactual_makes_the_row_normal(daemon):
+    found = daemon.score({"features": ODD, "detail": True}).json()["counterfactual"]
+    row = {**dict(zip(FEATURES, ODD)), **found["features"]}
+    again = daemon.score({"features": row}).json()
+    assert found["features"] and not again["anomaly"]
+    assert again["score"] == pytest.approx(found["score"])
+
+
+def test_relations_that_no_longer_hold_are_named(daemon):
+    verdict = daemon.score({"features": [10, 8, -3, 0.2, 1, 0], "series": None}).json()
+    relation = verdict["broken_relations"][0]
+    assert set(relation["features"]) == {"cpu", "load"}  # 10 + 3 a and 2 a
+    assert relation["correlation"] > 0.95 and relation["distance"] > 4
+
+
+def test_details_of_many_rows_are_refused(daemon):
+    problem = check_problem(daemon.score({"instances": [ODD] * 1001, "detail": True}), 413)
+    assert "at most 1000 rows" in problem["detail"]
+    assert daemon.score({"instances": [NORMAL] * 1001, "detail": False}).status == 200
+
+
+def test_the_command_line_tells_details_too(model_file, tmp_path):
+    path = tmp_path / "odd.csv"
+    path.write_text(",".join(FEATURES) + "\n" + ",".join(map(str, ODD)) + "\n", encoding="ascii")
+    arguments = ["score", "--model", model_file, "--data", path, "--format", "ndjson"]
+    verdict = json.loads(succeed(*arguments, "--explain", 6, "--detail").stdout)
+    assert verdict["counterfactual"]["score"] <= 1 < verdict["score"]
+    assert sum(part["error_share"] for part in verdict["contributions"]) == pytest.approx(1)
+    assert verdict["summary"].startswith("cpu 100")
+    assert "--explain N" in fail(2, *arguments, "--detail")
 
 
 def tensor(model_file, name):

@@ -78,6 +78,22 @@ static void precision_is_the_inverse_of_how_features_move_together(void **state)
         }
 }
 
+static void correlation_is_that_of_the_rows(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j < N; j++) {
+            double a = 0, b = 0, both = 0;
+            for (size_t row = 0; row < N_ROWS; row++) {
+                a += (double)rows[row * N + i] * (double)rows[row * N + i];
+                b += (double)rows[row * N + j] * (double)rows[row * N + j];
+                both += (double)rows[row * N + i] * (double)rows[row * N + j];
+            }
+            const double expected = i == j || i == 5 || j == 5 ? 0 : both / sqrt(a * b);
+            assert_true(fabs((double)explanation->correlation[i * N + j] - expected) < 0.03);
+        }
+}
+
 static void ranges_are_those_of_training(void **state)
 {
     (void)state;
@@ -265,6 +281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(precision_is_the_inverse_of_how_features_move_together),
+        cmocka_unit_test(correlation_is_that_of_the_rows),
         cmocka_unit_test(ranges_are_those_of_training),
         cmocka_unit_test(the_feature_that_contradicts_the_others_is_found_and_put_right),
         cmocka_unit_test(two_of_four_are_found_when_they_are_far_off),

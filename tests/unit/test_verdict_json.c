@@ -1,6 +1,7 @@
 #include "detector/verdict_json.h"
 
 #include "data/schema.h"
+#include "detector/detail.h"
 #include "detector/detector.h"
 
 #include "support/cmocka.h"
@@ -69,7 +70,7 @@ static void missing_features_are_listed_and_their_value_is_null(void **state)
     CLEANUP(text_clear) struct text text = {0};
     const struct verdict verdict = {.score = 1, .p_value = 1, .n_imputed = 2};
     const float row[] = {NAN, NAN, 3};
-    const struct contribution parts[] = {
+    struct contribution parts[] = {
         {.feature = 2,
          .value = 3,
          .expected = 1.5F,
@@ -84,7 +85,9 @@ static void missing_features_are_listed_and_their_value_is_null(void **state)
          .share = 0},
     };
 
-    verdict_json_append(&text, schema, &verdict, NULL, row, parts, 2);
+    const struct explained explained = {.contributions = parts};
+
+    verdict_json_append(&text, schema, &verdict, NULL, row, &explained, 2);
     assert_string_equal(text.data,
                         "\"reconstruction_error\":0,\"score\":1,\"p_value\":1,\"anomaly\":false,"
                         "\"imputed\":[\"cpu\",\"di\\\"sk\"],\"contributions\":["
@@ -99,15 +102,72 @@ static void contributions_tell_what_is_usual_and_on_which_side_the_value_is(void
     CLEANUP(text_clear) struct text text = {0};
     const struct verdict verdict = {.score = 1, .p_value = 1};
     const float row[] = {1, 2, 3};
-    const struct contribution parts[] = {
+    struct contribution parts[] = {
         {.feature = 0, .value = 1, .expected = 2, .usual_low = 0.5F, .usual_high = 4, .share = 1},
         {.feature = 1, .value = 2, .expected = 2, .usual_low = 2,    .usual_high = 2, .share = 0},
     };
 
-    verdict_json_append(&text, schema, &verdict, NULL, row, parts, 2);
+    const struct explained explained = {.contributions = parts};
+
+    verdict_json_append(&text, schema, &verdict, NULL, row, &explained, 2);
     assert_non_null(strstr(text.data, "{\"feature\":\"cpu\",\"value\":1,\"expected\":2,"
                                       "\"share\":1,\"usual\":[0.5,4],\"direction\":\"below\"},"));
     assert_non_null(strstr(text.data, "\"share\":0,\"usual\":[2,2]}]")); /* as expected */
+}
+
+static void an_anomaly_is_summed_up_and_its_broken_relations_are_named(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+    const struct verdict verdict = {.score = 2, .p_value = 0.25, .anomaly = true};
+    const float row[] = {90, 2, 3};
+    struct contribution parts[] = {
+        {.feature = 0, .value = 90, .expected = 2, .usual_low = 1, .usual_high = 4, .share = 0.9},
+        {.feature = 1, .value = 2,  .expected = 2, .usual_low = 1, .usual_high = 4, .share = 0.1},
+        {.feature = 2, .value = 3,  .expected = 3, .usual_low = 1, .usual_high = 4, .share = 0  },
+    };
+    const struct explained explained = {
+        .contributions = parts,
+        .relations = {{.features = {0, 1}, .correlation = -0.8754, .distance = 12.34}},
+        .n_relations = 1};
+
+    verdict_json_append(&text, schema, &verdict, NULL, row, &explained, 1);
+    assert_non_null(strstr(
+        text.data, ",\"direction\":\"above\"}],\"summary\":\"cpu 90 (expected 2, usually 1 to "
+                   "4), di\\\"sk 2 (expected 2)\",\"broken_relations\":[{\"features\":"
+                   "[\"cpu\",\"di\\\"sk\"],\"correlation\":-0.875,\"distance\":12.3}]"));
+    assert_null(strstr(text.data, "error_share"));
+    assert_null(strstr(text.data, "counterfactual"));
+}
+
+static void detail_has_shares_of_the_error_and_what_would_have_to_change(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+    const struct verdict verdict = {.score = 1, .p_value = 1};
+    const float row[] = {90, 2, 3};
+    double error_shares[] = {0.25, 0.75, 0};
+    struct contribution parts[] = {
+        {.feature = 1,   .value = 2, .expected = 2, .share = 1},
+        {0},
+        {0             }
+    };
+    struct explained explained = {
+        .contributions = parts,
+        .has_detail = true,
+        .error_shares = error_shares,
+        .counterfactual = {
+                           .is_found = true, .n = 2, .features = {2, 1}, .values = {4.5F, 6}, .score = 0.5}
+    };
+
+    verdict_json_append(&text, schema, &verdict, NULL, row, &explained, 1);
+    assert_non_null(strstr(text.data, "\"error_share\":0.75}],\"counterfactual\":{\"features\":{"
+                                      "\"net\":4.5,\"di\\\"sk\":6},\"score\":0.5}"));
+    assert_null(strstr(text.data, "summary")); /* of a normal row */
+    explained.counterfactual.is_found = false;
+    text.length = 0;
+    verdict_json_append(&text, schema, &verdict, NULL, row, &explained, 1);
+    assert_non_null(strstr(text.data, ",\"counterfactual\":null"));
 }
 
 static void nothing_missing_is_an_empty_list(void **state)
@@ -128,6 +188,8 @@ int main(void)
         cmocka_unit_test(an_event_stands_behind_the_anomaly),
         cmocka_unit_test(missing_features_are_listed_and_their_value_is_null),
         cmocka_unit_test(contributions_tell_what_is_usual_and_on_which_side_the_value_is),
+        cmocka_unit_test(an_anomaly_is_summed_up_and_its_broken_relations_are_named),
+        cmocka_unit_test(detail_has_shares_of_the_error_and_what_would_have_to_change),
         cmocka_unit_test(nothing_missing_is_an_empty_list),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
