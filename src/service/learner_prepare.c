@@ -124,6 +124,12 @@ static int prepare_source(struct learner *learner, struct live_source *source,
         if (versions_find_live(learner->directory, pupil->name, pupil->path, &source->version) == 0)
             source->file = pupil->path;
     }
+    if (source->file == pupil->path) { /* which a promotion may change before it is loaded */
+        memcpy(pupil->loading_path, pupil->path, sizeof(pupil->path));
+        memcpy(pupil->loading_sha256, pupil->sha256, sizeof(pupil->sha256));
+        source->file = pupil->loading_path;
+        source->sha256 = source->sha256 ? pupil->loading_sha256 : NULL;
+    }
     const struct live_source said = pupil_source(pupil);
     source->name = pupil->name;
     source->false_alarm_rate = said.false_alarm_rate;
@@ -320,6 +326,25 @@ static void warn_of_silent_drift(const struct pupil *pupil)
                     pupil->name, DRIFT_MIN_ROWS, pupil->live->version, n);
 }
 
+/* Under the pupil's lock. A promotion between prepare and here has been overwritten. */
+static void follow_promotion(struct pupil *pupil)
+{
+    struct live *live = pupil->learner->live;
+    struct live_model *model = live_acquire(live, pupil->name, strlen(pupil->name));
+    struct live_source source = pupil_source(pupil);
+    const unsigned version = pupil->log.live_version;
+    struct error error;
+
+    source.file = pupil->path;
+    source.sha256 = pupil->sha256;
+    source.version = version;
+    if (model && model->state == LIVE_SERVING && version != 0 && model->version != version &&
+        live_put(live, &source, &error) < 0)
+        log_warning("model %s: version %u does not serve, as it did before the reload: %s",
+                    pupil->name, version, error.text);
+    live_release(live, model);
+}
+
 int learner_commit(struct learner *learner, const struct config *config)
 {
     (void)pthread_mutex_lock(&learner->create_lock); /* none is added meanwhile */
@@ -333,6 +358,7 @@ int learner_commit(struct learner *learner, const struct config *config)
         }
         pupil->is_configured = section;
         pupil_lock(pupil);
+        follow_promotion(pupil);
         pupil_fall_back(pupil, section ? section->file : NULL);
         int r = pupil_bind(pupil, true);
         if (r == 0 && pupil_follow_rate(pupil, &error) < 0) /* put between prepare and here */

@@ -65,10 +65,12 @@ struct pupil {
     struct pupil_view view;    /* as it was when lock was last let go of */
     pthread_mutex_t pin_lock;  /* of the pinned version, which a run works with; after lock */
     struct pupil_settings settings;
-    char path[VERSIONS_PATH_SIZE]; /* of the live version; main thread and runs thread */
-    char sha256[SHA256_HEX_SIZE];  /* that it must have; "": any */
-    struct logged_model log;       /* log.id 0: nothing is known of it yet */
-    char **features;               /* [n_features] */
+    char path[VERSIONS_PATH_SIZE];         /* of the live version; main thread and runs thread */
+    char sha256[SHA256_HEX_SIZE];          /* that it must have; "": any */
+    char loading_path[VERSIONS_PATH_SIZE]; /* both as they were when a reload began */
+    char loading_sha256[SHA256_HEX_SIZE];
+    struct logged_model log; /* log.id 0: nothing is known of it yet */
+    char **features;         /* [n_features] */
     size_t n_features;
     unsigned n_schemas;        /* how often features came or went; for changes pin_lock, too */
     struct learning *learning; /* NULL: no features yet */

@@ -304,6 +304,29 @@ static void a_rate_that_comes_during_a_reload_is_in_force_after_it(void **state)
     live_release(live, answers);
 }
 
+static void a_version_that_is_promoted_during_a_reload_serves_after_it(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text notes = {0};
+    AUTO_FREE struct live_source *sources = calloc(1, sizeof(*sources));
+    size_t n_sources = 1;
+    struct error error;
+
+    assert_non_null(sources);
+    *sources = (struct live_source){.name = web, .file = path};
+    assert_int_equal(learner_prepare(learner, &config, &sources, &n_sources, &notes), 0);
+    promote_second(0);
+    const unsigned promoted = pupil->log.live_version;
+    assert_int_equal(promoted, 2);
+    assert_int_equal(live_load(live, sources, n_sources, true, &error), 0);
+    assert_int_equal(learner_commit(learner, &config), 0);
+    struct live_model *answers = live_acquire(live, web, strlen(web));
+    assert_ptr_equal(answers, pupil->live);
+    assert_int_equal(answers->version, promoted);
+    assert_string_equal(answers->checksum, pupil->sha256);
+    live_release(live, answers);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +345,8 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_former_version_judges_at_the_rate_in_force, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_version_that_is_promoted_during_a_reload_serves_after_it,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_rate_that_comes_during_a_reload_is_in_force_after_it,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_learned_follows_the_rate_in_force, set_up,
