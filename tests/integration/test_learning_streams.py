@@ -91,6 +91,13 @@ def test_who_pushes_is_told_and_refused_by_strict(service, pool, random):
     assert got["passed"] == 0 and 1 <= got["excess_at"] <= 2 and got["refused"] >= 1
 
 
+def test_who_pushes_teaches_nothing_without_strict_either(service, pool, random):
+    backend = service()
+    got = streams.poisoning(backend, pool, random, 0.15, retrains=4, every=1000)
+    assert got["passed"] == 0 and 1 <= got["excess_at"] <= 2
+    assert streams.events_of(backend, "excess")[0]["detail"]["pushed"]
+
+
 def test_the_daemon_learns_the_same_over_http(daemon, pool, random):
     got = streams.unanswered(daemon, pool, random, learning.shift(pool, 6), 750)
     assert got["stored"] == 0 and got["open"]
