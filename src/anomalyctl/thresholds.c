@@ -42,7 +42,7 @@ static const struct usage usage = {
     .operand = "MODEL",
     .operand_offset = offsetof(struct settings, model),
     .description = "Shows what each false-alarm rate means for a model: the threshold, what it\n"
-                   "rests on (conformal is promised, pareto-tail estimated, largest-error\n"
+                   "rests on (conformal is promised, tail-fit estimated, largest-error\n"
                    "neither), which of the recent rows it would have flagged, and how many false\n"
                    "alarms to expect a day. A rate that is set holds at once, without retraining,\n"
                    "and for later versions.",

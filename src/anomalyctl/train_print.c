@@ -157,7 +157,7 @@ void train_warn_of_few_rows(const struct trained *trained)
         report_warning("%s: %zu calibration rows are too few to promise a false-alarm rate of %g: "
                        "%zu are needed, about %zu rows in all; the threshold is %s",
                        trained->data, n_rows, rate_of(detector), needed, in_all,
-                       basis == CALIBRATION_PARETO_TAIL
-                           ? "an estimate, from a Pareto tail fitted to the largest errors"
+                       basis == CALIBRATION_TAIL_FIT
+                           ? "an estimate, a tail fit to the largest errors"
                            : "the largest error seen");
 }

@@ -119,7 +119,7 @@ enum calibration_basis calibration_basis(const struct calibration *calibration, 
     assert(rate > 0.0 && rate < 1.0);
     if (calibration->has_tail && n_rows < calibration_rows_needed(rate) &&
         rate < calibration->tail.share)
-        return CALIBRATION_PARETO_TAIL;
+        return CALIBRATION_TAIL_FIT;
     return n_rows + 1 >= count_of(1.0 / rate) ? CALIBRATION_CONFORMAL : CALIBRATION_LARGEST_ERROR;
 }
 
@@ -127,7 +127,7 @@ const char *calibration_basis_name(enum calibration_basis basis)
 {
     static const char *const names[] = {
         [CALIBRATION_CONFORMAL] = "conformal",
-        [CALIBRATION_PARETO_TAIL] = "pareto-tail",
+        [CALIBRATION_TAIL_FIT] = "tail-fit",
         [CALIBRATION_LARGEST_ERROR] = "largest-error",
     };
 
@@ -162,7 +162,7 @@ static double tail_threshold(const struct calibration *calibration, double rate)
 
 double calibration_threshold(const struct calibration *calibration, double rate)
 {
-    const double threshold = calibration_basis(calibration, rate) == CALIBRATION_PARETO_TAIL
+    const double threshold = calibration_basis(calibration, rate) == CALIBRATION_TAIL_FIT
                                  ? tail_threshold(calibration, rate)
                                  : order_statistic(calibration, rate);
 

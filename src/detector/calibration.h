@@ -26,7 +26,7 @@ struct pareto_tail;
 
 enum calibration_basis {
     CALIBRATION_CONFORMAL,
-    CALIBRATION_PARETO_TAIL,
+    CALIBRATION_TAIL_FIT,
     CALIBRATION_LARGEST_ERROR
 };
 
@@ -50,7 +50,7 @@ double calibration_threshold(const struct calibration *calibration, double rate)
 /* What that threshold rests on: the conformal order statistic; the tail; or, with neither rows
  * enough nor a tail, the largest error, which promises nothing. */
 enum calibration_basis calibration_basis(const struct calibration *calibration, double rate);
-const char *calibration_basis_name(enum calibration_basis basis); /* "pareto-tail" … */
+const char *calibration_basis_name(enum calibration_basis basis); /* "tail-fit" … */
 
 /* Rows from which on the threshold is conformal whether there is a tail or not: ceil(10 / rate). */
 size_t calibration_rows_needed(double rate);

@@ -33,8 +33,8 @@ void model_list_describe(const struct live_model *model, struct text *text)
 void model_list_describe_doubt(const struct live_model *model, struct text *text)
 {
     const size_t n_rows = calibration_n_rows(detector_calibration(model->detector));
-    const char *basis = model->threshold_basis == CALIBRATION_PARETO_TAIL
-                            ? "an estimate from the largest errors of these"
+    const char *basis = model->threshold_basis == CALIBRATION_TAIL_FIT
+                            ? "an estimate, a tail fit to the largest of these,"
                             : "the largest error of these";
 
     text_printf(text, "model %s: a false-alarm rate of ", model->name);

@@ -73,7 +73,7 @@ def test_thresholds_grow_as_the_rate_falls_and_say_what_they_rest_on(model):
     assert calibration["in_force"]["false_alarm_rate"] == 0.05
     assert [entry["false_alarm_rate"] for entry in thresholds] == [0.1, 0.01, 0.001]
     assert [entry["threshold_basis"] for entry in thresholds] == [
-        "conformal", "pareto-tail", "pareto-tail"]
+        "conformal", "tail-fit", "tail-fit"]
     assert thresholds[0]["threshold"] < calibration["in_force"]["threshold"]
     assert calibration["in_force"]["threshold"] < thresholds[1]["threshold"]
 

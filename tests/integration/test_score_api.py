@@ -187,7 +187,7 @@ def test_a_model_tells_about_itself(daemon, model_file):
 def test_a_rate_that_needs_more_rows_is_said_to_rest_on_the_tail(start_daemon, model_file):
     daemon = start_daemon({"web": {"file": model_file, "false_alarm_rate": "0.0001"}})
     model = daemon.request("GET", "/v1/models/web").json()
-    assert model["threshold_basis"] == "pareto-tail" and model["false_alarm_rate"] == 0.0001
+    assert model["threshold_basis"] == "tail-fit" and model["false_alarm_rate"] == 0.0001
 
 
 def test_missing_reject_names_the_missing_features(start_daemon, model_file):

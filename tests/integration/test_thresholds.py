@@ -41,7 +41,7 @@ def test_each_rate_has_a_threshold_that_says_what_it_rests_on(start_daemon):
     thresholds = [threshold["threshold"] for threshold in said["thresholds"]]
     assert thresholds == sorted(thresholds)
     assert of_rate(said, 0.1)["threshold_basis"] == "conformal"
-    assert of_rate(said, 0.0001)["threshold_basis"] == "pareto-tail"
+    assert of_rate(said, 0.0001)["threshold_basis"] == "tail-fit"
 
 
 def test_where_nothing_was_scored_no_alarms_are_expected(start_daemon):
@@ -262,7 +262,7 @@ def test_anomalyctl_shows_and_sets_the_rate(start_learner):
     shown = ctl.succeed("thresholds", "web", *url(learner)).stdout
     assert all(len(line) <= 80 for line in shown.splitlines())
     assert shown.startswith("web: false-alarm rate 0.05 (model file)\n")
-    assert "300 rows" in shown and "pareto-tail" in shown and "conformal" in shown
+    assert "300 rows" in shown and "tail-fit" in shown and "conformal" in shown
     assert rates_of(shown) == ["0.1", "*0.05", "0.01", "0.005", "0.001", "0.0005", "0.0001"]
     for rate, place in (("0.2", 0), ("0.02", 2), ("1e-06", 7)):
         shown = ctl.succeed("thresholds", "web", "--set", rate, *url(learner)).stdout

@@ -149,13 +149,13 @@ def test_too_few_calibration_rows_warn_and_tell_how_many_are_needed(normal, mode
     assert done.stderr.startswith(f"anomalyctl: warning: {normal}: ")
     assert "calibration rows are too few to promise a false-alarm rate of 0.01" in done.stderr
     assert re.search(r": 1000 are needed, about \d{4,} rows in all; ", done.stderr)
-    assert "the threshold is an estimate, from a Pareto tail" in done.stderr
-    assert "(pareto-tail)" in done.stdout
+    assert "the threshold is an estimate, a tail fit to" in done.stderr
+    assert "(tail-fit)" in done.stdout
 
 
 def test_json_says_that_the_threshold_is_an_estimate_of_the_tail(normal, model):
     done = succeed_json("train", "--data", normal, "--output", model, "--json", *QUICK)
-    assert done["threshold_basis"] == "pareto-tail"
+    assert done["threshold_basis"] == "tail-fit"
 
 
 def test_equal_rows_have_no_tail_and_the_largest_error_is_the_threshold(tmp_path, model):

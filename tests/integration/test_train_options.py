@@ -439,7 +439,7 @@ def test_rows_too_few_for_the_rate_are_a_warning_with_the_number(normal, model):
     assert done.stderr == (
         f"anomalyctl: warning: {normal}: 300 calibration rows are too few to promise a false-alarm "
         "rate of 0.001: 10000 are needed, about 40000 rows in all; the threshold is an estimate, "
-        "from a Pareto tail fitted to the largest errors\n")
+        "a tail fit to the largest errors\n")
     assert succeed("train", "--data", normal, "--output", model, *FAST,
                    "--false-alarm-rate", 0.05).stderr == ""
 

@@ -110,16 +110,16 @@ static void ten_rows_above_the_threshold_are_needed(void **state)
     assert_int_equal(calibration_rows_needed(0.01), 1000);
     assert_int_equal(calibration_rows_needed(0.001), 10000);
     assert_int_equal(calibration_rows_needed(0.3), 34);
-    assert_int_equal(calibration_basis(few, 0.01), CALIBRATION_PARETO_TAIL);
+    assert_int_equal(calibration_basis(few, 0.01), CALIBRATION_TAIL_FIT);
     assert_int_equal(calibration_basis(enough, 0.01), CALIBRATION_CONFORMAL);
-    assert_int_equal(calibration_basis(enough, 0.0099), CALIBRATION_PARETO_TAIL);
+    assert_int_equal(calibration_basis(enough, 0.0099), CALIBRATION_TAIL_FIT);
 }
 
 static void bases_have_names(void **state)
 {
     (void)state;
     assert_string_equal(calibration_basis_name(CALIBRATION_CONFORMAL), "conformal");
-    assert_string_equal(calibration_basis_name(CALIBRATION_PARETO_TAIL), "pareto-tail");
+    assert_string_equal(calibration_basis_name(CALIBRATION_TAIL_FIT), "tail-fit");
     assert_string_equal(calibration_basis_name(CALIBRATION_LARGEST_ERROR), "largest-error");
 }
 
@@ -185,7 +185,7 @@ static void errors_equal_to_the_level_do_not_count_as_above_it(void **state)
     assert_true(calibration_tail(calibration)->level == 1);
     assert_true(calibration_tail(calibration)->share == 5.0 / 301);
     assert_int_equal(calibration_basis(calibration, 0.02), CALIBRATION_CONFORMAL);
-    assert_int_equal(calibration_basis(calibration, 0.01), CALIBRATION_PARETO_TAIL);
+    assert_int_equal(calibration_basis(calibration, 0.01), CALIBRATION_TAIL_FIT);
 }
 
 static void a_sample_without_excess_has_no_tail(void **state)
@@ -367,7 +367,7 @@ static double median_exceedance(enum kind kind, size_t n, double rate, struct ra
 
     for (size_t i = 0; i < N_REPEATS; i++) {
         CLEANUP(calibration_freep) struct calibration *calibration = sample(kind, n, random);
-        assert_int_equal(calibration_basis(calibration, rate), CALIBRATION_PARETO_TAIL);
+        assert_int_equal(calibration_basis(calibration, rate), CALIBRATION_TAIL_FIT);
         all[i] = exceedance(kind, calibration_threshold(calibration, rate)) / rate;
     }
     sort_doubles(all, N_REPEATS);

@@ -182,7 +182,7 @@ static void a_rate_that_the_rows_do_not_support_is_marked(void **state)
     config.false_alarm_rate = 0.001; /* with 400 rows of calibration */
     assert_int_equal(load(config, false, NULL), 0);
     struct live_model *model = acquire("web");
-    assert_int_equal(model->threshold_basis, CALIBRATION_PARETO_TAIL);
+    assert_int_equal(model->threshold_basis, CALIBRATION_TAIL_FIT);
     assert_true(model->threshold > 0);
     live_release(live, model);
 }
