@@ -9,11 +9,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define LEAST_RATE 1e-9 /* as in the configuration */
+#define LEAST_RATE   1e-9 /* as in the configuration */
+#define LEAST_ALARMS 1e-3
+#define MOST_ALARMS  1e6
 
 struct settings {
     const char *model;
-    double rate; /* to set; 0: none */
+    double rate, alarms_per_day; /* to set; 0: none */
     bool unset;
     struct online_options online;
 };
@@ -29,9 +31,23 @@ static int set_rate(void *field, const void *context, const char *text, struct e
     return 0;
 }
 
+static int set_alarms(void *field, const void *context, const char *text, struct error *reterr)
+{
+    double *alarms = field, value;
+
+    (void)context;
+    if (number_parse_double(text, strlen(text), &value) < 0 ||
+        !(value >= LEAST_ALARMS && value <= MOST_ALARMS))
+        return error_set(reterr, -EINVAL, "must be from 0.001 to 1000000");
+    *alarms = value;
+    return 0;
+}
+
 static const struct option_row rows[] = {
-    {"set", "R", OPTION_SET, false, offsetof(struct settings, rate),
-     "put this false-alarm rate in force at once", set_rate, NULL},
+    {"set",                  "R", OPTION_SET, false, offsetof(struct settings, rate),
+     "put this false-alarm rate in force at once",                          set_rate,   NULL},
+    {"false-alarms-per-day", "N", OPTION_SET, false, offsetof(struct settings, alarms_per_day),
+     "put a rate in force that follows the rows a day, for N false alarms", set_alarms, NULL},
     OPTION_ROW("unset", NULL, OPTION_FLAG, false, unset,
                "go back to the configuration's, or the model file's"),
     ONLINE_ROWS,
@@ -45,7 +61,8 @@ static const struct usage usage = {
                    "rests on (conformal is promised, tail-fit estimated, largest-error\n"
                    "neither), which of the recent rows it would have flagged, and how many false\n"
                    "alarms to expect a day. A rate that is set holds at once, without retraining,\n"
-                   "and for later versions.",
+                   "and for later versions; so does a number of false alarms a day, whose rate is\n"
+                   "made of the rows a day that are scored.",
     .rows = rows,
     .n_rows = sizeof(rows) / sizeof(*rows),
 };
@@ -106,12 +123,30 @@ static void print_table(const json_t *reply, struct text *text)
     text_puts(text, "\n");
 }
 
+/* "2 false alarms a day (request): false-alarm rate 2e-05 at 100000 rows a day" */
+static void print_budget(const json_t *reply, struct text *text)
+{
+    const double per_day = number_of(reply, "rows_per_day");
+
+    text_printf(text, "%g false alarms a day (%s): ", number_of(reply, "false_alarms_per_day"),
+                string_of(reply, "set_by"));
+    if (json_is_object(json_object_get(reply, "in_force")))
+        text_printf(text, "false-alarm rate %g, ",
+                    number_of(json_object_get(reply, "in_force"), "false_alarm_rate"));
+    if (per_day > 0)
+        text_printf(text, "%.6g rows a day\n", per_day);
+    else
+        text_puts(text, "rows a day not known yet\n");
+}
+
 static void print_answer(const json_t *reply, struct text *text)
 {
     const json_t *in_force = json_object_get(reply, "in_force");
 
     text_printf(text, "%s: ", string_of(reply, "model"));
-    if (json_is_object(in_force))
+    if (number_of(reply, "false_alarms_per_day") > 0)
+        print_budget(reply, text);
+    else if (json_is_object(in_force))
         text_printf(text, "false-alarm rate %g (%s)\n", number_of(in_force, "false_alarm_rate"),
                     string_of(reply, "set_by"));
     else
@@ -120,6 +155,8 @@ static void print_answer(const json_t *reply, struct text *text)
         print_table(reply, text);
     else
         text_puts(text, "There is no version yet, so there are no thresholds.\n");
+    if (*string_of(reply, "note"))
+        text_printf(text, "Note: %s\n", string_of(reply, "note"));
 }
 
 /* ---- asking ---- */
@@ -129,15 +166,16 @@ static int ask(const struct settings *settings, struct client *client, json_t **
 {
     CLEANUP(text_clear) struct text path = {0}, body = {0};
     text_printf(&path, "/v1/models/%s/thresholds", settings->model);
-    text_puts(&body, "{\"false_alarm_rate\":");
-    if (settings->rate > 0)
-        text_double(&body, settings->rate);
+    text_printf(&body, "{\"%s\":",
+                settings->alarms_per_day > 0 ? "false_alarms_per_day" : "false_alarm_rate");
+    if (settings->rate > 0 || settings->alarms_per_day > 0)
+        text_double(&body, settings->rate > 0 ? settings->rate : settings->alarms_per_day);
     else
         text_puts(&body, "null");
     text_puts(&body, "}");
     if (text_failed(&path) || text_failed(&body))
         return -ENOMEM;
-    return settings->rate > 0 || settings->unset
+    return settings->rate > 0 || settings->alarms_per_day > 0 || settings->unset
                ? client_put(client, path.data, body.data, body.length, ret_reply, reterr)
                : client_get(client, path.data, ret_reply, reterr);
 }
@@ -154,8 +192,9 @@ int thresholds_main(int argc, char **argv)
     if (!options_parse(&usage, argc, argv, &settings, &status))
         return status;
     status = online_check_model(usage.command, settings.model);
-    if (status == EXIT_DONE && settings.rate > 0 && settings.unset) {
-        (void)report_failure("thresholds: give --set or --unset, not both");
+    const int n_wishes = (settings.rate > 0) + (settings.alarms_per_day > 0) + settings.unset;
+    if (status == EXIT_DONE && n_wishes > 1) {
+        (void)report_failure("thresholds: give one of --set, --false-alarms-per-day and --unset");
         status = EXIT_USAGE;
     }
     if (status == EXIT_DONE)

@@ -24,7 +24,7 @@ struct act {
     struct learner_switch change;
     bool is_made, is_normal;
     int64_t run;
-    double rate;
+    double rate, alarms_per_day;
     uint64_t event, incident;
 };
 

@@ -31,7 +31,8 @@ struct config_model {
     char **features;         /* [n_features] distinct; NULL: those of the file or the first row */
     size_t n_features;       /* 0: not given */
     double false_alarm_rate; /* 1e-9 to below 1; 0: what the live model file says */
-    bool reject_missing;     /* missing = reject: any missing value is a 422 */
+    double false_alarms_per_day; /* BUDGET_MIN to BUDGET_MAX, instead of a rate; 0: none */
+    bool reject_missing;         /* missing = reject: any missing value is a 422 */
 
     /* With learn given as AUTO or OBSERVE there is a storage_directory; not given it is AUTO where
      * there is one, else OFF. */

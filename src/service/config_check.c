@@ -34,6 +34,22 @@ static int take_state_directory(struct draft *draft)
     return r == -EINVAL ? 0 : r;
 }
 
+static void check_budget(struct draft *draft, const struct draft_model *model, bool has_store)
+{
+    const struct place rate = place_of(draft, model->seen, "false_alarm_rate");
+    const struct place budget = place_of(draft, model->seen, "false_alarms_per_day");
+
+    if (rate.file && budget.file)
+        config_complain(draft, budget,
+                        "false_alarms_per_day: %s:%zu gives false_alarm_rate: leave one of the two "
+                        "out",
+                        rate.file, rate.line);
+    else if (budget.file && !has_store)
+        config_complain(draft, budget,
+                        "false_alarms_per_day: there is no folder to keep the rows a day: add "
+                        "directory = PATH to section [storage], or give false_alarm_rate");
+}
+
 static void check_learning(struct draft *draft, struct draft_model *model, bool has_store)
 {
     const struct place file = place_of(draft, model->seen, "file");
@@ -75,7 +91,9 @@ int config_check(struct draft *draft)
         config_complain(draft, place_of(draft, draft->seen, "auto_create"),
                         "auto_create: a model without a file learns from nothing: add directory = "
                         "PATH to section [storage]");
-    for (size_t i = 0; i < draft->n_models; i++)
+    for (size_t i = 0; i < draft->n_models; i++) {
+        check_budget(draft, &draft->models[i], has_store);
         check_learning(draft, &draft->models[i], has_store);
+    }
     return 0;
 }

@@ -85,6 +85,9 @@ static const struct config_option options[] = {
     KEY(MODEL(false_alarm_rate), "false_alarm_rate", EXAMPLE("0.001"), rate, ANY,
         "How often a normal row may be called an anomaly; sets the threshold. Unless\n"
         "given, what the model was trained for."),
+    KEY(MODEL(false_alarms_per_day), "false_alarms_per_day", EXAMPLE("2"), alarms, ANY,
+        "So many false alarms a day, instead of false_alarm_rate: the rate follows the\n"
+        "rows a day that are scored. Needs a storage directory."),
     KEY(MODEL(reject_missing), "missing", DEFAULT("impute"), missing, ANY,
         "Rows with missing values: impute takes the training median and leaves the\n"
         "feature out of the error; reject refuses the request."),

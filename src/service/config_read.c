@@ -4,6 +4,7 @@
 #include "base/number.h"
 #include "base/text.h"
 #include "data/schema.h"
+#include "service/budget.h"
 #include "service/config.h"
 #include "service/config_option.h"
 
@@ -173,6 +174,19 @@ int config_read_rate(const struct config_value *value, void *field, struct error
                          "is not a rate from 1e-9 to below 1: 0.001 is one false alarm in 1,000 "
                          "normal rows");
     *(double *)field = rate;
+    return 0;
+}
+
+int config_read_alarms(const struct config_value *value, void *field, struct error *reterr)
+{
+    double alarms = 0;
+
+    if (number_parse_double(value->text, strlen(value->text), &alarms) < 0 ||
+        !(alarms >= BUDGET_MIN && alarms <= BUDGET_MAX))
+        return error_set(reterr, -EINVAL,
+                         "is not a number of false alarms a day from 0.001 to 1000000: 2 is two a "
+                         "day, 0.1 one in ten days");
+    *(double *)field = alarms;
     return 0;
 }
 

@@ -17,6 +17,7 @@ READER(size);       /* size_t, bytes */
 READER(space);      /* uint64_t, bytes */
 READER(duration);   /* uint64_t, microseconds */
 READER(rate);       /* double, 1e-9 to below 1 */
+READER(alarms);     /* double, false alarms a day, 0.001 to 1000000 */
 READER(sampling);   /* double, rows a second; 0: all */
 READER(flag);       /* bool */
 READER(missing);    /* bool: reject */

@@ -175,6 +175,12 @@ MUST_CHECK int learner_open_file(struct learner *learner, const char *model, uns
  * or its file cannot be read: nothing has changed. */
 MUST_CHECK int learner_set_rate(struct learner *learner, const char *model, double false_alarm_rate,
                                 const char *who, struct error *reterr);
+/* The same with a rate that follows the rows a day. LEARNER_UNFIT: there are too few for it. */
+MUST_CHECK int learner_set_budget(struct learner *learner, const char *model,
+                                  double false_alarms_per_day, const char *who,
+                                  struct error *reterr);
+/* That are scored, as the rate of a budget is made of them; 0: not known yet. */
+double learner_rows_per_day(struct learner *learner, const char *model);
 
 /* The model goes with its rows, versions and files, its run is cancelled. LEARNER_CONFLICT: the
  * configuration names it. Also of one that is not served any more. */

@@ -1,12 +1,16 @@
 /* What people do to a model may wait for the disk, and for rows that are on their way: a thread of
  * its own does one act after the other, in the order in which they came, so that no worker waits.
  */
+#include "base/clock.h"
 #include "service/learner_state.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #define MOST_ACTS 64 /* that wait */
+#define COUNT_US                                                                     \
+    (10 * US_PER_S) /* how often rows a day are counted: a change of threshold waits \
+                     * for the disk as acts do */
 
 struct act_item {
     STAILQ_ENTRY(act_item) link;
@@ -62,18 +66,34 @@ bool learner_acts_turn(struct learner *learner)
     return true;
 }
 
+/* Until there is an act, or it is time to count. True: the learner is about to end. */
+static bool wait_for_act(struct learner *learner, uint64_t until_us)
+{
+    const struct timespec until = {.tv_sec = (time_t)(until_us / US_PER_S),
+                                   .tv_nsec = (long)(until_us % US_PER_S * 1000)};
+
+    (void)pthread_mutex_lock(&learner->lock);
+    while (STAILQ_EMPTY(&learner->acts) && !learner->must_stop && clock_monotonic_us() < until_us)
+        (void)pthread_cond_clockwait(&learner->has_acts, &learner->lock, CLOCK_MONOTONIC, &until);
+    const bool must_stop = learner->must_stop;
+    (void)pthread_mutex_unlock(&learner->lock);
+    return must_stop;
+}
+
 void *learner_acts_main(void *userdata)
 {
     struct learner *learner = userdata;
+    uint64_t count_us = clock_monotonic_us() + COUNT_US;
     bool must_stop = false;
 
     (void)pthread_setname_np(pthread_self(), "acts");
     do {
-        (void)pthread_mutex_lock(&learner->lock);
-        while (STAILQ_EMPTY(&learner->acts) && !learner->must_stop)
-            (void)pthread_cond_wait(&learner->has_acts, &learner->lock);
-        must_stop = learner->must_stop;
-        (void)pthread_mutex_unlock(&learner->lock);
+        must_stop = wait_for_act(learner, count_us);
+        const uint64_t now_us = clock_monotonic_us();
+        if (now_us >= count_us && !must_stop) {
+            learner_count_rows(learner, now_us);
+            count_us = now_us + COUNT_US;
+        }
     } while (learner_acts_turn(learner) || !must_stop);
     return NULL;
 }

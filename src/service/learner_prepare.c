@@ -38,6 +38,7 @@ static struct pupil_settings settings_of(struct learner *learner, const struct c
         .max_run_s = model->retrain_max_time_us / US_PER_S,
         .keep_versions = model->keep_versions,
         .false_alarm_rate = model->false_alarm_rate,
+        .false_alarms_per_day = model->false_alarms_per_day,
         .reject_missing = model->reject_missing,
         .names_features = model->n_features > 0,
         .recipe = model->recipe,
@@ -133,6 +134,7 @@ static int prepare_source(struct learner *learner, struct live_source *source,
     const struct live_source said = pupil_source(pupil);
     source->name = pupil->name;
     source->false_alarm_rate = said.false_alarm_rate;
+    source->false_alarms_per_day = said.false_alarms_per_day;
     source->is_rate_put = said.is_rate_put;
     source->reject_missing = said.reject_missing;
     pupil_unlock(pupil);

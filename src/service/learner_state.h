@@ -3,6 +3,7 @@
 
 #include "base/checksum.h"
 #include "base/random.h"
+#include "service/budget.h"
 #include "service/config.h"
 #include "service/learner.h"
 #include "service/learning.h"
@@ -24,7 +25,8 @@ struct pupil_settings {
     struct learning_options learning;
     uint64_t max_memory, max_run_s; /* 0: no limit */
     size_t keep_versions;
-    double false_alarm_rate; /* 0: what the file says */
+    double false_alarm_rate;     /* 0: what the file says */
+    double false_alarms_per_day; /* 0: the rate says it */
     bool reject_missing;
     bool names_features;
     struct recipe recipe;
@@ -45,6 +47,7 @@ struct pupil_view {
     unsigned live_version, former_version, pinned_version;
     bool is_frozen;
     size_t rows_needed;
+    double rows_per_day; /* scored; 0: not known yet */
     int64_t current_run;
     double done;
     struct learner_figures figures;
@@ -76,7 +79,8 @@ struct pupil {
     struct learning *learning; /* NULL: no features yet */
     struct live_model *live;   /* a reference; NULL: there is no version */
     struct shadow shadow;
-    struct detector *pinned; /* NULL: nothing is */
+    struct budget_meter meter; /* of scored rows; what is followed is in log */
+    struct detector *pinned;   /* NULL: nothing is */
     /* runs; the last one is remembered here, all are in the log */
     int64_t queued_run, current_run; /* 0: none */
     char trigger[16];
@@ -191,6 +195,9 @@ struct live_source pupil_source(const struct pupil *pupil);
 /* Under the pupil's lock: the version that answers does so at the rate of pupil_source(), where it
  * does not already. */
 MUST_CHECK int pupil_follow_rate(struct pupil *pupil, struct error *reterr);
+/* How many rows a day are scored, of each model; a rate that is made of it follows. From time to
+ * time. */
+void learner_count_rows(struct learner *learner, uint64_t now_us);
 /* Under the pupil's lock: says the features and opens the buffer. */
 MUST_CHECK int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features);
 /* Under the pupil's lock: the pinned version of the log guards from here on. */

@@ -48,6 +48,15 @@ const char *live_state_name(enum live_state state)
     return names[state];
 }
 
+enum live_rate_source live_rate_source(const struct live_source *source)
+{
+    if (source->is_rate_put)
+        return LIVE_RATE_PUT;
+    return source->false_alarm_rate > 0.0 || source->false_alarms_per_day > 0.0
+               ? LIVE_RATE_OF_CONFIGURATION
+               : LIVE_RATE_OF_FILE;
+}
+
 const char *live_rate_source_name(enum live_rate_source source)
 {
     static const char *const names[] = {[LIVE_RATE_OF_FILE] = "model file",
@@ -281,9 +290,8 @@ static int make_model(struct live *live, const struct live_source *source,
     model->state = source->file ? LIVE_FAILED : LIVE_LEARNING;
     model->references = 1;
     model->false_alarm_rate = source->false_alarm_rate;
-    model->rate_source = source->is_rate_put              ? LIVE_RATE_PUT
-                         : source->false_alarm_rate > 0.0 ? LIVE_RATE_OF_CONFIGURATION
-                                                          : LIVE_RATE_OF_FILE;
+    model->false_alarms_per_day = source->false_alarms_per_day;
+    model->rate_source = live_rate_source(source);
     model->reject_missing = source->reject_missing;
     model->file = source->file ? strdup(source->file) : NULL;
     model->stats = stats_model(live->stats, source->name);

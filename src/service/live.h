@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct detector;
+struct live_source;
 struct model_stats;
 struct movements;
 struct recent;
@@ -37,15 +38,17 @@ enum live_rate_source {
     LIVE_RATE_OF_CONFIGURATION,
     LIVE_RATE_PUT, /* PUT …/thresholds */
 };
+enum live_rate_source live_rate_source(const struct live_source *source);
 const char *live_rate_source_name(enum live_rate_source source); /* "model file" … */
 
 struct live_model {
     char name[LIVE_NAME_MAX + 1];
     enum live_state state;
-    unsigned version;          /* 0: none yet */
-    struct detector *detector; /* NULL unless LIVE_SERVING */
-    double threshold;          /* in force; of the reconstruction error, above 0 */
-    double false_alarm_rate;   /* in force; 0: none is known yet */
+    unsigned version;            /* 0: none yet */
+    struct detector *detector;   /* NULL unless LIVE_SERVING */
+    double threshold;            /* in force; of the reconstruction error, above 0 */
+    double false_alarm_rate;     /* in force; 0: none is known yet */
+    double false_alarms_per_day; /* that were asked for; 0: a rate was */
     enum live_rate_source rate_source;
     enum calibration_basis threshold_basis; /* whether that rate is promised or estimated */
     bool reject_missing;
@@ -69,11 +72,12 @@ DEFINE_CLEANUP(struct live *, live_free)
 /* Where a model comes from. */
 struct live_source {
     const char *name;
-    const char *file;        /* NULL: there is no version yet */
-    const char *sha256;      /* that the file must have; NULL or "": any */
-    unsigned version;        /* 0: 1, and one more with each load that brings another file */
-    double false_alarm_rate; /* 0: what the file was trained for */
-    bool is_rate_put;        /* by PUT …/thresholds, not by the configuration */
+    const char *file;            /* NULL: there is no version yet */
+    const char *sha256;          /* that the file must have; NULL or "": any */
+    unsigned version;            /* 0: 1, and one more with each load that brings another file */
+    double false_alarm_rate;     /* 0: what the file was trained for */
+    double false_alarms_per_day; /* that the rate stands for, or will; 0: none */
+    bool is_rate_put;            /* by PUT …/thresholds, not by the configuration */
     bool reject_missing;
 };
 

@@ -41,7 +41,7 @@ void model_list_describe_doubt(const struct live_model *model, struct text *text
     text_double(text, model->false_alarm_rate);
     text_printf(text,
                 " needs %zu calibration rows, the model has %zu: %s is the threshold, and the rate "
-                "is not promised; train with more rows or give a higher false_alarm_rate",
+                "is not promised; train with more rows or allow more false alarms",
                 calibration_rows_needed(model->false_alarm_rate), n_rows, basis);
 }
 

@@ -43,6 +43,7 @@ void pupil_clear(struct pupil *pupil)
     free_features(pupil);
     pupil->queued_run = 0;
     pupil->figures = (struct learner_figures){0};
+    pupil->meter = (struct budget_meter){0};
 }
 
 int pupil_forget_features(struct pupil *pupil)
@@ -90,6 +91,7 @@ void pupil_unlock(struct pupil *pupil)
         .pinned_version = pupil->log.pinned_version,
         .is_frozen = pupil->log.is_frozen,
         .rows_needed = learning ? learning_min_rows(learning) : pupil->settings.learning.min_rows,
+        .rows_per_day = pupil->log.rows_per_day,
         .current_run = pupil->current_run,
         .done = pupil->done,
         .figures = pupil->figures,

@@ -91,6 +91,7 @@ static int load_models(struct live *live, struct learner *learner, const char *k
             .name = config->models[i].name,
             .file = config->models[i].file,
             .false_alarm_rate = config->models[i].false_alarm_rate,
+            .false_alarms_per_day = config->models[i].false_alarms_per_day,
             .reject_missing = config->models[i].reject_missing,
         };
         if (!learner && kept_in)

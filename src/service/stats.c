@@ -301,6 +301,11 @@ static struct model_sums sum_up(const struct model_stats *model, unsigned n_work
     return sums;
 }
 
+uint64_t stats_rows_scored(const struct stats *stats, const struct model_stats *model)
+{
+    return sum_up(model, stats->n_workers).rows;
+}
+
 /* The models that there are now; one that a reload took away is shown no more. */
 struct shown {
     struct live_model **models; /* [n_models] sorted by name */

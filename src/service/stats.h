@@ -31,6 +31,9 @@ struct model_stats *stats_model(struct stats *stats, const char *name);
 void stats_count_verdicts(struct model_stats *model, unsigned worker,
                           const struct verdict *verdicts, size_t n_rows);
 
+/* All that were counted so. Any thread. */
+uint64_t stats_rows_scored(const struct stats *stats, const struct model_stats *model);
+
 struct live;
 
 /* The whole /metrics page (Prometheus text format 0.0.4): all above, one line a live model for

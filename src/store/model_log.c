@@ -17,7 +17,8 @@ void logged_model_clear(struct logged_model *model)
 
 #define SELECT_MODELS                                                        \
     "SELECT id, name, fingerprint, features, live_version, former_version, " \
-    "pinned_version, last_version, is_frozen, repin, false_alarm_rate FROM models "
+    "pinned_version, last_version, is_frozen, repin, false_alarm_rate, "     \
+    "false_alarms_per_day, rows_per_day, observed_s FROM models "
 
 static void read_model(struct query *query, void *item)
 {
@@ -34,6 +35,9 @@ static void read_model(struct query *query, void *item)
     model->is_frozen = query_int(query, 8) != 0;
     model->repin = query_int(query, 9) != 0;
     model->false_alarm_rate = query_double(query, 10);
+    model->false_alarms_per_day = query_double(query, 11);
+    model->rows_per_day = query_double(query, 12);
+    model->observed_s = query_double(query, 13);
 }
 
 static void clear_model(void *item)
@@ -131,16 +135,36 @@ int model_log_set_repin(struct database *database, int64_t model, bool repin)
     return query_commit(&query);
 }
 
-int model_log_set_rate(struct database *database, int64_t model, double false_alarm_rate)
+/* Of two columns of a model. */
+static int set_numbers(struct database *database, const char *update, int64_t model, double first,
+                       double second)
 {
-    assert(database && false_alarm_rate >= 0 && false_alarm_rate < 1);
+    assert(database);
     CLEANUP(query_end)
-    struct query query =
-        query_begin_write(database, "UPDATE models SET false_alarm_rate = ? WHERE id = ?");
-    query_bind_double(&query, false_alarm_rate);
+    struct query query = query_begin_write(database, update);
+    query_bind_double(&query, first);
+    query_bind_double(&query, second);
     query_bind_int(&query, model);
     query_change(&query);
     return query_commit(&query);
+}
+
+int model_log_set_rate(struct database *database, int64_t model, double false_alarm_rate,
+                       double false_alarms_per_day)
+{
+    assert(false_alarm_rate >= 0 && false_alarm_rate < 1 && false_alarms_per_day >= 0);
+    assert(false_alarm_rate == 0 || false_alarms_per_day == 0);
+    return set_numbers(
+        database, "UPDATE models SET false_alarm_rate = ?, false_alarms_per_day = ? WHERE id = ?",
+        model, false_alarm_rate, false_alarms_per_day);
+}
+
+int model_log_set_observed(struct database *database, int64_t model, double rows_per_day,
+                           double observed_s)
+{
+    assert(rows_per_day >= 0 && observed_s >= 0);
+    return set_numbers(database, "UPDATE models SET rows_per_day = ?, observed_s = ? WHERE id = ?",
+                       model, rows_per_day, observed_s);
 }
 
 static int change_features(struct database *database, struct sqlite3 *connection, int64_t model,

@@ -26,8 +26,11 @@ struct logged_model {
     unsigned former_version, pinned_version;
     unsigned last_version; /* the highest number ever given */
     bool is_frozen;
-    bool repin;              /* the next version that is promoted shall be pinned too */
-    double false_alarm_rate; /* that a person has put in force; 0: none */
+    bool repin;                  /* the next version that is promoted shall be pinned too */
+    double false_alarm_rate;     /* that a person has put in force; 0: none */
+    double false_alarms_per_day; /* the same; one of the two at most */
+    double rows_per_day;         /* scored; 0: unknown */
+    double observed_s;           /* what that was seen in */
 };
 void logged_model_clear(struct logged_model *model);
 
@@ -47,9 +50,11 @@ MUST_CHECK int model_log_reschema(struct database *database, int64_t model, cons
                                   const char *fingerprint);
 MUST_CHECK int model_log_set_frozen(struct database *database, int64_t model, bool is_frozen);
 MUST_CHECK int model_log_set_repin(struct database *database, int64_t model, bool repin);
-/* 0: none. */
-MUST_CHECK int model_log_set_rate(struct database *database, int64_t model,
-                                  double false_alarm_rate);
+/* One of the two at most is not 0. */
+MUST_CHECK int model_log_set_rate(struct database *database, int64_t model, double false_alarm_rate,
+                                  double false_alarms_per_day);
+MUST_CHECK int model_log_set_observed(struct database *database, int64_t model, double rows_per_day,
+                                      double observed_s);
 MUST_CHECK int model_log_delete(struct database *database, int64_t model); /* all of it */
 
 struct logged_version {

@@ -117,6 +117,11 @@ static const char *const migrations[] = {
 
     /* 5: the false-alarm rate that a person has put in force; 0: none. */
     "ALTER TABLE models ADD COLUMN false_alarm_rate REAL NOT NULL DEFAULT 0;",
+
+    /* 6: or so many false alarms a day, and the rows a day that a rate is made of. */
+    "ALTER TABLE models ADD COLUMN false_alarms_per_day REAL NOT NULL DEFAULT 0;"
+    "ALTER TABLE models ADD COLUMN rows_per_day REAL NOT NULL DEFAULT 0;"
+    "ALTER TABLE models ADD COLUMN observed_s REAL NOT NULL DEFAULT 0;",
 };
 static_assert(sizeof(migrations) / sizeof(*migrations) == SCHEMA_VERSION, "one migration each");
 

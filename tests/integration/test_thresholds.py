@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sqlite3
 import threading
 
 import ctl
@@ -154,6 +155,103 @@ def test_who_put_a_rate_is_in_the_audit(start_learner):
     assert all(entry["who"] and entry["time"] for entry in acts)
 
 
+# ---- false alarms a day ----
+
+
+def budget(learner, alarms):
+    return learner.request("PUT", "/v1/models/web/thresholds", {"false_alarms_per_day": alarms})
+
+
+def remember_rows_per_day(learner, rows):
+    """As if so many had been scored for four days before the last restart."""
+    learner.stop()
+    with sqlite3.connect(learner.state / "state.db") as database:
+        database.execute("UPDATE models SET rows_per_day = ?, observed_s = 345600", (rows,))
+    database.close()
+    learner.start()
+
+
+def test_a_budget_says_what_is_assumed_until_rows_are_known(start_learner):
+    learner = start_learner()
+    rate = in_force(learner)[0]
+    assert learner.get("/thresholds")["note"] is None
+    said = budget(learner, 2).json()
+    assert (said["set_by"], said["false_alarms_per_day"], said["rows_per_day"]) == ("request", 2, None)
+    assert said["in_force"]["false_alarm_rate"] == rate
+    assert "too few rows were scored" in said["note"] and "model file is assumed" in said["note"]
+
+
+def test_a_budget_is_a_rate_of_the_rows_a_day_over_restarts_and_reloads(start_learner):
+    learner = start_learner()
+    assert budget(learner, 100).status == 200
+    remember_rows_per_day(learner, 10000)
+    said = learner.get("/thresholds")
+    assert (said["set_by"], said["false_alarms_per_day"], said["rows_per_day"]) == ("request", 100, 10000)
+    assert said["in_force"]["false_alarm_rate"] == 0.01
+    assert said["in_force"]["alarms_per_day"] == 100
+    assert said["in_force"]["threshold"] == of_rate(said, 0.01)["threshold"]
+    row = {"features": normal_rows(1)[0]}
+    assert learner.score(row).json()["threshold"] == said["in_force"]["threshold"]
+    learner.kill()
+    learner.start()
+    learner.reload("reloaded")
+    assert in_force(learner) == (0.01, "request")
+    assert put(learner, 0.1).json()["false_alarms_per_day"] is None
+    assert in_force(learner) == (0.1, "request")
+    assert budget(learner, None).json()["set_by"] == "model file"
+
+
+def test_a_budget_that_calibration_cannot_promise_is_said_to_be_an_estimate(start_learner):
+    learner = start_learner()
+    remember_rows_per_day(learner, 1000000)
+    said = budget(learner, 2).json()
+    assert said["in_force"]["false_alarm_rate"] == 2e-06
+    assert said["in_force"]["threshold_basis"] == "tail-fit"
+    assert "a false-alarm rate of 2e-06 needs 5000000 calibration rows" in said["note"]
+    assert budget(learner, 100000).json()["note"] is None
+
+
+def test_a_budget_of_more_than_the_rows_is_refused(start_learner):
+    learner = start_learner()
+    remember_rows_per_day(learner, 1440)
+    before = in_force(learner)
+    problem = check_problem(budget(learner, 1000), 422)
+    assert "more than half of the 1440 rows a day" in problem["detail"] and "at most 720" in problem["detail"]
+    assert in_force(learner) == before
+
+
+def test_a_budget_of_the_configuration_is_in_force_and_can_be_reloaded(start_learner):
+    learner = start_learner({**FAST, "false_alarms_per_day": "100"})
+    remember_rows_per_day(learner, 10000)
+    assert in_force(learner) == (0.01, "configuration")
+    assert learner.metrics()['anomalyd_false_alarm_rate_target{model="web"}'] == 0.01
+    learner.write_config({"web": {"file": learner.file_of(1), "false_alarms_per_day": "200", **FAST}})
+    learner.reload("reloaded")
+    assert in_force(learner) == (0.02, "configuration")
+    learner.write_config({"web": {"file": learner.file_of(1), "false_alarms_per_day": "200",
+                                  "false_alarm_rate": "0.1", **FAST}})
+    learner.reload("leave one of the two out")
+    assert in_force(learner) == (0.02, "configuration")
+
+
+def test_who_put_a_budget_is_in_the_audit(start_learner):
+    learner = start_learner()
+    assert budget(learner, 2).status == 200
+    act, = (entry for entry in learner.get("/audit")["audit"] if entry["act"] == "thresholds")
+    assert act["detail"] == "false_alarms_per_day 2"
+
+
+def test_anomalyctl_sets_and_shows_a_budget(start_learner):
+    learner = start_learner()
+    shown = ctl.succeed("thresholds", "web", "--false-alarms-per-day", "2", *url(learner)).stdout
+    assert shown.startswith("web: 2 false alarms a day (request): false-alarm rate 0.05, rows a day not known yet\n")
+    assert "\nNote: too few rows" in shown
+    remember_rows_per_day(learner, 10000)
+    shown = ctl.succeed("thresholds", "web", *url(learner)).stdout
+    assert shown.startswith("web: 2 false alarms a day (request): false-alarm rate 0.0002, 10000 rows a day\n")
+    assert "(model file)" in ctl.succeed("thresholds", "web", "--unset", *url(learner)).stdout
+
+
 BAD = [
     ('{"false_alarm_rate": 0}', 422), ('{"false_alarm_rate": 1}', 422),
     ('{"false_alarm_rate": -0.1}', 422), ('{"false_alarm_rate": 1e-10}', 422),
@@ -161,6 +259,9 @@ BAD = [
     ('{"false_alarm_rate": NaN}', 400), ('{"false_alarm_rate": 1e999}', 400),
     ('{"false_alarm_rate": 0.1, "rate": 1}', 400), ("{}", 422), ("[0.1]", 400), ("", 400),
     ('{"false_alarm_rate": 0.1, "false_alarm_rate": 0.2}', 400),
+    ('{"false_alarms_per_day": 0}', 422), ('{"false_alarms_per_day": -1}', 422),
+    ('{"false_alarms_per_day": 1e7}', 422), ('{"false_alarms_per_day": "2"}', 400),
+    ('{"false_alarms_per_day": 2, "false_alarm_rate": 0.1}', 400),
 ]
 
 
@@ -274,7 +375,9 @@ def test_anomalyctl_shows_and_sets_the_rate(start_learner):
 
 
 @pytest.mark.parametrize("options", [("--set", "0"), ("--set", "1"), ("--set", "nan"), ("--set", "x"),
-                                     ("--set", "0.1", "--unset")])
+                                     ("--set", "0.1", "--unset"), ("--false-alarms-per-day", "0"),
+                                     ("--false-alarms-per-day", "-2"),
+                                     ("--false-alarms-per-day", "2", "--set", "0.1")])
 def test_anomalyctl_refuses_what_is_no_rate(options):
     assert ctl.fail(2, "thresholds", "web", *options).startswith("thresholds: ")
 

@@ -514,6 +514,11 @@ static void bad_values_are_told_with_what_is_valid(void **state)
         {"[model m]\nfalse_alarm_rate = 1",               "is not a rate from 1e-9 to below 1"                           },
         {"[model m]\nfalse_alarm_rate = nan",             "is not a rate from 1e-9 to below 1"                           },
         {"[model m]\nfalse_alarm_rate = 1%",              "is not a rate from 1e-9 to below 1"                           },
+        {"[model m]\nfalse_alarms_per_day = 0",
+         "0 is not a number of false alarms a day from 0.001 to 1000000"                                                 },
+        {"[model m]\nfalse_alarms_per_day = -2",          "-2 is not a number of false alarms a day"                     },
+        {"[model m]\nfalse_alarms_per_day = 2/d",         "2/d is not a number of false alarms a day"                    },
+        {"[model m]\nfalse_alarms_per_day = 1e7",         "1e7 is not a number of false alarms a day"                    },
         {"[model m]\nmissing = ignore",                   "missing: ignore is neither impute nor reject"                 },
         {"[model m]\nfalse_alarm_rate = 1e-10",           "is not a rate from 1e-9 to below 1"                           },
         {"[model m]\nlearn = yes",                        "learn: yes is none of off, observe and auto"                  },
@@ -589,6 +594,46 @@ static void a_key_may_stand_once_in_a_section_of_a_file(void **state)
                   "threads = 2\n[model a]\nfile = c\n",
                   "anomalyd.conf:8: threads stands there twice, first in line 2\n"
                   "anomalyd.conf:10: file stands there twice, first in line 4\n");
+}
+
+static void a_budget_stands_instead_of_a_rate(void **state)
+{
+    (void)state;
+    load_text_with_store("[model *]\nfalse_alarms_per_day = 0.5\n"
+                         "[model a]\nfalse_alarms_per_day = 2\n"
+                         "[model b]\nfalse_alarm_rate = 0.1\n");
+    assert_true(config->model_template.false_alarms_per_day == 0.5);
+    assert_true(config->models[0].false_alarms_per_day == 2);
+    assert_true(config->models[0].false_alarm_rate == 0);
+    assert_true(config->models[1].false_alarms_per_day == 0);
+}
+
+static void a_budget_beside_a_rate_names_both_lines(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text want = {0};
+
+    assert_int_equal(mkdir(path_of("conf.d"), 0755), 0);
+    write_file("conf.d/a.conf", "[model b]\nfalse_alarms_per_day = 2\n");
+    text_printf(&want,
+                "anomalyd.conf:3: false_alarms_per_day: %s:4 gives false_alarm_rate: leave one of "
+                "the two out\n",
+                path_of("anomalyd.conf"));
+    text_printf(&want,
+                "conf.d/a.conf:2: false_alarms_per_day: %s:7 gives false_alarm_rate: leave one of "
+                "the two out\n",
+                path_of("anomalyd.conf"));
+    assert_errors("[model a]\nfile = a\nfalse_alarms_per_day = 2\nfalse_alarm_rate = 0.1\n"
+                  "[model b]\nfile = a\nfalse_alarm_rate = 0.1\n",
+                  want.data);
+}
+
+static void a_budget_needs_a_folder(void **state)
+{
+    (void)state;
+    assert_errors("[model a]\nfile = a\nfalse_alarms_per_day = 2\n",
+                  "anomalyd.conf:3: false_alarms_per_day: there is no folder to keep the rows a "
+                  "day: add directory = PATH to section [storage], or give false_alarm_rate\n");
 }
 
 static void model_names_are_checked(void **state)
@@ -694,6 +739,12 @@ static void the_shipped_file_shows_every_key_once_with_its_default(void **state)
     load_text(text);
 }
 
+/* One of the two may be given; a_budget_stands_instead_of_a_rate() gives the other. */
+static bool is_given_by_another(const char *line)
+{
+    return strncmp(line, "false_alarms_per_day", strlen("false_alarms_per_day")) == 0;
+}
+
 static void the_shipped_file_is_good_with_every_key_in_force(void **state)
 {
     (void)state;
@@ -706,7 +757,7 @@ static void the_shipped_file_is_good_with_every_key_in_force(void **state)
         const char *shown = is_hidden ? line + 2 : line;
         if (strncmp(shown, "directory = ", 12) == 0) /* that folder need not be here */
             text_printf(&whole, "directory = %s\n", folder);
-        else
+        else if (!is_given_by_another(shown))
             text_append(&whole, shown, (size_t)(strchr(shown, '\n') + 1 - shown));
     }
     load_text(whole.data);
@@ -728,7 +779,7 @@ static void every_key_with_its_default_is_good(void **state)
                         option->scope == SCOPE_MODEL ? " example" : "");
         if (strcmp(option->key, "directory") == 0) /* that folder need not be here */
             text_printf(&text, "directory = %s\n", folder);
-        else if (!option->training)
+        else if (!option->training && !is_given_by_another(option->key))
             text_printf(&text, "%s = %s\n", option->key,
                         option->initial ? option->initial : option->example);
     }
@@ -828,6 +879,9 @@ int main(void)
         TEST(bad_values_are_told_with_what_is_valid),
         TEST(hostile_values_are_shown_harmlessly),
         TEST(a_key_may_stand_once_in_a_section_of_a_file),
+        TEST(a_budget_stands_instead_of_a_rate),
+        TEST(a_budget_beside_a_rate_names_both_lines),
+        TEST(a_budget_needs_a_folder),
         TEST(model_names_are_checked),
         TEST(a_model_whose_file_was_refused_has_one_error),
         TEST(files_that_cannot_be_read_are_told),

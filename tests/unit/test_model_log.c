@@ -196,12 +196,26 @@ static void a_rate_that_was_put_is_remembered(void **state)
     const int64_t web = make_model("web");
 
     for (size_t i = 0; i < sizeof(rates) / sizeof(*rates); i++) {
-        assert_int_equal(model_log_set_rate(database, web, rates[i]), 0);
+        assert_int_equal(model_log_set_rate(database, web, rates[i], 0), 0);
         reopen_database();
         CLEANUP(logged_model_clear) struct logged_model model = find("web");
         assert_true(model.false_alarm_rate == rates[i]);
     }
-    assert_int_equal(model_log_set_rate(database, web + 1, 0.1), -ENOENT);
+    assert_int_equal(model_log_set_rate(database, web + 1, 0.1, 0), -ENOENT);
+}
+
+static void a_budget_and_the_rows_a_day_are_remembered(void **state)
+{
+    (void)state;
+    const int64_t web = make_model("web");
+
+    assert_int_equal(model_log_set_rate(database, web, 0, 2.5), 0);
+    assert_int_equal(model_log_set_observed(database, web, 8640, 600), 0);
+    assert_int_equal(model_log_set_observed(database, web + 1, 8640, 600), -ENOENT);
+    reopen_database();
+    CLEANUP(logged_model_clear) struct logged_model model = find("web");
+    assert_true(model.false_alarm_rate == 0 && model.false_alarms_per_day == 2.5);
+    assert_true(model.rows_per_day == 8640 && model.observed_s == 600);
 }
 
 static void a_pin_that_shall_move_is_remembered(void **state)
@@ -703,7 +717,9 @@ static int change_all(void)
     if (r == 0)
         r = model_log_end_runs(database, 1);
     if (r == 0)
-        r = model_log_set_rate(database, 1, 0.1);
+        r = model_log_set_rate(database, 1, 0.1, 0);
+    if (r == 0)
+        r = model_log_set_observed(database, 1, 1, 1);
     if (r == 0)
         r = model_log_reschema(database, 1, "[\"a\"]", "f");
     return r;
@@ -807,6 +823,7 @@ int main(void)
         DATABASE_TEST(new_features_take_the_old_rows_away),
         DATABASE_TEST(freezing_is_remembered),
         DATABASE_TEST(a_rate_that_was_put_is_remembered),
+        DATABASE_TEST(a_budget_and_the_rows_a_day_are_remembered),
         DATABASE_TEST(a_pin_that_shall_move_is_remembered),
         DATABASE_TEST(a_deleted_model_leaves_nothing_and_its_id_is_not_used_again),
         DATABASE_TEST(a_version_number_is_never_given_twice),
