@@ -7,6 +7,7 @@
 #include "detector/plan.h"
 #include "detector/prototypes.h"
 #include "detector/residual.h"
+#include "detector/scaler.h"
 #include "nn/network.h"
 #include "nn/pca.h"
 
@@ -20,11 +21,13 @@
 
 void fit_clear(struct fit *fit)
 {
+    scaler_free(fit->scaler);
     encoding_free(fit->encoding);
     network_free(fit->network);
     residual_free(fit->residual);
     prototypes_free(fit->prototypes);
     clusters_free(fit->clusters);
+    fit->scaler = NULL;
     fit->encoding = NULL;
     fit->network = NULL;
     fit->residual = NULL;

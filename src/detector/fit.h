@@ -16,6 +16,7 @@ struct encoding;
 struct plan;
 struct prototypes;
 struct residual;
+struct scaler;
 
 /* Rows in the order of the folds' ring; read by all fits. */
 struct fit_rows {
@@ -31,7 +32,8 @@ struct fit {
     size_t shape;    /* which of the plan's networks */
     bool with_parts; /* prototypes and clusters too */
     uint64_t seed;
-    struct encoding *encoding; /* of its own; NULL: the one that all share */
+    struct scaler *scaler;     /* of its own; NULL: the one that all share */
+    struct encoding *encoding; /* the same */
     /* Weights to begin with as well (borrowed); NULL or other layers: none. What then has the lower
      * validation loss is kept. */
     const struct network *start;

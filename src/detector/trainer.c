@@ -69,10 +69,9 @@ static int fit_explanation(const struct training *training, struct explanation *
 }
 
 /* As the rows in a stretch of the ring ask for. */
-static int fit_encoding(const struct training *training, struct stretch stretch,
-                        struct encoding **ret_encoding)
+static int fit_encoding(const struct training *training, const struct scaler *scaler,
+                        struct stretch stretch, struct encoding **ret_encoding)
 {
-    const struct scaler *scaler = training->ensemble.scaler;
     const size_t d = training->n_features;
 
     if (training->plan.encoding == PLAN_ENCODING_STANDARD)
@@ -90,8 +89,9 @@ static int fit_encoding(const struct training *training, struct stretch stretch,
 }
 
 /* Encodes and blends the first n_ring rows of the ring. */
-static int encode_ring(const struct training *training, const struct encoding *encoding,
-                       size_t n_ring, float **ret_blended, float **ret_encoded)
+static int encode_ring(const struct training *training, const struct scaler *scaler,
+                       const struct encoding *encoding, size_t n_ring, float **ret_blended,
+                       float **ret_encoded)
 {
     const size_t d = training->n_features, n_values = encoding->n_values;
     assert(n_ring > 0 && d > 0 && n_values > 0);
@@ -102,8 +102,7 @@ static int encode_ring(const struct training *training, const struct encoding *e
 
     for (size_t i = 0; i < n_ring; i++) {
         float *row = blended + i * d;
-        (void)scaler_apply(training->ensemble.scaler,
-                           training->sample.rows + training->folds.order[i] * d, row);
+        (void)scaler_apply(scaler, training->sample.rows + training->folds.order[i] * d, row);
         encoding_apply(encoding, row, encoded + i * n_values);
         encoding_blend(encoding, row, encoded + i * n_values, row);
     }
@@ -120,15 +119,15 @@ static int encode_rows(struct training *training, struct random *random)
 
     int r = folds_deal(training->sample.n_rows, random, &training->folds);
     if (r == 0)
-        r = fit_encoding(training, all, &training->ensemble.encoding);
+        r = fit_encoding(training, training->ensemble.scaler, all, &training->ensemble.encoding);
     if (r < 0)
         return r;
     for (size_t i = 0; i < training->plan.n_networks; i++) {
         const struct stretch stretch = folds_outside(&training->folds, training->fits[i].fold);
         n_ring = stretch.begin + stretch.n > n_ring ? stretch.begin + stretch.n : n_ring;
     }
-    r = encode_ring(training, training->ensemble.encoding, n_ring, &training->blended,
-                    &training->encoded);
+    r = encode_ring(training, training->ensemble.scaler, training->ensemble.encoding, n_ring,
+                    &training->blended, &training->encoded);
     training->fit_rows = (struct fit_rows){
         .folds = &training->folds,
         .n_features = training->n_features,
@@ -193,8 +192,25 @@ static bool report_epoch(void *userdata, const struct training_progress *now)
     return go_on;
 }
 
-/* A fit that only calibrates has an encoding of its own, for unseen values beyond the range of the
- * others are what tells a threshold. */
+/* Of the rows outside the fit's fold; none (NULL) where a column has no value there. */
+static int fit_own_scaler(const struct training *training, struct fit *fit)
+{
+    const struct stretch stretch = folds_outside(&training->folds, fit->fold);
+    const size_t d = training->n_features;
+    AUTO_FREE float *rows = malloc(stretch.n * d * sizeof(*rows));
+    if (!rows)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < stretch.n; i++)
+        memcpy(rows + i * d, training->sample.rows + training->folds.order[stretch.begin + i] * d,
+               d * sizeof(*rows));
+    const int r = scaler_fit(rows, stretch.n, d, &fit->scaler, NULL);
+    return r == -EINVAL ? 0 : r;
+}
+
+/* A fit that only calibrates has a scaler and an encoding of its own, for unseen values beyond the
+ * range of the others are what tells a threshold: most of all of a feature that never moved there.
+ */
 static int run_fit(void *userdata, size_t which)
 {
     struct fit_call call = {.training = userdata, .which = which};
@@ -206,9 +222,13 @@ static int run_fit(void *userdata, size_t which)
     int r = 0;
 
     if (which >= training->plan.n_networks) {
-        r = fit_encoding(training, folds_outside(&training->folds, fit->fold), &fit->encoding);
+        r = fit_own_scaler(training, fit);
+        const struct scaler *scaler = fit->scaler ? fit->scaler : training->ensemble.scaler;
         if (r == 0)
-            r = encode_ring(training, fit->encoding, 2 * training->sample.n_rows, &blended,
+            r = fit_encoding(training, scaler, folds_outside(&training->folds, fit->fold),
+                             &fit->encoding);
+        if (r == 0)
+            r = encode_ring(training, scaler, fit->encoding, 2 * training->sample.n_rows, &blended,
                             &encoded);
         rows.blended = blended;
         rows.encoded = encoded;

@@ -36,7 +36,7 @@ static int judge_stretch(const struct training *training, const struct ensemble 
 static struct ensemble ensemble_of_fit(const struct training *training, const struct fit *fit)
 {
     return (struct ensemble){
-        .scaler = training->ensemble.scaler,
+        .scaler = fit->scaler ? fit->scaler : training->ensemble.scaler,
         .encoding = fit->encoding ? fit->encoding : training->ensemble.encoding,
         .n_networks = 1,
         .networks = {fit->network},
