@@ -10,10 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BUDGET_DAY_S      86400.0
-#define BUDGET_MEMORY_S   (4 * BUDGET_DAY_S)
-#define BUDGET_LEAST_S    600.0 /* until then nothing is said, nor before BUDGET_LEAST_ROWS; after */
-#define BUDGET_LEAST_ROWS 100.0 /* a day any number of rows will do */
+#define BUDGET_DAY_S    86400.0
+#define BUDGET_MEMORY_S (4 * BUDGET_DAY_S)
+
+/* So much is seen before anything is said; after a day any number of rows will do. */
+#define BUDGET_LEAST_S    600.0
+#define BUDGET_LEAST_ROWS 100.0
 
 /* False alarms a day that may be asked for (0.001: one in three years), and rates that follow. */
 #define BUDGET_MIN        1e-3

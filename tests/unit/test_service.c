@@ -251,10 +251,11 @@ static void a_check_summarises_what_is_good(void **state)
                                          "1, 6 features, threshold "));
     assert_non_null(strstr(summary.data, " for a false-alarm rate of 0.05\n2 models, the "
                                          "configuration is good\n"));
-    assert_non_null(strstr(summary.data, "warning: model db: a false-alarm rate of 0.0001 needs "
-                                         "100000 calibration rows, the model has 400: an estimate, "
-                                         "a tail fit to the largest of these, is the threshold, and "
-                                         "the rate is not promised; "));
+    assert_non_null(strstr(summary.data,
+                           "warning: model db: a false-alarm rate of 0.0001 needs "
+                           "100000 calibration rows, the model has 400: an estimate, "
+                           "a tail fit to the largest of these, is the threshold, and "
+                           "the rate is not promised; "));
     assert_null(errors.data);
 }
 
