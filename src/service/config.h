@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "detector/recipe.h"
+#include "service/alarm.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,6 +45,8 @@ struct config_model {
     size_t follow_after; /* rows of an unanswered incident that count as "normal"; 0: never
                           * (default) */
     bool is_strict;      /* batches in which somebody pushes are refused (no) */
+
+    struct alarm_policy alarm; /* 3 of 5, clear after 5 below 0.8, no hold, no cool-down */
 
     /* When a run begins by itself, and what it may take. */
     size_t retrain_rows;              /* stored since the last run (5,000); 0: never by rows */

@@ -91,6 +91,18 @@ static const struct config_option options[] = {
     KEY(MODEL(reject_missing), "missing", DEFAULT("impute"), missing, ANY,
         "Rows with missing values: impute takes the training median and leaves the\n"
         "feature out of the error; reject refuses the request."),
+    KEY(MODEL(alarm), "alarm", DEFAULT("3 of 5"), alarm, ANY,
+        "When anomalies of a series open an incident that is worth waking somebody\n"
+        "for: so many of so many rows on end; never: none does."),
+    KEY(MODEL(alarm), "alarm_clear", DEFAULT("5 below 0.8"), alarm_clear, ANY,
+        "When such an alarm is over: so many rows on end with a score below that."),
+    KEY(MODEL(alarm.hold_us), "alarm_hold", DEFAULT("none"), duration,
+        RANGE_OR("none", US_PER_MS, 365 * DAY),
+        "The least time that an alarm stays open, or none."),
+    KEY(MODEL(alarm.cool_down_us), "alarm_cool_down", DEFAULT("none"), duration,
+        RANGE_OR("none", US_PER_MS, 365 * DAY),
+        "For so long after its end a series opens no other alarm; one that is still\n"
+        "called for then opens."),
     KEY(MODEL(learn), "learn", EXAMPLE("auto"), learn, ANY,
         "auto: from rows that are scored or observed, and training by itself; observe:\n"
         "only from rows of /observe; off: not at all. Unless given, auto where there\n"

@@ -197,6 +197,12 @@ static void a_model_has_these_defaults(void **state)
         assert_true(model->sample_rate == 1);
         assert_int_equal(model->follow_after, 0);
         assert_false(model->is_strict);
+        assert_int_equal(model->alarm.n, 3);
+        assert_int_equal(model->alarm.of, 5);
+        assert_int_equal(model->alarm.clear_rows, 5);
+        assert_true(model->alarm.clear_score == 0.8);
+        assert_int_equal(model->alarm.hold_us, 0);
+        assert_int_equal(model->alarm.cool_down_us, 0);
         assert_int_equal(model->retrain_rows, 5000);
         assert_int_equal(model->retrain_every_us, 0);
         assert_int_equal(model->retrain_min_interval_us, 600000000);
@@ -240,6 +246,22 @@ static void every_learning_key_is_read(void **state)
     assert_int_equal(model->retrain_max_memory, 1 << 30);
     assert_int_equal(model->retrain_max_time_us, 120000000);
     assert_int_equal(model->keep_versions, 3);
+}
+
+static void every_alarm_key_is_read(void **state)
+{
+    (void)state;
+    load_text("[model a]\nfile = a\nalarm = 1 of 64\nalarm_clear = 10\tbelow  1\n"
+              "alarm_hold = 2m\nalarm_cool_down = 1h\n[model b]\nfile = b\nalarm = never\n");
+    const struct alarm_policy *alarm = &config->models[0].alarm;
+
+    assert_int_equal(alarm->n, 1);
+    assert_int_equal(alarm->of, 64);
+    assert_int_equal(alarm->clear_rows, 10);
+    assert_true(alarm->clear_score == 1);
+    assert_int_equal(alarm->hold_us, 120000000);
+    assert_int_equal(alarm->cool_down_us, 3600000000);
+    assert_int_equal(config->models[1].alarm.n, 0);
 }
 
 static void assert_all_are_0(const struct config_model *model)
@@ -521,6 +543,20 @@ static void bad_values_are_told_with_what_is_valid(void **state)
         {"[model m]\nfalse_alarms_per_day = 1e7",         "1e7 is not a number of false alarms a day"                    },
         {"[model m]\nmissing = ignore",                   "missing: ignore is neither impute nor reject"                 },
         {"[model m]\nfalse_alarm_rate = 1e-10",           "is not a rate from 1e-9 to below 1"                           },
+        {"[model m]\nalarm = 3",
+         "is neither never nor rows of rows: write 3 of 5, at most 64 of 64"                                             },
+        {"[model m]\nalarm = 0 of 5",                     "0 of 5 is neither never nor rows of rows"                     },
+        {"[model m]\nalarm = 6 of 5",                     "6 of 5 is neither never nor rows of rows"                     },
+        {"[model m]\nalarm = 3 of 65",                    "3 of 65 is neither never nor rows of rows"                    },
+        {"[model m]\nalarm = 3 off 5",                    "3 off 5 is neither never nor rows of rows"                    },
+        {"[model m]\nalarm = 3 of",                       "3 of is neither never nor rows of rows"                       },
+        {"[model m]\nalarm_clear = 5",                    "5 is not rows below a score: write 5 below 0.8"               },
+        {"[model m]\nalarm_clear = 0 below 0.8",          "0 below 0.8 is not rows below a score"                        },
+        {"[model m]\nalarm_clear = 5 below 0",            "5 below 0 is not rows below a score"                          },
+        {"[model m]\nalarm_clear = 5 below 1.1",          "5 below 1.1 is not rows below a score"                        },
+        {"[model m]\nalarm_clear = 5 below nan",          "5 below nan is not rows below a score"                        },
+        {"[model m]\nalarm_cool_down = never",
+         "never is neither none nor a duration from 1ms to 365d"                                                         },
         {"[model m]\nlearn = yes",                        "learn: yes is none of off, observe and auto"                  },
         {"[model m]\nmin_rows = -1",
          "min_rows: -1 is neither auto nor a whole number from 1 to 1000000000"                                          },
@@ -860,6 +896,7 @@ int main(void)
         TEST(conf_d_adds_in_the_order_of_names),
         TEST(a_model_has_these_defaults),
         TEST(every_learning_key_is_read),
+        TEST(every_alarm_key_is_read),
         TEST(where_0_is_allowed_it_has_a_word),
         TEST(models_learn_where_there_is_a_store),
         TEST(learning_needs_a_store),
