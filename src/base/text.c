@@ -1,5 +1,6 @@
 #include "base/text.h"
 
+#include "base/clock.h"
 #include "base/number.h"
 
 #include <assert.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 void text_clear(struct text *text)
 {
@@ -114,6 +116,16 @@ size_t text_utf8_length(const char *text, size_t n)
         (first == 0xF0 && bytes[1] < 0x90) || (first == 0xF4 && bytes[1] > 0x8F))
         return 0;
     return length;
+}
+
+void text_time(struct text *text, uint64_t realtime_us)
+{
+    char written[32];
+    struct tm utc;
+    const time_t seconds = (time_t)(realtime_us / US_PER_S);
+
+    (void)gmtime_r(&seconds, &utc);
+    text_append(text, written, strftime(written, sizeof(written), "%Y-%m-%dT%H:%M:%SZ", &utc));
 }
 
 void text_json_string(struct text *text, const char *bytes, size_t n)

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct text {
     char *data; /* NULL until the first append */
@@ -30,6 +31,9 @@ void text_printf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
  * infinity, so those become null. */
 void text_float(struct text *text, float value);
 void text_double(struct text *text, double value);
+
+/* A moment since 1970 in RFC 3339, "2024-03-01T12:30:00Z". */
+void text_time(struct text *text, uint64_t realtime_us);
 
 /* bytes[n] as a JSON string with its quotes; what is not UTF-8 becomes U+FFFD. */
 void text_json_string(struct text *text, const char *bytes, size_t n);

@@ -10,6 +10,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "service/learning.h"
+#include "store/event_log.h"
 #include "store/row_buffer.h"
 
 #include <stdbool.h>
@@ -215,6 +217,13 @@ MUST_CHECK int learner_print_events(struct learner *learner, const char *model, 
                                     struct error *reterr);
 MUST_CHECK int learner_print_verdicts(struct learner *learner, const char *model, struct text *text,
                                       struct error *reterr);
+/* Incidents, newest first, at most most; waits as above. The answer's "before" is where it goes on.
+ */
+MUST_CHECK int learner_print_incidents(struct learner *learner, const char *model,
+                                       const struct incident_filter *filter, size_t most,
+                                       struct text *text, struct error *reterr);
+MUST_CHECK int learner_print_incident(struct learner *learner, const char *model, uint64_t incident,
+                                      struct text *text, struct error *reterr);
 /* What people have done to it, newest first; also to one that is not there any more. */
 MUST_CHECK int learner_print_audit(struct learner *learner, const char *model, struct text *text,
                                    struct error *reterr);
@@ -229,6 +238,7 @@ struct learner_figures {
     uint64_t n_verdicts_dropped;               /* that became no event */
     uint64_t n_promoted, n_refused, n_failed, n_cancelled, n_rolled_back;
     uint64_t n_events[LEARNER_N_EVENT_KINDS];
+    struct learning_incidents incidents;
     double drift_log10;
     double progress;    /* of the run under way, 0 to 1; 0: there is none */
     double run_seconds; /* of the last one */

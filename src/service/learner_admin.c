@@ -278,6 +278,17 @@ static int refuse_event(const struct pupil *pupil, uint64_t event, struct error 
                      pupil->name, (unsigned long long)event, pupil->name);
 }
 
+/* An incident that only the alarm policy has opened keeps no row from learning: 0 in its place. */
+static int leave_out_alarm(struct pupil *pupil, uint64_t *incident)
+{
+    CLEANUP(logged_event_clear) struct logged_event event = {0};
+
+    int r = event_log_get(pupil->learner->database, pupil->log.id, *incident, &event);
+    if (r == 0 && event.opened_by == EVENT_BY_ALARM)
+        *incident = 0;
+    return r;
+}
+
 /* What the word is about: the incident that the event is or belongs to; 0: none. */
 static int find_incident(struct pupil *pupil, const struct logged_event *event,
                          uint64_t *ret_incident)
@@ -287,6 +298,8 @@ static int find_incident(struct pupil *pupil, const struct logged_event *event,
 
     if (strcmp(event->kind, "verdict") == 0 && pupil->learning)
         r = learning_incident_of(pupil->learning, event->id, &incident);
+    if (r == -ENOENT && incident != 0)
+        r = leave_out_alarm(pupil, &incident);
     if (r < 0 && r != -ENOENT)
         return r;
     *ret_incident = incident;
@@ -317,7 +330,9 @@ static int obey(struct pupil *pupil, const struct logged_event *event, uint64_t 
 
     if (!pupil->learning)
         return 0;
-    if (incident)
+    if (event->opened_by == EVENT_BY_ALARM)
+        r = learning_answer_alarm(pupil->learning, incident, event->series, is_normal);
+    else if (incident)
         r = learning_answer(pupil->learning, incident, is_normal);
     else if (strcmp(event->kind, "verdict") == 0)
         r = learning_answer_verdict(pupil->learning, event->id, event->series, is_normal);

@@ -135,7 +135,8 @@ void learner_offer(struct learner *learner, const struct live_model *model, cons
     if (!pupil)
         return;
     is_learned = is_learned && atomic_load(&pupil->learn) == CONFIG_LEARN_AUTO;
-    if (!is_learned && !atomic_load(&pupil->has_shadow))
+    const bool is_watched = series && atomic_load(&pupil->has_alarm);
+    if (!is_learned && !is_watched && !atomic_load(&pupil->has_shadow))
         rows = NULL;
     const size_t n = rows ? n_rows : n_named;
     if (n == 0)
@@ -291,6 +292,13 @@ static void rejudge(struct intake_item *item)
         item->rows[i].is_flagged = item->rows[i].error > live->threshold;
 }
 
+/* They are of other features: what is left of the rows is their verdicts. */
+static void forget_values(struct intake_item *item)
+{
+    for (size_t i = 0; i < item->n_rows; i++)
+        item->rows[i].values = NULL;
+}
+
 static int learn_item(struct intake_item *item)
 {
     struct pupil *pupil = item->pupil;
@@ -301,6 +309,8 @@ static int learn_item(struct intake_item *item)
     if (pupil->learning && !item->is_observed && !item->is_learned) {
         if (fits)
             shadow_judge(pupil, item);
+        else
+            forget_values(item);
         learning_note(pupil->learning, item->rows, item->n_rows); /* none of one that waits */
         return 0;
     }
@@ -350,7 +360,7 @@ static void tell_events(struct pupil *pupil)
         events = learning_events(pupil->learning, &n);
     }
     for (size_t i = 0; i < n; i++)
-        if (strcmp(events[i].kind, "verdict") != 0)
+        if (strcmp(events[i].kind, "verdict") != 0 && !events[i].is_update)
             pupil_note_event(pupil, &events[i]);
     learning_told(pupil->learning);
     (void)atomic_fetch_add(&pupil->n_verdicts_dropped, learning_verdicts_lost(pupil->learning));

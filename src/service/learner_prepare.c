@@ -30,6 +30,7 @@ static struct pupil_settings settings_of(struct learner *learner, const struct c
                        .learns_scored = model->learn == CONFIG_LEARN_AUTO,
                        .follow_after = model->follow_after,
                        .sample_rate = model->sample_rate,
+                       .alarm = model->alarm,
                        .seed = 1,
                        .next_event_id = learner_next_event,
                        .userdata = learner,
@@ -100,6 +101,7 @@ static void set_settings(struct pupil *pupil, const struct pupil_settings *setti
 {
     pupil->settings = *settings;
     atomic_store(&pupil->learn, learn);
+    atomic_store(&pupil->has_alarm, settings->learning.alarm.n > 0);
     if (pupil->learning)
         learning_configure(pupil->learning, &settings->learning);
 }

@@ -11,6 +11,7 @@
 #define MOST_RUNS   100
 #define MOST_EVENTS 200
 #define MOST_ACTS   200
+#define MOST_LISTED 1000 /* incidents */
 
 static void put_string(struct text *text, const char *name, const char *value)
 {
@@ -21,15 +22,11 @@ static void put_string(struct text *text, const char *name, const char *value)
 /* RFC 3339, UTC; nothing for 0. */
 static void put_time(struct text *text, const char *name, uint64_t us)
 {
-    char written[32];
-    struct tm utc;
-    const time_t seconds = (time_t)(us / US_PER_S);
-
     if (us == 0)
         return;
-    (void)gmtime_r(&seconds, &utc);
-    (void)strftime(written, sizeof(written), "%Y-%m-%dT%H:%M:%SZ", &utc);
-    put_string(text, name, written);
+    text_printf(text, ",\"%s\":\"", name);
+    text_time(text, us);
+    text_puts(text, "\"");
 }
 
 int learner_print_buffer(struct learner *learner, const char *model, struct text *text,
@@ -163,6 +160,8 @@ static void put_event(struct text *text, const struct logged_event *event)
         put_string(text, "series", event->series);
     if (event->detail)
         text_printf(text, ",\"detail\":%s", event->detail);
+    if (event->reason)
+        put_string(text, "reason", event->reason);
     if (event->advice)
         put_string(text, "advice", event->advice);
     if (*event->label)
@@ -210,6 +209,80 @@ int learner_print_verdicts(struct learner *learner, const char *model, struct te
                            struct error *reterr)
 {
     return print_events(learner, model, "verdict", text, reterr);
+}
+
+/* Its detail's members beside those of the event. */
+static void put_incident(struct text *text, const struct logged_event *event)
+{
+    text_printf(text, "{\"id\":%llu,\"open\":%s", (unsigned long long)event->id,
+                event->is_open ? "true" : "false");
+    if (event->series)
+        put_string(text, "series", event->series);
+    put_time(text, "opened_at", event->time_us);
+    put_time(text, "ended_at", event->ended_us);
+    if (event->reason)
+        put_string(text, "reason", event->reason);
+    if (event->advice)
+        put_string(text, "advice", event->advice);
+    if (*event->label)
+        put_string(text, "label", event->label);
+    if (event->detail && strlen(event->detail) > 2)
+        text_printf(text, ",%.*s", (int)strlen(event->detail) - 2, event->detail + 1);
+    text_puts(text, "}");
+}
+
+int learner_print_incidents(struct learner *learner, const char *model,
+                            const struct incident_filter *filter, size_t most, struct text *text,
+                            struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    AUTO_FREE struct logged_event *events = NULL;
+    size_t n = 0;
+    int r = 0;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    most = most < MOST_LISTED ? most : MOST_LISTED;
+    learner_wait_for_intake(learner, pupil);
+    const struct pupil_view view = pupil_look(pupil);
+    if (view.id) /* one more tells whether it goes on */
+        r = event_log_incidents(learner->database, view.id, filter, most + 1, &events, &n);
+    text_puts(text, "{\"incidents\":[");
+    for (size_t i = 0; i < n && i < most; i++) {
+        text_puts(text, i ? "," : "");
+        put_incident(text, &events[i]);
+    }
+    text_puts(text, "]");
+    if (n > most)
+        text_printf(text, ",\"before\":%llu", (unsigned long long)events[most - 1].id);
+    text_puts(text, "}");
+    for (size_t i = 0; i < n; i++)
+        logged_event_clear(&events[i]);
+    return r < 0 ? learner_store_failed(r, reterr) : 0;
+}
+
+int learner_print_incident(struct learner *learner, const char *model, uint64_t incident,
+                           struct text *text, struct error *reterr)
+{
+    struct pupil *pupil = learner_need(learner, model, reterr);
+    CLEANUP(logged_event_clear) struct logged_event event = {0};
+    int r = -ENOENT;
+    if (!pupil)
+        return LEARNER_NOT_FOUND;
+
+    learner_wait_for_intake(learner, pupil);
+    const struct pupil_view view = pupil_look(pupil);
+    if (view.id)
+        r = event_log_get(learner->database, view.id, incident, &event);
+    if (r < 0 && r != -ENOENT)
+        return learner_store_failed(r, reterr);
+    if (r < 0 || strcmp(event.kind, "incident") != 0)
+        return error_set(reterr, LEARNER_NOT_FOUND,
+                         "Model \"%s\" has no incident %llu, or it is too old; GET "
+                         "/v1/models/%s/incidents lists them",
+                         model, (unsigned long long)incident, model);
+    put_incident(text, &event);
+    return 0;
 }
 
 static void put_act(struct text *text, const struct audited_act *act)
@@ -306,6 +379,26 @@ static double drift(const struct learner_figures *figures)
     return figures->drift_log10;
 }
 
+static double incidents_open(const struct learner_figures *figures)
+{
+    return (double)figures->incidents.n_open;
+}
+
+static double opened_by_alarm(const struct learner_figures *figures)
+{
+    return (double)figures->incidents.n_by_alarm;
+}
+
+static double opened_by_hard(const struct learner_figures *figures)
+{
+    return (double)figures->incidents.n_by_hard;
+}
+
+static double opened_by_soft(const struct learner_figures *figures)
+{
+    return (double)figures->incidents.n_by_soft;
+}
+
 /* In the order of the page; help NULL: one more sample of the family above. */
 static const struct {
     const char *name, *type, *help, *label;
@@ -325,6 +418,11 @@ static const struct {
     {"anomalyd_retrain_progress_ratio",   "gauge",   "How far the run under way is; 0: there is none.",
      "",                                                                                                                          progress        },
     {"anomalyd_retrain_duration_seconds", "gauge",   "Duration of the last run.",                       "",                       duration        },
+    {"anomalyd_incidents_open",           "gauge",   "Incidents that go on.",                           "",                       incidents_open  },
+    {"anomalyd_incidents_opened_total",   "counter", "Incidents, by what opened or joined them.",
+     ",opened_by=\"alarm\"",                                                                                                      opened_by_alarm },
+    {"anomalyd_incidents_opened_total",   NULL,      NULL,                                              ",opened_by=\"hard\"",    opened_by_hard  },
+    {"anomalyd_incidents_opened_total",   NULL,      NULL,                                              ",opened_by=\"soft\"",    opened_by_soft  },
     {"anomalyd_drift_log10_martingale",   "gauge",   "Evidence of drift, log10; an event at 6.",        "",
      drift                                                                                                                                        },
 };

@@ -61,6 +61,7 @@ struct pupil {
     bool is_configured;                       /* a section names it; under create_lock */
     atomic_int learn;                         /* enum config_learn; without the lock */
     atomic_bool has_shadow;                   /* scored rows are compared; without the lock */
+    atomic_bool has_alarm;                    /* they may open one; without the lock */
     atomic_uint_least64_t n_dropped_by_queue; /* rows; without the lock */
     atomic_uint_least64_t n_verdicts_dropped; /* that became no event; without the lock */
     pthread_mutex_t lock;                     /* pupil_lock() */

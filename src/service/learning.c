@@ -38,6 +38,8 @@ int learning_new(struct database *database, int64_t model, size_t n_features,
     random_seed(&learning->sampling_random, options->seed);
     int r = detector_workspace_new(&learning->workspace);
     if (r == 0)
+        r = detector_workspace_new(&learning->explaining);
+    if (r == 0)
         r = row_buffer_open(database, model, n_features, options->buffer_rows, options->seed,
                             &learning->buffer);
     if (r < 0)
@@ -62,6 +64,9 @@ void series_free(struct series *series)
     if (!series)
         return;
     admission_free(series->admission);
+    series_forget_incident(series);
+    stretch_clear(&series->odd_rows);
+    stretch_clear(&series->alarming_rows);
     free(series->held);
     free(series->name);
     free(series);
@@ -82,6 +87,7 @@ void learning_free(struct learning *learning)
     free(learning->pending_values);
     guard_free(learning->guard);
     detector_workspace_free(learning->workspace);
+    detector_workspace_free(learning->explaining);
     row_buffer_free(learning->buffer);
     free(learning);
 }
@@ -150,6 +156,11 @@ uint64_t learning_n_sampled_out(const struct learning *learning)
 double learning_drift(const struct learning *learning)
 {
     return learning->drift.meter / M_LN10;
+}
+
+struct learning_incidents learning_incidents(const struct learning *learning)
+{
+    return learning->incidents;
 }
 
 /* ---- feedback ---- */

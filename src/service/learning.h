@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "service/alarm.h"
 #include "service/gate.h"
 #include "store/event_log.h"
 #include "store/row_buffer.h"
@@ -26,10 +27,11 @@ struct learning_options {
     uint64_t retrain_every_us;        /* 0: never by time */
     uint64_t retrain_min_interval_us; /* between runs that begin by themselves */
     bool retrain_on_drift;
-    bool is_strict;      /* refuse batches in which somebody pushes */
-    bool learns_scored;  /* learn = auto: rows of /score too, and runs by itself */
-    size_t follow_after; /* rows; 0: never */
-    double sample_rate;  /* rows a second of a series that count; 0: all */
+    bool is_strict;            /* refuse batches in which somebody pushes */
+    bool learns_scored;        /* learn = auto: rows of /score too, and runs by itself */
+    size_t follow_after;       /* rows; 0: never */
+    double sample_rate;        /* rows a second of a series that count; 0: all */
+    struct alarm_policy alarm; /* over all rows of a series, whether they are learned from or not */
     uint64_t seed;
     /* Ids for events: given out in memory, over all models. */
     uint64_t (*next_event_id)(void *userdata);
@@ -76,8 +78,8 @@ struct scored_row {
 MUST_CHECK int learning_take(struct learning *learning, const struct scored_row *rows,
                              size_t n_rows);
 
-/* Rows that are not learned from (their values do not count): only their verdicts become events,
- * as those of the rows above do. */
+/* Rows that are not learned from: their verdicts become events, as those of the rows above do, and
+ * the alarm policy sees them, unless they have no values (NULL). */
 void learning_note(struct learning *learning, const struct scored_row *rows, size_t n_rows);
 
 /* Rows that somebody knows to be normal, copied: all are pending afterwards, or none with
@@ -108,6 +110,14 @@ struct row_counts learning_counts(struct learning *learning); /* of what is stor
 uint64_t learning_n_sampled_out(const struct learning *learning);
 double learning_drift(const struct learning *learning); /* the meter, decimal logarithm */
 
+struct learning_incidents {
+    size_t n_open;
+    uint64_t n_by_alarm, n_by_hard, n_by_soft; /* opened so far; one may be in several */
+};
+struct learning_incidents learning_incidents(const struct learning *learning);
+/* "alarm", "hard" or "soft": what an incident is called that these (EVENT_BY_…) have opened. */
+const char *learning_opener_name(unsigned opened_by);
+
 /* ---- feedback ---- */
 
 /* An operator's word on an incident: "normal" lets its rows into the buffer, "anomaly" confirms
@@ -126,6 +136,11 @@ MUST_CHECK int learning_incident_of(struct learning *learning, uint64_t event,
  * "anomaly": it is confirmed. -ENOENT: the row was not kept, or not that long. */
 MUST_CHECK int learning_answer_verdict(struct learning *learning, uint64_t event,
                                        const char *series, bool is_normal);
+
+/* The same on all (the first 1,000) verdicts of an incident that only the alarm policy has opened,
+ * each alone. */
+MUST_CHECK int learning_answer_alarm(struct learning *learning, uint64_t incident,
+                                     const char *series, bool is_normal);
 
 /* All rows go, those that wait too, and what is followed. */
 MUST_CHECK int learning_forget(struct learning *learning);

@@ -121,6 +121,7 @@ uint64_t learning_tell(struct learning *learning, const struct logged_event *eve
     told->series = series ? strdup(series) : NULL;
     told->detail = detail ? strdup(detail) : NULL;
     told->advice = advice ? strdup(advice) : NULL;
+    told->reason = event->reason ? strdup(event->reason) : NULL;
     return id;
 }
 
@@ -216,65 +217,14 @@ static void release(void *userdata, uint64_t row, const float *values, bool is_f
         learning->n_lost++;
 }
 
-static uint64_t notice(void *userdata, enum admission_event event, uint64_t incident, bool is_hard,
-                       uint64_t first_row, uint64_t row)
-{
-    static const struct {
-        const char *kind, *advice;
-    } told[] = {
-        [ADMISSION_OPENED] = {"incident",
-                              "its rows are kept from learning; tell by feedback whether this is "
-                              "normal or an anomaly"                                           },
-        [ADMISSION_HARDENED] = {"incident",
-                              "its rows are kept from learning; tell by feedback whether this is "
-                                "normal or an anomaly"                                         },
-        [ADMISSION_CLOSED] = {"incident",      NULL                                            },
-        [ADMISSION_REGIME_CHANGED] = {"regime_change",
-                              "500 rows on end do not look like before: feedback normal on "
-                                      "this incident if that is the new normal, anomaly if not"},
-        [ADMISSION_FOLLOWED] = {"regime_change",
-                              "nobody answered: it is taken for the new normal (follow_after)" },
-        [ADMISSION_STALE_BEGAN] = {"stale_input",
-                              "the last row is repeated: see whether its collector hangs"      },
-    };
-    struct series *series = userdata;
-    const struct learning_options *options = &series->learning->options;
-    char detail[160];
-    struct logged_event log = {
-        .time_us = series->current_us,
-        .first_row = first_row,
-        .last_row = row,
-        .is_open = event == ADMISSION_OPENED || event == ADMISSION_HARDENED,
-    };
-
-    (void)snprintf(log.kind, sizeof(log.kind), "%s", told[event].kind);
-    if (event == ADMISSION_FOLLOWED) {
-        learning_approve(series->learning);
-        series->learning->followed = incident;
-    }
-    if (event == ADMISSION_OPENED)
-        incident = options->next_event_id(options->userdata);
-    if (strcmp(log.kind, "incident") == 0)
-        log.id = incident;
-    else
-        log.incident = incident;
-    if (incident)
-        (void)snprintf(detail, sizeof(detail),
-                       "{\"opened_by\":\"%s\",\"incident\":%" PRIu64 ",\"rows\":%" PRIu64 "}",
-                       is_hard ? "hard" : "soft", incident, row - first_row + 1);
-    else
-        (void)snprintf(detail, sizeof(detail), "{\"rows\":%" PRIu64 "}", row - first_row + 1);
-    (void)learning_tell(series->learning, &log, series->name, detail, told[event].advice);
-    return incident;
-}
-
 static struct series *new_series(struct learning *learning, const char *name)
 {
     struct series *series = calloc(1, sizeof(*series));
     if (!series)
         return NULL;
 
-    const struct admission_sink sink = {.userdata = series, .release = release, .notice = notice};
+    const struct admission_sink sink = {
+        .userdata = series, .release = release, .notice = series_notice};
     series->learning = learning;
     series->name = strdup(name);
     if (!series->name ||
@@ -333,6 +283,7 @@ static int drop_oldest(struct learning *learning)
     if (r < 0)
         return r;
     admission_end(series->admission);
+    series_end_alarm(series);
     learning->names[learning->n_names++] = TAKE(series->name); /* pending rows have it */
     series_free(series);
     learning->n_series--;
@@ -428,13 +379,18 @@ static int take_independent(struct learning *learning, const struct scored_row *
     return kept.role == N_ROW_ROLES ? 0 : learning_keep(learning, &kept);
 }
 
+static bool is_usual(const struct admission *admission)
+{
+    return admission_hard(admission) == 0.0 && admission_soft(admission) == 0.0;
+}
+
 static int take_into(struct series *series, const struct scored_row *row)
 {
     struct learning *learning = series->learning;
     const uint64_t number = ++series->n_rows;
 
-    series->current_us = row->time_us;
     watch_drift(learning, row);
+    stretch_take(&series->odd_rows, row, learning->n_features);
     int r = row->is_flagged && row->event ? series_hold(series, number, row->event) : 0;
     if (r < 0)
         return r;
@@ -442,6 +398,8 @@ static int take_into(struct series *series, const struct scored_row *row)
                        learning->false_alarm_rate);
     if (r < 0)
         (void)series_let_go(series, number);
+    if (is_usual(series->admission))
+        stretch_clear(&series->odd_rows);
     learning->is_drifting |= admission_is_drifting(series->admission);
     return r;
 }
@@ -464,9 +422,11 @@ static int take(struct learning *learning, const struct scored_row *rows, size_t
         return -ENOMEM;
     }
     series->last_used = ++learning->n_taken;
+    series_begin_row(series, row);
     if (is_sampled(learning, &series->sampling, rows, n_rows))
         r = take_into(series, row);
-    learning_tell_verdict(learning, row, series->n_rows, admission_incident(series->admission));
+    series_watch(series, row);
+    learning_tell_verdict(learning, row, series->n_rows, series->incident.id);
     return r;
 }
 

@@ -6,6 +6,7 @@
 #include "service/drift.h"
 #include "service/learning.h"
 #include "service/sampling.h"
+#include "service/stretch.h"
 
 struct guard;
 struct workspace;
@@ -20,6 +21,17 @@ struct held_verdict {
     } word;
 };
 
+/* The record of the incident that is open. */
+struct incident {
+    uint64_t id;          /* 0: none is */
+    unsigned opened_by;   /* EVENT_BY_…, all of them so far */
+    bool is_in_admission; /* a CUSUM's is open; series.alarm knows of the other */
+    uint64_t first_row;   /* by number; 0: none, only the alarm policy has opened it */
+    struct stretch rows;
+    uint64_t told_rows; /* what the event says */
+    double told_peak;
+};
+
 struct series {
     struct learning *learning;
     char *name;
@@ -27,8 +39,12 @@ struct series {
     uint64_t n_rows;    /* that counted */
     uint64_t last_used; /* learning->n_taken then */
     struct sampling sampling;
-    uint64_t current_us;       /* of the row that is being taken */
-    struct held_verdict *held; /* [n_held] the oldest first */
+    uint64_t current_us; /* of the row that is being taken */
+    struct alarm alarm;
+    struct incident incident;
+    struct stretch odd_rows;      /* that counted since the CUSUMs were both zero */
+    struct stretch alarming_rows; /* since the alarm was quiet */
+    struct held_verdict *held;    /* [n_held] the oldest first */
     size_t n_held, held_capacity;
 };
 
@@ -43,8 +59,9 @@ struct learning {
     /* what judges */
     const struct detector *live, *pinned; /* borrowed; NULL: none */
     double threshold, false_alarm_rate;
-    struct guard *guard; /* NULL: nothing is pinned */
-    struct workspace *workspace;
+    struct guard *guard;          /* NULL: nothing is pinned */
+    struct workspace *workspace;  /* of the run that draws its rows */
+    struct workspace *explaining; /* of the incidents */
     struct drift drift;
     /* rows */
     struct series **series; /* [n_series] sorted by name */
@@ -63,6 +80,7 @@ struct learning {
     struct logged_event *events; /* [n_events] */
     size_t n_events, events_capacity;
     uint64_t n_verdicts_lost; /* that became no event */
+    struct learning_incidents incidents;
     /* runs */
     bool is_frozen, has_run;
     bool has_begun;         /* last_run_us is set */
@@ -85,8 +103,8 @@ enum row_role learning_next_role(struct learning *learning);
 /* An incident is taken for normal: what is trained next follows it. */
 void learning_approve(struct learning *learning);
 
-/* Appends an event with copies of these texts (NULL: none). event->id 0: a new one. Returns its id,
- * also where there is no memory to tell it. */
+/* Appends an event with copies of these texts (NULL: none), and of its reason. event->id 0: a new
+ * one. Returns its id, also where there is no memory to tell it. */
 uint64_t learning_tell(struct learning *learning, const struct logged_event *event,
                        const char *series, const char *detail, const char *advice);
 
@@ -105,3 +123,16 @@ void learning_tell_verdict(struct learning *learning, const struct scored_row *r
 MUST_CHECK int series_hold(struct series *series, uint64_t row, uint64_t event);
 /* The row waits no more: what was remembered. */
 struct held_verdict series_let_go(struct series *series, uint64_t row);
+
+/* ---- incidents ---- */
+
+/* admission_sink.notice of a series. */
+uint64_t series_notice(void *userdata, enum admission_event event, uint64_t incident, bool is_hard,
+                       uint64_t first_row, uint64_t row);
+/* Nobody watches its rows any more: an alarm is over. */
+void series_end_alarm(struct series *series);
+/* As if none had been open. */
+void series_forget_incident(struct series *series);
+/* Each row of the series comes to the first before anything else, to the second after it. */
+void series_begin_row(struct series *series, const struct scored_row *row);
+void series_watch(struct series *series, const struct scored_row *row);

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERDICT     "verdict" /* the kind of its event */
-#define MOST_UNTOLD 20000     /* events in memory: a flood of anomalies must not fill it */
+#define VERDICT       "verdict" /* the kind of its event */
+#define MOST_ANSWERED 1000
+#define MOST_UNTOLD   20000 /* events in memory: a flood of anomalies must not fill it */
 
 /* ---- as events ---- */
 
@@ -69,10 +70,27 @@ void learning_tell_verdict(struct learning *learning, const struct scored_row *r
     learning->n_verdicts_lost += learning->n_events == n_events;
 }
 
+/* The incident that the row is in; 0: none, or nobody watches it. */
+static uint64_t watch(struct learning *learning, const struct scored_row *row)
+{
+    const bool is_watched = learning->live && learning->options.alarm.n > 0;
+    struct series *series = NULL;
+
+    if (row->series && row->values)
+        series = is_watched ? learning_series(learning, row->series)
+                            : learning_find_series(learning, row->series);
+    if (!series)
+        return 0;
+    series->last_used = ++learning->n_taken;
+    series_begin_row(series, row);
+    series_watch(series, row);
+    return series->incident.id;
+}
+
 void learning_note(struct learning *learning, const struct scored_row *rows, size_t n_rows)
 {
     for (size_t i = 0; i < n_rows; i++)
-        learning_tell_verdict(learning, &rows[i], 0, 0);
+        learning_tell_verdict(learning, &rows[i], 0, watch(learning, &rows[i]));
 }
 
 /* ---- rows that wait ---- */
@@ -141,4 +159,19 @@ int learning_answer_verdict(struct learning *learning, uint64_t event, const cha
     if (r < 0)
         return r;
     return n > 0 || answer_held(learning, series, event, is_normal) ? 0 : -ENOENT;
+}
+
+int learning_answer_alarm(struct learning *learning, uint64_t incident, const char *series,
+                          bool is_normal)
+{
+    AUTO_FREE uint64_t *events = NULL;
+    size_t n = 0;
+
+    int r = event_log_verdicts_of(learning->database, learning->model, incident, MOST_ANSWERED,
+                                  &events, &n);
+    for (size_t i = 0; i < n && r == 0; i++) {
+        r = learning_answer_verdict(learning, events[i], series, is_normal);
+        r = r == -ENOENT ? 0 : r; /* its row was not kept */
+    }
+    return r;
 }

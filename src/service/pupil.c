@@ -102,6 +102,7 @@ void pupil_unlock(struct pupil *pupil)
     if (learning) {
         view.figures.rows = learning_counts(learning);
         view.figures.drift_log10 = learning_drift(learning);
+        view.figures.incidents = learning_incidents(learning);
     }
     (void)pthread_mutex_lock(&pupil->view_lock);
     pupil->view = view;
@@ -445,8 +446,9 @@ void pupil_note_event(struct pupil *pupil, const struct logged_event *event)
             pupil->figures.n_events[i] += !is_over;
     if (event->advice || is_over)
         log_fields(LOG_NOTICE, (const char *const[]){"MODEL", pupil->name, NULL},
-                   "model %s: %s%s%s", pupil->name, event->kind, is_over ? " is over" : ": ",
-                   event->advice ? event->advice : "");
+                   "model %s: %s%s%s%s%s%s", pupil->name, event->kind, is_over ? " is over" : "",
+                   event->reason ? ": " : "", event->reason ? event->reason : "",
+                   event->advice ? ": " : "", event->advice ? event->advice : "");
 }
 
 void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const char *advice)

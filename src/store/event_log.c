@@ -26,6 +26,7 @@ void logged_event_clear(struct logged_event *event)
     free(event->series);
     free(event->detail);
     free(event->advice);
+    free(event->reason);
     free(event->label_who);
     *event = (struct logged_event){0};
 }
@@ -48,6 +49,12 @@ static int64_t at_most(size_t most, int64_t limit)
 static int64_t key_of(uint64_t id)
 {
     return id <= INT64_MAX ? (int64_t)id : -1;
+}
+
+/* Of a list that goes on below this id, or begins with the newest. */
+static int64_t below(uint64_t before)
+{
+    return before == 0 || before > INT64_MAX ? INT64_MAX : (int64_t)before;
 }
 
 static enum event_group group_of(const struct logged_event *event)
@@ -108,6 +115,8 @@ static void bind_event(struct query *query, int64_t model, const struct logged_e
     query_bind_text(query, event->advice);
     query_bind_int(query, event->is_open);
     query_bind_uint(query, event->incident);
+    query_bind_int(query, event->opened_by);
+    query_bind_text(query, event->reason);
 }
 
 /* Adds 1 to n_added of its group if it was not there. */
@@ -118,7 +127,8 @@ static int put_event(struct database *database, struct sqlite3 *connection, int6
     struct query update = query_begin(
         database, connection,
         "UPDATE events SET ended_us = iif(?10, 0, ?3), kind = ?4, series = ?5, first_row = ?6, "
-        "last_row = ?7, detail = ?8, advice = coalesce(?9, advice), is_open = ?10, incident = ?11 "
+        "last_row = ?7, detail = ?8, advice = coalesce(?9, advice), is_open = ?10, incident = ?11, "
+        "opened_by = ?12, reason = coalesce(?13, reason) "
         "WHERE id = ?1 AND model = ?2 "
         "AND (kind = 'verdict') = (?4 = 'verdict')"); /* each group has its own count */
     bind_event(&update, model, event);
@@ -130,7 +140,8 @@ static int put_event(struct database *database, struct sqlite3 *connection, int6
     struct query insert = query_begin(
         database, connection,
         "INSERT INTO events (id, model, time_us, kind, series, first_row, last_row, detail, "
-        "advice, is_open, incident) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "advice, is_open, incident, opened_by, reason) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO NOTHING");
     bind_event(&insert, model, event);
     r = query_insert(&insert);
@@ -243,7 +254,7 @@ int event_log_close(struct database *database, int64_t model, const char *why, u
 
 #define SELECT_EVENTS                                                                         \
     "SELECT id, time_us, kind, series, first_row, last_row, detail, advice, is_open, label, " \
-    "label_who, label_us, incident, ended_us FROM events "
+    "label_who, label_us, incident, ended_us, opened_by, reason FROM events "
 
 static void read_event(struct query *query, void *item)
 {
@@ -263,6 +274,8 @@ static void read_event(struct query *query, void *item)
     event->label_us = query_uint(query, 11);
     event->incident = query_uint(query, 12);
     event->ended_us = query_uint(query, 13);
+    event->opened_by = (unsigned)query_int(query, 14);
+    event->reason = query_dup_text(query, 15);
 }
 
 static void clear_event(void *item)
@@ -287,7 +300,7 @@ int event_log_get(struct database *database, int64_t model, uint64_t id,
     if (query.r < 0)
         return query.r;
     *ret_event = event;
-    event.series = event.detail = event.advice = event.label_who = NULL;
+    event.series = event.detail = event.advice = event.reason = event.label_who = NULL;
     return 0;
 }
 
@@ -302,12 +315,60 @@ int event_log_list(struct database *database, int64_t model, const char *kind, u
                        : SELECT_EVENTS "WHERE model = ? AND id < ? AND kind <> 'verdict' "
                                        "ORDER BY id DESC LIMIT ?");
     query_bind_int(&query, model);
-    query_bind_int(&query, before == 0 || before > INT64_MAX ? INT64_MAX : (int64_t)before);
+    query_bind_int(&query, below(before));
     if (kind)
         query_bind_text(&query, kind);
     query_bind_int(&query, at_most(most, EVENT_LOG_MOST_VERDICTS));
     return query_list(&query, sizeof(**ret_events), read_event, clear_event, ret_events,
                       ret_n_events);
+}
+
+int event_log_incidents(struct database *database, int64_t model,
+                        const struct incident_filter *filter, size_t most,
+                        struct logged_event **ret_events, size_t *ret_n_events)
+{
+    assert(database && filter && ret_events && ret_n_events);
+    CLEANUP(query_end)
+    struct query query = query_begin_read(
+        database, SELECT_EVENTS
+        "WHERE model = ?1 AND kind = 'incident' AND id < ?2 AND (?3 < 0 OR is_open = ?3) "
+        "AND (?4 = 0 OR (opened_by >= ?4 AND opened_by < 2 * ?4)) "
+        "AND (?5 IS NULL OR series = ?5) AND (is_open = 1 OR ended_us >= ?6) "
+        "AND (?7 = 0 OR time_us < ?7) ORDER BY id DESC LIMIT ?8");
+    query_bind_int(&query, model);
+    query_bind_int(&query, below(filter->before));
+    query_bind_int(&query, filter->is_open);
+    query_bind_int(&query, filter->opened_by);
+    query_bind_text(&query, filter->series);
+    query_bind_uint(&query, filter->since_us);
+    query_bind_uint(&query, filter->until_us);
+    query_bind_int(&query, at_most(most, EVENT_LOG_MOST_EVENTS));
+    return query_list(&query, sizeof(**ret_events), read_event, clear_event, ret_events,
+                      ret_n_events);
+}
+
+static void read_id(struct query *query, void *item)
+{
+    *(uint64_t *)item = query_uint(query, 0);
+}
+
+static void keep_id(void *item)
+{
+    (void)item; /* holds nothing */
+}
+
+int event_log_verdicts_of(struct database *database, int64_t model, uint64_t incident, size_t most,
+                          uint64_t **ret_ids, size_t *ret_n)
+{
+    assert(database && ret_ids && ret_n);
+    CLEANUP(query_end)
+    struct query query =
+        query_begin_read(database, "SELECT id FROM events WHERE model = ? AND kind = 'verdict' "
+                                   "AND incident = ? ORDER BY id LIMIT ?");
+    query_bind_int(&query, model);
+    query_bind_int(&query, key_of(incident));
+    query_bind_int(&query, at_most(most, EVENT_LOG_MOST_VERDICTS));
+    return query_list(&query, sizeof(**ret_ids), read_id, keep_id, ret_ids, ret_n);
 }
 
 /* ---- audit ---- */

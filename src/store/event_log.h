@@ -17,6 +17,13 @@ struct database;
 #define EVENT_LOG_MOST_VERDICTS 100000 /* a model */
 #define EVENT_LOG_MOST_AUDIT    100000
 
+/* What has opened an incident, together in one number: the largest is what it is called after. */
+enum event_opener {
+    EVENT_BY_SOFT = 1,
+    EVENT_BY_HARD = 2,
+    EVENT_BY_ALARM = 4
+};
+
 struct logged_event {
     uint64_t id;      /* over all models */
     uint64_t time_us; /* since 1970; of an incident when it opened */
@@ -27,7 +34,10 @@ struct logged_event {
     uint64_t incident;            /* id of the one that it belongs to; 0: none, or it is one */
     char *detail;                 /* a JSON object for the API; NULL: none */
     char *advice;                 /* what a person should do; NULL: nothing */
+    char *reason;                 /* what was wrong, in one line; NULL: not known */
+    unsigned opened_by;           /* of an incident: EVENT_BY_…; 0 else */
     bool is_open;                 /* an incident that goes on */
+    bool is_update;               /* not stored: nothing new but its figures */
     uint64_t ended_us;            /* when it was put again and is not open; 0: not yet */
     /* The last feedback, by event_log_label() only: event_log_put() does not look at it. */
     char label[8];     /* "", "normal" or "anomaly" */
@@ -42,9 +52,9 @@ void logged_event_clear(struct logged_event *event);
 MUST_CHECK int event_log_last_id(struct database *database, uint64_t *ret_id);
 
 /* Stores or replaces events by their ids, all or none. One that is put again keeps its time, the
- * new one is when it ended unless it is open; and its advice, if the new one has none. A verdict
- * stays one, and nothing else becomes one. -ENOENT: there is no such model; -EEXIST: the id is
- * another model's. */
+ * new one is when it ended unless it is open; and its advice and reason, if the new one has none. A
+ * verdict stays one, and nothing else becomes one. -ENOENT: there is no such model; -EEXIST: the id
+ * is another model's. */
 MUST_CHECK int event_log_put(struct database *database, int64_t model,
                              const struct logged_event *events, size_t n_events);
 /* -ENOENT: there is none of that model, or it has aged out. */
@@ -55,6 +65,25 @@ MUST_CHECK int event_log_get(struct database *database, int64_t model, uint64_t 
 MUST_CHECK int event_log_list(struct database *database, int64_t model, const char *kind,
                               uint64_t before, size_t most, struct logged_event **ret_events,
                               size_t *ret_n_events);
+
+/* Which incidents: all zero but is_open and until_us is every one. */
+struct incident_filter {
+    int is_open;        /* 1, 0, or below 0: both */
+    unsigned opened_by; /* one of EVENT_BY_…: called after it; 0: whatever has opened it */
+    const char *series; /* NULL: any */
+    uint64_t since_us;  /* open then, or later */
+    uint64_t until_us;  /* opened before; 0: whenever */
+    uint64_t before;    /* id below that; 0: from the newest */
+};
+/* As event_log_list(). */
+MUST_CHECK int event_log_incidents(struct database *database, int64_t model,
+                                   const struct incident_filter *filter, size_t most,
+                                   struct logged_event **ret_events, size_t *ret_n_events);
+/* The events of the anomalous verdicts that came in an incident, oldest first, at most most;
+ * free().
+ */
+MUST_CHECK int event_log_verdicts_of(struct database *database, int64_t model, uint64_t incident,
+                                     size_t most, uint64_t **ret_ids, size_t *ret_n);
 
 /* Feedback on an event, remembered beside it as long as the event. -ENOENT. */
 MUST_CHECK int event_log_label(struct database *database, int64_t model, uint64_t id,

@@ -122,6 +122,13 @@ static const char *const migrations[] = {
     "ALTER TABLE models ADD COLUMN false_alarms_per_day REAL NOT NULL DEFAULT 0;"
     "ALTER TABLE models ADD COLUMN rows_per_day REAL NOT NULL DEFAULT 0;"
     "ALTER TABLE models ADD COLUMN observed_s REAL NOT NULL DEFAULT 0;",
+
+    /* 7: what has opened an incident, as event_log.h numbers it, and why. */
+    "ALTER TABLE events ADD COLUMN opened_by INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE events ADD COLUMN reason TEXT;"
+    "CREATE INDEX events_of_incident ON events (model, incident) WHERE incident <> 0;"
+    "UPDATE events SET opened_by = iif(json_valid(detail) AND "
+    "json_extract(detail, '$.opened_by') = 'hard', 2, 1) WHERE kind = 'incident';",
 };
 static_assert(sizeof(migrations) / sizeof(*migrations) == SCHEMA_VERSION, "one migration each");
 

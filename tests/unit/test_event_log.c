@@ -226,6 +226,107 @@ static void events_are_listed_the_newest_first(void **state)
     assert_lists(web, "drift", 0, 0, IDS(0));
 }
 
+/* ---- incidents ---- */
+
+/* Three that began at 1001, 1002, 1003 and one that goes on. */
+static int64_t put_incidents(void)
+{
+    static char a[] = "a", b[] = "b", reason[] = "disk_io 91.2 (expected 12.4)";
+    const int64_t web = make_model("web");
+    const unsigned opened_by[] = {EVENT_BY_SOFT, EVENT_BY_SOFT | EVENT_BY_HARD,
+                                  EVENT_BY_ALARM | EVENT_BY_HARD, EVENT_BY_ALARM};
+
+    for (uint64_t id = 1; id <= 4; id++) {
+        struct logged_event event = an_event(id, "incident");
+        event.series = id % 2 ? a : b;
+        event.reason = reason;
+        event.opened_by = opened_by[id - 1];
+        event.is_open = true;
+        assert_int_equal(event_log_put(database, web, &event, 1), 0);
+        event.time_us = 2000 + id;
+        event.reason = NULL;
+        event.is_open = false;
+        if (id < 4)
+            assert_int_equal(event_log_put(database, web, &event, 1), 0);
+    }
+    assert_int_equal(put(web, 5, "drift"), 0);
+    return web;
+}
+
+/* The ids that a filter lets through, newest first, as digits. */
+static const char *incidents(int64_t web, struct incident_filter filter)
+{
+    static char ids[16];
+    struct logged_event *events = NULL;
+    size_t n = 0;
+
+    assert_int_equal(event_log_incidents(database, web, &filter, 10, &events, &n), 0);
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = (char)('0' + events[i].id);
+        logged_event_clear(&events[i]);
+    }
+    ids[n] = '\0';
+    free(events);
+    return ids;
+}
+
+static void incidents_are_filtered(void **state)
+{
+    (void)state;
+    const int64_t web = put_incidents();
+
+    assert_string_equal(incidents(web, (struct incident_filter){.is_open = -1, .before = 0}),
+                        "4321");
+    assert_string_equal(incidents(web, (struct incident_filter){.is_open = -1, .before = 4}),
+                        "321");
+    assert_string_equal(incidents(web, (struct incident_filter){.is_open = 1}), "4");
+    assert_string_equal(incidents(web, (struct incident_filter){.is_open = 0}), "321");
+    assert_string_equal(
+        incidents(web, (struct incident_filter){.is_open = -1, .opened_by = EVENT_BY_ALARM}), "43");
+    assert_string_equal(
+        incidents(web, (struct incident_filter){.is_open = -1, .opened_by = EVENT_BY_HARD}), "2");
+    assert_string_equal(
+        incidents(web, (struct incident_filter){.is_open = -1, .opened_by = EVENT_BY_SOFT}), "1");
+    assert_string_equal(incidents(web, (struct incident_filter){.is_open = -1, .series = "a"}),
+                        "31");
+    assert_string_equal(incidents(web, (struct incident_filter){.is_open = -1, .series = ""}), "");
+    assert_string_equal(incidents(web, (struct incident_filter){.is_open = -1, .since_us = 2002}),
+                        "432"); /* went on then */
+    assert_string_equal(incidents(web, (struct incident_filter){.is_open = -1, .until_us = 1003}),
+                        "21");
+    assert_string_equal(
+        incidents(web, (struct incident_filter){.is_open = -1, .since_us = 2003, .until_us = 1004}),
+        "3");
+}
+
+static void an_incident_keeps_its_reason(void **state)
+{
+    (void)state;
+    CLEANUP(logged_event_clear) struct logged_event found = {0};
+
+    assert_int_equal(event_log_get(database, put_incidents(), 3, &found), 0);
+    assert_string_equal(found.reason, "disk_io 91.2 (expected 12.4)");
+    assert_int_equal(found.opened_by, EVENT_BY_ALARM | EVENT_BY_HARD);
+}
+
+static void the_verdicts_of_an_incident_are_found(void **state)
+{
+    (void)state;
+    const int64_t web = make_model("web");
+    AUTO_FREE uint64_t *ids = NULL;
+    size_t n = 0;
+
+    for (uint64_t id = 1; id <= 4; id++) {
+        struct logged_event event = an_event(id, id == 3 ? "regime_change" : "verdict");
+        event.incident = id == 2 ? 8 : 9;
+        assert_int_equal(event_log_put(database, web, &event, 1), 0);
+    }
+    assert_int_equal(event_log_verdicts_of(database, web, 9, 10, &ids, &n), 0);
+    assert_int_equal(n, 2);
+    assert_int_equal(ids[0], 1);
+    assert_int_equal(ids[1], 4);
+}
+
 /* ---- limits ---- */
 
 static void the_clock_has_no_say_in_the_order(void **state)
@@ -672,6 +773,9 @@ int main(void)
         DATABASE_TEST(a_verdict_stays_a_verdict),
         DATABASE_TEST(an_event_of_another_model_is_not_found),
         DATABASE_TEST(events_are_listed_the_newest_first),
+        DATABASE_TEST(incidents_are_filtered),
+        DATABASE_TEST(an_incident_keeps_its_reason),
+        DATABASE_TEST(the_verdicts_of_an_incident_are_found),
         DATABASE_TEST(the_clock_has_no_say_in_the_order),
         DATABASE_TEST(an_incident_that_is_over_keeps_when_it_began_and_its_advice),
         DATABASE_TEST(open_incidents_are_closed_with_the_reason),

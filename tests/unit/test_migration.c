@@ -30,6 +30,8 @@ static void a_database_of_schema_1_keeps_all_that_is_in_it(void **state)
     assert_string_equal(event.label, "anomaly");
     assert_int_equal(event.last_row, 20);
     assert_int_equal(event.incident, 0);
+    assert_int_equal(event.opened_by, EVENT_BY_SOFT);
+    assert_null(event.reason);
     database_free(database);
 }
 
