@@ -1,5 +1,5 @@
-/* anomalyctl models, versions, runs, events, audit - the daemon's lists: one GET and one row of the
- * table below each. */
+/* anomalyctl models, versions, runs, events, incidents, audit - the daemon's lists: one GET and one
+ * row of the table below each. */
 #include "anomalyctl/commands.h"
 #include "anomalyctl/online.h"
 #include "anomalyctl/output.h"
@@ -12,13 +12,18 @@
 struct settings {
     const char *model;
     struct online_options online;
-    bool verdicts;
+    bool verdicts, open;
 };
 
 static const struct option_row rows[] = {ONLINE_ROWS};
 static const struct option_row event_rows[] = {
     OPTION_ROW("verdicts", NULL, OPTION_FLAG, false, verdicts,
                "the anomalous verdicts instead of all else"),
+    ONLINE_ROWS,
+};
+
+static const struct option_row incident_rows[] = {
+    OPTION_ROW("open", NULL, OPTION_FLAG, false, open, "only those that go on"),
     ONLINE_ROWS,
 };
 
@@ -60,6 +65,16 @@ static const struct table_column verdict_columns[] = {
     {"LABEL",    "label",        false},
     {"SERIES",   "series",       false},
 };
+static const struct table_column incident_columns[] = {
+    {"INCIDENT", "id",         true },
+    {"BY",       "opened_by",  false},
+    {"OPENED",   "opened_at",  false},
+    {"OPEN",     "open",       false},
+    {"ROWS",     "rows",       true },
+    {"PEAK",     "peak.score", true },
+    {"LABEL",    "label",      false},
+    {"SERIES",   "series",     false},
+};
 static const struct table_column audit_columns[] = {
     {"TIME",   "time",   false},
     {"WHO",    "who",    false},
@@ -68,6 +83,7 @@ static const struct table_column audit_columns[] = {
 };
 
 #define COLUMNS(columns) columns, sizeof(columns) / sizeof(*(columns))
+#define ROWS(rows)       rows, sizeof(rows) / sizeof(*(rows))
 
 static const char models_help[] =
     "Lists the models of a running anomalyd, and why one cannot score.";
@@ -79,6 +95,11 @@ static const char runs_help[] = "Lists a model's trainings, what came of them an
 static const char events_help[] =
     "Lists what happened to a model and what to do about it, or its anomalous verdicts;\n"
     "--json tells all. Answer with anomalyctl feedback MODEL EVENT normal|anomaly.";
+static const char incidents_help[] =
+    "Lists stretches of trouble in a series, newest first, what each blames, and how\n"
+    "bad its worst row was. Those of BY alarm are worth waking somebody for; hard and\n"
+    "soft only keep rows from learning. Answer with\n"
+    "anomalyctl feedback MODEL INCIDENT normal|anomaly.";
 static const char audit_help[] = "Lists what people have done to a model: who, when and what.";
 
 /* name is also the key of the answer's array, and the end of its path. */
@@ -89,15 +110,18 @@ static const struct list {
     const struct table_column *columns;
     size_t n_columns;
     const char *note;
+    const struct option_row *rows;
+    size_t n_rows;
 } lists[] = {
-    {"models",   false, models_help,   COLUMNS(model_columns),   "error" },
-    {"versions", true,  versions_help, COLUMNS(version_columns), NULL    },
-    {"runs",     true,  runs_help,     COLUMNS(run_columns),     "reason"},
-    {"events",   true,  events_help,   COLUMNS(event_columns),   "advice"},
-    {"audit",    true,  audit_help,    COLUMNS(audit_columns),   NULL    },
+    {"models",    false, models_help,    COLUMNS(model_columns),    "error",  ROWS(rows)         },
+    {"versions",  true,  versions_help,  COLUMNS(version_columns),  NULL,     ROWS(rows)         },
+    {"runs",      true,  runs_help,      COLUMNS(run_columns),      "reason", ROWS(rows)         },
+    {"events",    true,  events_help,    COLUMNS(event_columns),    "advice", ROWS(event_rows)   },
+    {"incidents", true,  incidents_help, COLUMNS(incident_columns), "reason", ROWS(incident_rows)},
+    {"audit",     true,  audit_help,     COLUMNS(audit_columns),    NULL,     ROWS(rows)         },
 };
 static const struct list verdicts = {
-    "events", true, events_help, COLUMNS(verdict_columns), NULL,
+    "events", true, events_help, COLUMNS(verdict_columns), NULL, ROWS(event_rows),
 };
 
 #define N_LISTS (sizeof(lists) / sizeof(*lists))
@@ -123,7 +147,9 @@ static int run(const struct list *list, const struct settings *settings)
         return status;
     if (list->is_of_model)
         text_printf(&path, "/v1/models/%s/%s%s", settings->model, list->name,
-                    list == &verdicts ? "?kind=verdict" : "");
+                    list == &verdicts ? "?kind=verdict"
+                    : settings->open  ? "?open=true"
+                                      : "");
     else
         text_printf(&path, "/v1/%s", list->name);
     if (text_failed(&path) || client_get(client, path.data, &reply, &err) < 0)
@@ -138,15 +164,13 @@ static int run(const struct list *list, const struct settings *settings)
 int list_main(int argc, char **argv)
 {
     const struct list *list = find_list(argv[0]);
-    const bool has_verdicts = strcmp(list->name, verdicts.name) == 0;
     const struct usage usage = {
         .command = list->name,
         .operand = list->is_of_model ? "MODEL" : NULL,
         .operand_offset = offsetof(struct settings, model),
         .description = list->description,
-        .rows = has_verdicts ? event_rows : rows,
-        .n_rows =
-            has_verdicts ? sizeof(event_rows) / sizeof(*event_rows) : sizeof(rows) / sizeof(*rows),
+        .rows = list->rows,
+        .n_rows = list->n_rows,
     };
     struct settings settings = {.online = ONLINE_DEFAULTS};
     int status;

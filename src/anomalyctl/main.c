@@ -30,6 +30,7 @@ static const struct command commands[] = {
     {"diff",       diff_main,       "show how two versions of a model differ"              },
     {"runs",       list_main,       "list a model's trainings"                             },
     {"events",     list_main,       "list what happened to a model"                        },
+    {"incidents",  list_main,       "list stretches of trouble, and what is to blame"      },
     {"audit",      list_main,       "list what people did to a model"                      },
     {"thresholds", thresholds_main, "show what each false-alarm rate costs, or choose one" },
     {"observe",    observe_main,    "give anomalyd normal rows to learn from"              },

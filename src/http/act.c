@@ -96,3 +96,12 @@ void act_begin(struct handler *handler, struct act *act,
     else
         reply->later = TAKE(later);
 }
+
+void act_answer_text(struct handler *handler, struct act *act, struct reply *reply)
+{
+    (void)handler;
+    reply->status = 200;
+    reply->content_type = "application/json";
+    reply->body = act->text;
+    act->text = (struct text){0};
+}

@@ -26,6 +26,9 @@ struct act {
     int64_t run;
     double rate, alarms_per_day;
     uint64_t event, incident;
+    struct incident_filter filter;
+    char series[ROW_SERIES_MAX + 1]; /* that the filter names */
+    size_t most;
 };
 
 /* On the model of the path, which must be there. NULL: reply says why. */
@@ -41,3 +44,6 @@ void act_begin(struct handler *handler, struct act *act,
                int (*perform)(struct learner *learner, struct act *act, struct error *reterr),
                void (*answer)(struct handler *handler, struct act *act, struct reply *reply),
                struct reply *reply);
+
+/* An answer: the act's text, JSON. */
+void act_answer_text(struct handler *handler, struct act *act, struct reply *reply);

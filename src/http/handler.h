@@ -65,6 +65,8 @@ void handle_set_thresholds(struct handler *handler, const struct request *reques
                            struct reply *reply);
 void handle_buffer(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_events(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_incidents(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_incident(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_audit(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_models(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_model(struct handler *handler, const struct request *request, struct reply *reply);

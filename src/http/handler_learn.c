@@ -85,15 +85,6 @@ static int print_verdicts(struct learner *learner, struct act *act, struct error
     return learner_print_verdicts(learner, act->model, &act->text, reterr);
 }
 
-static void answer_text(struct handler *handler, struct act *act, struct reply *reply)
-{
-    (void)handler;
-    reply->status = 200;
-    reply->content_type = "application/json";
-    reply->body = act->text;
-    act->text = (struct text){0};
-}
-
 /* What waits for the verdicts that are on their way. */
 static void list_verdicts(struct handler *handler, const struct request *request,
                           struct reply *reply)
@@ -101,7 +92,7 @@ static void list_verdicts(struct handler *handler, const struct request *request
     struct act *act = act_new(handler, request, reply);
 
     if (act)
-        act_begin(handler, act, print_verdicts, answer_text, reply);
+        act_begin(handler, act, print_verdicts, act_answer_text, reply);
 }
 
 /* The query may only say kind=verdict. */
