@@ -21,4 +21,5 @@ int list_main(int argc, char **argv); /* models, versions, runs, events, inciden
 int diff_main(int argc, char **argv);
 int observe_main(int argc, char **argv);
 int thresholds_main(int argc, char **argv);
+int maintenance_main(int argc, char **argv);
 int manage_main(int argc, char **argv); /* retrain, promote, … */

@@ -18,31 +18,32 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"train",      train_main,      "make a model file from normal rows"                   },
-    {"score",      score_main,      "judge every row of a file"                            },
-    {"evaluate",   evaluate_main,   "compare verdicts with the labels of a file"           },
-    {"inspect",    inspect_main,    "show what is in a model file"                         },
-    {"record",     record_main,     "sample this host into a file, or send it to anomalyd" },
-    {"replay",     replay_main,     "send a labelled file to anomalyd, show what it caught"},
-    {"status",     status_main,     "show whether anomalyd is ready, and its models"       },
-    {"models",     list_main,       "list the models of anomalyd"                          },
-    {"versions",   list_main,       "list a model's versions"                              },
-    {"diff",       diff_main,       "show how two versions of a model differ"              },
-    {"runs",       list_main,       "list a model's trainings"                             },
-    {"events",     list_main,       "list what happened to a model"                        },
-    {"incidents",  list_main,       "list stretches of trouble, and what is to blame"      },
-    {"audit",      list_main,       "list what people did to a model"                      },
-    {"thresholds", thresholds_main, "show what each false-alarm rate costs, or choose one" },
-    {"observe",    observe_main,    "give anomalyd normal rows to learn from"              },
-    {"retrain",    manage_main,     "train a model on what it has learned from"            },
-    {"cancel",     manage_main,     "end a training"                                       },
-    {"promote",    manage_main,     "let another version answer"                           },
-    {"rollback",   manage_main,     "let the former version answer again"                  },
-    {"feedback",   manage_main,     "say whether an event was normal or an anomaly"        },
-    {"freeze",     manage_main,     "stop a model's learning"                              },
-    {"unfreeze",   manage_main,     "resume a model's learning"                            },
-    {"rebaseline", manage_main,     "hold later versions against the present one"          },
-    {"reset",      manage_main,     "forget the rows that a model has learned from"        },
+    {"train",       train_main,       "make a model file from normal rows"                   },
+    {"score",       score_main,       "judge every row of a file"                            },
+    {"evaluate",    evaluate_main,    "compare verdicts with the labels of a file"           },
+    {"inspect",     inspect_main,     "show what is in a model file"                         },
+    {"record",      record_main,      "sample this host into a file, or send it to anomalyd" },
+    {"replay",      replay_main,      "send a labelled file to anomalyd, show what it caught"},
+    {"status",      status_main,      "show whether anomalyd is ready, and its models"       },
+    {"models",      list_main,        "list the models of anomalyd"                          },
+    {"versions",    list_main,        "list a model's versions"                              },
+    {"diff",        diff_main,        "show how two versions of a model differ"              },
+    {"runs",        list_main,        "list a model's trainings"                             },
+    {"events",      list_main,        "list what happened to a model"                        },
+    {"incidents",   list_main,        "list stretches of trouble, and what is to blame"      },
+    {"audit",       list_main,        "list what people did to a model"                      },
+    {"thresholds",  thresholds_main,  "show what each false-alarm rate costs, or choose one" },
+    {"maintenance", maintenance_main, "no alarms and no learning for a while"                },
+    {"observe",     observe_main,     "give anomalyd normal rows to learn from"              },
+    {"retrain",     manage_main,      "train a model on what it has learned from"            },
+    {"cancel",      manage_main,      "end a training"                                       },
+    {"promote",     manage_main,      "let another version answer"                           },
+    {"rollback",    manage_main,      "let the former version answer again"                  },
+    {"feedback",    manage_main,      "say whether an event was normal or an anomaly"        },
+    {"freeze",      manage_main,      "stop a model's learning"                              },
+    {"unfreeze",    manage_main,      "resume a model's learning"                            },
+    {"rebaseline",  manage_main,      "hold later versions against the present one"          },
+    {"reset",       manage_main,      "forget the rows that a model has learned from"        },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -55,7 +56,7 @@ static int print_help(void)
                      "Trains and uses autoencoders that find anomalies in metrics.\n\n"
                      "Commands:\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
-        text_printf(&text, "  %-11s%s\n", commands[i].name, commands[i].summary);
+        text_printf(&text, "  %-12s%s\n", commands[i].name, commands[i].summary);
     text_puts(&text, "\nOptions:\n"
                      "  --help    print this; after a command: print its options\n"
                      "  --version print the version\n\n"

@@ -26,6 +26,7 @@ struct act {
     int64_t run;
     double rate, alarms_per_day;
     uint64_t event, incident;
+    struct maintenance_window window;
     struct incident_filter filter;
     char series[ROW_SERIES_MAX + 1]; /* that the filter names */
     size_t most;

@@ -63,6 +63,12 @@ void handle_reset(struct handler *handler, const struct request *request, struct
 void handle_thresholds(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_set_thresholds(struct handler *handler, const struct request *request,
                            struct reply *reply);
+void handle_maintenance(struct handler *handler, const struct request *request,
+                        struct reply *reply);
+void handle_add_maintenance(struct handler *handler, const struct request *request,
+                            struct reply *reply);
+void handle_end_maintenance(struct handler *handler, const struct request *request,
+                            struct reply *reply);
 void handle_buffer(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_events(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_incidents(struct handler *handler, const struct request *request, struct reply *reply);

@@ -12,7 +12,7 @@ struct reply;
 
 struct route {
     const char *path;   /* with holes: {m} the name of a model, {v} the number of a version, {id}
-                         * that of a run or an incident */
+                         * that of a run, an incident or a window of maintenance */
     const char *method; /* GET stands for HEAD too */
     enum request_body body;
     void (*handle)(struct handler *handler, const struct request *request, struct reply *reply);

@@ -31,12 +31,12 @@ static bool must_close(const struct alarm *alarm, const struct alarm_policy *pol
            (alarm->n_clear >= policy->clear_rows && has_passed(alarm, policy->hold_us, time_us));
 }
 
-enum alarm_change alarm_take(struct alarm *alarm, const struct alarm_policy *policy,
+enum alarm_change alarm_take(struct alarm *alarm, const struct alarm_policy *policy, bool may_open,
                              bool is_anomaly, double score, uint64_t time_us)
 {
     alarm->flags = alarm->flags << 1 | is_anomaly;
     alarm->n_clear = is_anomaly || score >= policy->clear_score ? 0 : alarm->n_clear + 1;
-    if (!alarm->is_open && must_open(alarm, policy, is_anomaly, time_us)) {
+    if (may_open && !alarm->is_open && must_open(alarm, policy, is_anomaly, time_us)) {
         alarm->is_open = true;
         alarm->changed_us = time_us;
         return ALARM_OPENED;

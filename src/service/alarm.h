@@ -35,8 +35,9 @@ enum alarm_change {
     ALARM_CLOSED
 };
 
-/* The next row of the series. */
-enum alarm_change alarm_take(struct alarm *alarm, const struct alarm_policy *policy,
+/* The next row of the series. may_open false: it opens none (maintenance); one that is called for
+ * when it may opens then. */
+enum alarm_change alarm_take(struct alarm *alarm, const struct alarm_policy *policy, bool may_open,
                              bool is_anomaly, double score, uint64_t time_us);
 /* None is open, and no row that counts towards one is anomalous. */
 bool alarm_is_quiet(const struct alarm *alarm, const struct alarm_policy *policy);

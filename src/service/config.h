@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "detector/recipe.h"
 #include "service/alarm.h"
+#include "service/calendar.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,11 @@ enum config_learn {
     CONFIG_LEARN_OFF,     /* only from what an operator asks for */
     CONFIG_LEARN_OBSERVE, /* from rows of /observe */
     CONFIG_LEARN_AUTO     /* from rows of /score too, and runs by itself */
+};
+
+enum config_maintenance { /* what is left out in its windows: bits */
+    MAINTENANCE_ALARMS = 1,
+    MAINTENANCE_LEARNING = 2
 };
 
 /* A section [model NAME], or [model *]. Numbers in rows are of one model. */
@@ -46,7 +52,9 @@ struct config_model {
                           * (default) */
     bool is_strict;      /* batches in which somebody pushes are refused (no) */
 
-    struct alarm_policy alarm; /* 3 of 5, clear after 5 below 0.8, no hold, no cool-down */
+    struct alarm_policy alarm;   /* 3 of 5, clear after 5 below 0.8, no hold, no cool-down */
+    struct calendar maintenance; /* empty: none */
+    unsigned maintenance_skips;  /* MAINTENANCE_…, both by default */
 
     /* When a run begins by itself, and what it may take. */
     size_t retrain_rows;              /* stored since the last run (5,000); 0: never by rows */

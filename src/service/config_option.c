@@ -103,6 +103,13 @@ static const struct config_option options[] = {
         RANGE_OR("none", US_PER_MS, 365 * DAY),
         "For so long after its end a series opens no other alarm; one that is still\n"
         "called for then opens."),
+    KEY(MODEL(maintenance), "maintenance", EXAMPLE("Sun 02:00-04:00"), maintenance, ANY,
+        "Windows of each week, in the time zone of the machine, in which no alarm opens\n"
+        "and scored rows are not learned from: Sun 02:00-04:00, Mon-Fri 22:30-00:30,\n"
+        "daily 05:00-05:10. Several are separated by commas and may go on in indented\n"
+        "lines."),
+    KEY(MODEL(maintenance_skips), "maintenance_skips", DEFAULT("alarms, learning"),
+        maintenance_skips, ANY, "What is left out in them: alarms, learning, or both."),
     KEY(MODEL(learn), "learn", EXAMPLE("auto"), learn, ANY,
         "auto: from rows that are scored or observed, and training by itself; observe:\n"
         "only from rows of /observe; off: not at all. Unless given, auto where there\n"

@@ -1,6 +1,8 @@
-/* The keys of alarms. */
+/* The keys of alarms, and of when there shall be none. */
 #include "base/number.h"
 #include "service/alarm.h"
+#include "service/calendar.h"
+#include "service/config.h"
 #include "service/config_option.h"
 #include "service/config_read.h"
 
@@ -61,4 +63,29 @@ int config_read_alarm_clear(const struct config_value *value, void *field, struc
     policy->clear_rows = (unsigned)rows;
     policy->clear_score = score;
     return 0;
+}
+
+int config_read_maintenance(const struct config_value *value, void *field, struct error *reterr)
+{
+    return calendar_parse(value->text, field, reterr);
+}
+
+int config_read_maintenance_skips(const struct config_value *value, void *field,
+                                  struct error *reterr)
+{
+    static const struct {
+        const char *text;
+        unsigned skips;
+    } words[] = {
+        {"alarms",           MAINTENANCE_ALARMS                       },
+        {"learning",         MAINTENANCE_LEARNING                     },
+        {"alarms, learning", MAINTENANCE_ALARMS | MAINTENANCE_LEARNING},
+    };
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+        if (strcmp(value->text, words[i].text) == 0) {
+            *(unsigned *)field = words[i].skips;
+            return 0;
+        }
+    return error_set(reterr, -EINVAL, "is not alarms, or learning, or alarms, learning");
 }

@@ -196,6 +196,14 @@ MUST_CHECK int learner_rebaseline(struct learner *learner, const char *model, co
                                   struct error *reterr);
 MUST_CHECK int learner_reset(struct learner *learner, const char *model, const char *who,
                              struct error *reterr);
+/* A window of maintenance from here on; LEARNER_CONFLICT: nothing is known of the model yet, or it
+ * has MAINTENANCE_LOG_MOST. window->who is set. */
+MUST_CHECK int learner_add_maintenance(struct learner *learner, const char *model,
+                                       struct maintenance_window *window, const char *who,
+                                       struct error *reterr);
+/* It ends, id 0: all of them. */
+MUST_CHECK int learner_end_maintenance(struct learner *learner, const char *model, int64_t id,
+                                       const char *who, struct error *reterr);
 /* A word on an event. That on a verdict, or a regime_change, concerns the incident that it belongs
  * to: ret_incident (may be NULL); 0: it is in none, a verdict's word is on its row alone then. */
 MUST_CHECK int learner_feedback(struct learner *learner, const char *model, uint64_t event,
@@ -224,6 +232,9 @@ MUST_CHECK int learner_print_incidents(struct learner *learner, const char *mode
                                        struct text *text, struct error *reterr);
 MUST_CHECK int learner_print_incident(struct learner *learner, const char *model, uint64_t incident,
                                       struct text *text, struct error *reterr);
+/* What is left out now, and the windows that are not over. */
+MUST_CHECK int learner_print_maintenance(struct learner *learner, const char *model,
+                                         struct text *text, struct error *reterr);
 /* What people have done to it, newest first; also to one that is not there any more. */
 MUST_CHECK int learner_print_audit(struct learner *learner, const char *model, struct text *text,
                                    struct error *reterr);

@@ -201,6 +201,8 @@ MUST_CHECK int pupil_follow_rate(struct pupil *pupil, struct error *reterr);
 void learner_count_rows(struct learner *learner, uint64_t now_us);
 /* Under the pupil's lock: says the features and opens the buffer. */
 MUST_CHECK int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features);
+/* Under the pupil's lock: the windows of maintenance in the store hold from here on. */
+MUST_CHECK int pupil_follow_maintenance(struct pupil *pupil);
 /* Under the pupil's lock: the pinned version of the log guards from here on. */
 MUST_CHECK int pupil_pin(struct pupil *pupil);
 /* Under the pupil's lock: learning_must_pin() may have changed: the store remembers it. */

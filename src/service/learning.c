@@ -54,6 +54,7 @@ int learning_new(struct database *database, int64_t model, size_t n_features,
 void learning_configure(struct learning *learning, const struct learning_options *options)
 {
     learning->options = *options;
+    learning->skips_us = 0;
     row_buffer_set_capacity(learning->buffer, options->buffer_rows);
     if (learning->live)
         learning_rebind(learning, learning->live);
@@ -83,6 +84,7 @@ void learning_free(struct learning *learning)
     learning_stored(learning);
     free(learning->events);
     free(learning->names);
+    free(learning->windows);
     free(learning->pending);
     free(learning->pending_values);
     guard_free(learning->guard);

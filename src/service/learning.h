@@ -8,8 +8,10 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "service/alarm.h"
+#include "service/calendar.h"
 #include "service/gate.h"
 #include "store/event_log.h"
+#include "store/maintenance_log.h"
 #include "store/row_buffer.h"
 
 #include <stdbool.h>
@@ -32,6 +34,10 @@ struct learning_options {
     size_t follow_after;       /* rows; 0: never */
     double sample_rate;        /* rows a second of a series that count; 0: all */
     struct alarm_policy alarm; /* over all rows of a series, whether they are learned from or not */
+    struct learning_maintenance {
+        struct calendar calendar;
+        bool skips_alarms, skips_learning; /* in its windows */
+    } maintenance;
     uint64_t seed;
     /* Ids for events: given out in memory, over all models. */
     uint64_t (*next_event_id)(void *userdata);
@@ -59,6 +65,17 @@ void learning_set_threshold(struct learning *learning, double threshold, double 
 MUST_CHECK int learning_pin(struct learning *learning, const struct detector *pinned);
 
 void learning_freeze(struct learning *learning, bool is_frozen); /* nothing is learned, no runs */
+
+/* Windows of maintenance beside those of the calendar, copied in place of the former. 0 or -ENOMEM.
+ */
+MUST_CHECK int learning_set_maintenance(struct learning *learning,
+                                        const struct maintenance_window *windows, size_t n);
+/* What is left out at a time, by either. */
+struct learning_skips {
+    bool alarms;   /* none opens */
+    bool learning; /* rows that are scored are not learned from */
+};
+struct learning_skips learning_skips(struct learning *learning, uint64_t time_us);
 
 /* ---- rows ---- */
 

@@ -298,12 +298,13 @@ void series_begin_row(struct series *series, const struct scored_row *row)
 void series_watch(struct series *series, const struct scored_row *row)
 {
     const struct alarm_policy *policy = &series->learning->options.alarm;
+    const bool may_open = !learning_skips(series->learning, row->time_us).alarms;
     struct alarm *alarm = &series->alarm;
     struct incident *incident = &series->incident;
 
     if (row->is_flagged || !alarm_is_quiet(alarm, policy))
         stretch_take(&series->alarming_rows, row, series->learning->n_features);
-    switch (alarm_take(alarm, policy, row->is_flagged, row->score, row->time_us)) {
+    switch (alarm_take(alarm, policy, may_open, row->is_flagged, row->score, row->time_us)) {
     case ALARM_OPENED:
         join(series, EVENT_BY_ALARM, &series->alarming_rows,
              incident->is_in_admission ? NULL : ALARM_ADVICE);

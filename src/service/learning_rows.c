@@ -439,6 +439,10 @@ int learning_take(struct learning *learning, const struct scored_row *rows, size
         return 0;
     }
     for (size_t i = 0; i < n_rows; i++) {
+        if (learning_skips(learning, rows[i].time_us).learning) {
+            learning_note(learning, &rows[i], 1);
+            continue;
+        }
         const int r = take(learning, &rows[i], n_rows - i);
         if (r < 0) {
             learning->n_lost++;

@@ -81,6 +81,11 @@ struct learning {
     size_t n_events, events_capacity;
     uint64_t n_verdicts_lost; /* that became no event */
     struct learning_incidents incidents;
+    /* maintenance */
+    struct maintenance_window *windows; /* [n_windows] */
+    size_t n_windows;
+    struct learning_skips skips; /* as they were last asked for, at: */
+    uint64_t skips_us;           /* 0: not since something has changed */
     /* runs */
     bool is_frozen, has_run;
     bool has_begun;         /* last_run_us is set */

@@ -260,6 +260,8 @@ int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features)
         r = learning_new(pupil->learner->database, pupil->log.id, n_features,
                          &pupil->settings.learning, &pupil->learning);
     if (r == 0)
+        r = pupil_follow_maintenance(pupil);
+    if (r == 0)
         r = resume(pupil);
     if (r == 0)
         learning_freeze(pupil->learning, pupil->log.is_frozen);

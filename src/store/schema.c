@@ -129,6 +129,17 @@ static const char *const migrations[] = {
     "CREATE INDEX events_of_incident ON events (model, incident) WHERE incident <> 0;"
     "UPDATE events SET opened_by = iif(json_valid(detail) AND "
     "json_extract(detail, '$.opened_by') = 'hard', 2, 1) WHERE kind = 'incident';",
+
+    /* 8: windows of maintenance. */
+    "CREATE TABLE maintenance ("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " model INTEGER NOT NULL REFERENCES models ON DELETE CASCADE,"
+    " from_us INTEGER NOT NULL,"
+    " until_us INTEGER NOT NULL,"
+    " skips_alarms INTEGER NOT NULL,"
+    " skips_learning INTEGER NOT NULL,"
+    " who TEXT NOT NULL) STRICT;"
+    "CREATE INDEX maintenance_of_model ON maintenance (model);",
 };
 static_assert(sizeof(migrations) / sizeof(*migrations) == SCHEMA_VERSION, "one migration each");
 
@@ -138,7 +149,7 @@ static const char probe[] =
     " (SELECT max(version) FROM versions),"
     " (SELECT max(id) FROM runs), (SELECT max(id) FROM events),"
     " (SELECT max(id) FROM audit), (SELECT max(model) FROM buffers), (SELECT max(id) FROM rows),"
-    " (SELECT max(model) FROM rows)";
+    " (SELECT max(model) FROM rows), (SELECT max(id) FROM maintenance)";
 
 static int execute(struct sqlite3 *sqlite, const char *sql)
 {

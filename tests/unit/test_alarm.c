@@ -10,6 +10,7 @@
 static struct alarm_policy policy;
 static struct alarm alarm_state;
 static uint64_t now_us;
+static bool may_open;
 
 static int begin(void **state)
 {
@@ -17,6 +18,7 @@ static int begin(void **state)
     policy = (struct alarm_policy){.n = 3, .of = 5, .clear_rows = 4, .clear_score = 0.8};
     alarm_state = (struct alarm){0};
     now_us = 1000 * SECOND;
+    may_open = true;
     return 0;
 }
 
@@ -28,7 +30,7 @@ static char take(char row)
     const double score = row == '!' ? 1.2 : row == '-' ? 0.9 : 0.5;
 
     now_us += SECOND;
-    switch (alarm_take(&alarm_state, &policy, row == '!', score, now_us)) {
+    switch (alarm_take(&alarm_state, &policy, may_open, row == '!', score, now_us)) {
     case ALARM_OPENED:
         return 'O';
     case ALARM_CLOSED:
@@ -146,6 +148,17 @@ static void a_clock_that_jumps_back_ends_hold_and_cool_down(void **state)
     assert_string_equal(changes("!!!"), "..O");
 }
 
+static void none_opens_in_maintenance_but_after_it(void **state)
+{
+    (void)state;
+    may_open = false;
+    assert_string_equal(changes("!!!!!!"), "......");
+    may_open = true;
+    assert_string_equal(changes(".!"), ".O");
+    may_open = false;
+    assert_string_equal(changes("...."), "...C");
+}
+
 static void without_a_policy_none_opens_and_an_open_one_closes(void **state)
 {
     (void)state;
@@ -187,6 +200,7 @@ int main(void)
         ALARM_TEST(what_lasts_longer_than_the_cool_down_opens_one),
         ALARM_TEST(an_anomaly_opens_it_when_the_cool_down_is_over),
         ALARM_TEST(a_clock_that_jumps_back_ends_hold_and_cool_down),
+        ALARM_TEST(none_opens_in_maintenance_but_after_it),
         ALARM_TEST(without_a_policy_none_opens_and_an_open_one_closes),
         ALARM_TEST(it_is_quiet_once_no_anomaly_counts_any_more),
     };

@@ -203,6 +203,8 @@ static void a_model_has_these_defaults(void **state)
         assert_true(model->alarm.clear_score == 0.8);
         assert_int_equal(model->alarm.hold_us, 0);
         assert_int_equal(model->alarm.cool_down_us, 0);
+        assert_int_equal(model->maintenance.n_windows, 0);
+        assert_int_equal(model->maintenance_skips, MAINTENANCE_ALARMS | MAINTENANCE_LEARNING);
         assert_int_equal(model->retrain_rows, 5000);
         assert_int_equal(model->retrain_every_us, 0);
         assert_int_equal(model->retrain_min_interval_us, 600000000);
@@ -252,7 +254,9 @@ static void every_alarm_key_is_read(void **state)
 {
     (void)state;
     load_text("[model a]\nfile = a\nalarm = 1 of 64\nalarm_clear = 10\tbelow  1\n"
-              "alarm_hold = 2m\nalarm_cool_down = 1h\n[model b]\nfile = b\nalarm = never\n");
+              "alarm_hold = 2m\nalarm_cool_down = 1h\nmaintenance = Sun 02:00-04:00,\n  daily "
+              "05:00-05:10\n"
+              "maintenance_skips = alarms\n[model b]\nfile = b\nalarm = never\n");
     const struct alarm_policy *alarm = &config->models[0].alarm;
 
     assert_int_equal(alarm->n, 1);
@@ -262,6 +266,8 @@ static void every_alarm_key_is_read(void **state)
     assert_int_equal(alarm->hold_us, 120000000);
     assert_int_equal(alarm->cool_down_us, 3600000000);
     assert_int_equal(config->models[1].alarm.n, 0);
+    assert_int_equal(config->models[0].maintenance.n_windows, 2);
+    assert_int_equal(config->models[0].maintenance_skips, MAINTENANCE_ALARMS);
 }
 
 static void assert_all_are_0(const struct config_model *model)
@@ -557,6 +563,10 @@ static void bad_values_are_told_with_what_is_valid(void **state)
         {"[model m]\nalarm_clear = 5 below nan",          "5 below nan is not rows below a score"                        },
         {"[model m]\nalarm_cool_down = never",
          "never is neither none nor a duration from 1ms to 365d"                                                         },
+        {"[model m]\nmaintenance = Sun",
+         "maintenance: Sun holds Sun: behind the day stands a time"                                                      },
+        {"[model m]\nmaintenance_skips = all",
+         "all is not alarms, or learning, or alarms, learning"                                                           },
         {"[model m]\nlearn = yes",                        "learn: yes is none of off, observe and auto"                  },
         {"[model m]\nmin_rows = -1",
          "min_rows: -1 is neither auto nor a whole number from 1 to 1000000000"                                          },

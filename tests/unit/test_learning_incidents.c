@@ -5,6 +5,7 @@
 #include "support/cmocka.h"
 #include "support/small_learning.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const struct alarm_policy three_of_five = {
@@ -272,6 +273,68 @@ static void normal_on_an_alarm_lets_its_rows_train(void **state)
     assert_true(count_burst(ROW_TRAIN) >= n_aside - 1);
 }
 
+/* Of the present moment on, for so many rows. */
+static void begin_maintenance(size_t n_rows, bool skips_alarms, bool skips_learning)
+{
+    const struct maintenance_window window = {.from_us = now_us + SECOND,
+                                              .until_us = now_us + (n_rows + 1) * SECOND,
+                                              .skips_alarms = skips_alarms,
+                                              .skips_learning = skips_learning};
+
+    assert_int_equal(learning_set_maintenance(learning, &window, 1), 0);
+}
+
+static void rows_of_a_maintenance_touch_nothing_of_the_learning(void **state)
+{
+    (void)state;
+    open_watching();
+    take_many("a", 0.5, 100, true);
+    begin_maintenance(200, true, true);
+    take_many("a", 1.5, 200, true);
+    assert_int_equal(count_events("incident"), 0);
+    take_many("a", 0.5, 300, true);
+    flush();
+    assert_int_equal(learning_counts(learning).stored, 400 - 16); /* 16 wait still */
+    assert_int_equal(count_burst(ROW_QUARANTINE), 0);
+}
+
+static void maintenance_without_alarms_still_keeps_rows_from_learning(void **state)
+{
+    (void)state;
+    open_watching();
+    take_many("a", 0.5, 100, true);
+    begin_maintenance(60, true, false);
+    take_many("a", 1.5, 60, true);
+    CLEANUP(logged_event_clear) struct logged_event event = logged("incident");
+    assert_true(says(&event, "\"opened_by\":\"hard\""));
+    assert_int_equal(learning_incidents(learning).n_by_alarm, 0);
+}
+
+static void trouble_that_outlasts_a_maintenance_opens_an_alarm(void **state)
+{
+    (void)state;
+    open_watching();
+    begin_maintenance(60, true, true);
+    take_many("a", 1.5, 60, true);
+    assert_int_equal(learning_incidents(learning).n_by_alarm, 0);
+    take_many("a", 1.5, 1, true);
+    assert_int_equal(learning_incidents(learning).n_by_alarm, 1);
+}
+
+static void a_maintenance_that_finds_no_memory_leaves_the_former(void **state)
+{
+    (void)state;
+    const struct maintenance_window none[2] = {{0}};
+
+    open_watching();
+    begin_maintenance(60, true, true);
+    alloc_fail_in = 0;
+    const int r = learning_set_maintenance(learning, none, 2);
+    alloc_fail_in = -1;
+    assert_int_equal(r, -ENOMEM);
+    assert_true(learning_skips(learning, now_us + SECOND).alarms);
+}
+
 static void no_allocation_that_fails_breaks_it(void **state)
 {
     (void)state;
@@ -314,6 +377,10 @@ int main(void)
         LEARNING_TEST(alarms_do_not_change_what_is_learned),
         LEARNING_TEST(while_it_lasts_its_figures_are_brought_up_to_date),
         LEARNING_TEST(normal_on_an_alarm_lets_its_rows_train),
+        LEARNING_TEST(rows_of_a_maintenance_touch_nothing_of_the_learning),
+        LEARNING_TEST(maintenance_without_alarms_still_keeps_rows_from_learning),
+        LEARNING_TEST(trouble_that_outlasts_a_maintenance_opens_an_alarm),
+        LEARNING_TEST(a_maintenance_that_finds_no_memory_leaves_the_former),
         LEARNING_TEST(no_allocation_that_fails_breaks_it),
     };
     return cmocka_run_group_tests(tests, make_detector, free_detector);

@@ -97,6 +97,17 @@ static void numbers_are_short_and_never_nan(void **state)
     assert_string_equal(text.data, "0.1 -2.5e-300 null null");
 }
 
+static void a_moment_is_written_in_utc(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+
+    text_time(&text, 0);
+    text_puts(&text, " ");
+    text_time(&text, 1709296200999999ULL);
+    assert_string_equal(text.data, "1970-01-01T00:00:00Z 2024-03-01T12:30:00Z");
+}
+
 static void json_strings_are_always_valid(void **state)
 {
     (void)state;
@@ -166,6 +177,7 @@ int main(void)
         cmocka_unit_test(a_failed_allocation_is_remembered),
         cmocka_unit_test(an_impossible_length_fails),
         cmocka_unit_test(numbers_are_short_and_never_nan),
+        cmocka_unit_test(a_moment_is_written_in_utc),
         cmocka_unit_test(json_strings_are_always_valid),
         cmocka_unit_test(shown_text_is_cut_and_harmless),
     };
