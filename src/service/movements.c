@@ -50,18 +50,12 @@ static void item_clear(struct series_movement *item)
     movement_free(item->movement);
 }
 
-static void forget_all(struct movements *movements)
-{
-    for (size_t i = 0; i < movements->n_items; i++)
-        item_clear(&movements->items[i]);
-    movements->n_items = 0;
-}
-
 void movements_release(struct movements *movements)
 {
     if (!movements || atomic_fetch_sub(&movements->n_users, 1) != 1)
         return;
-    forget_all(movements);
+    for (size_t i = 0; i < movements->n_items; i++)
+        item_clear(&movements->items[i]);
     free(movements->items);
     scaler_free(movements->scaler);
     (void)pthread_mutex_destroy(&movements->lock);
@@ -73,16 +67,14 @@ static int follow_scaler(struct movements *movements, const struct scaler *scale
 {
     const size_t n = scaler_n_features(scaler);
     struct scaler *was = movements->scaler, *is = NULL;
-    const bool is_as_wide = was && scaler_n_features(was) == n;
+    assert(!was || scaler_n_features(was) == n);
 
-    if (is_as_wide && memcmp(scaler_mean(was), scaler_mean(scaler), n * sizeof(float)) == 0 &&
+    if (was && memcmp(scaler_mean(was), scaler_mean(scaler), n * sizeof(float)) == 0 &&
         memcmp(scaler_std(was), scaler_std(scaler), n * sizeof(float)) == 0)
         return 0;
     int r = scaler_new(scaler_mean(scaler), scaler_std(scaler), scaler_median(scaler), n, &is);
     if (r < 0)
         return r;
-    if (!is_as_wide)
-        forget_all(movements);
     for (size_t i = 0; i < movements->n_items; i++)
         movement_rescale(movements->items[i].movement, was, is);
     movements->scaler = is;

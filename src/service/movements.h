@@ -1,9 +1,9 @@
 /* movements - how each series of one model has moved of late (detector/movement.h), so that a
  * verdict can name what moved.
  *
- * Kept over versions of the same features. Bounded: of more than MOVEMENTS_MAX_SERIES series the
- * one that was silent for longest begins anew when it comes again; a restart begins all anew. Any
- * thread; whoever follows rows holds a mutex for about 0.1 µs a row. */
+ * Kept over versions, all of the same features. Bounded: of more than MOVEMENTS_MAX_SERIES series
+ * the one that was silent for longest begins anew when it comes again; a restart begins all anew.
+ * Any thread; whoever follows rows holds a mutex for about 0.1 µs a row. */
 #pragma once
 
 #include "base/cleanup.h"

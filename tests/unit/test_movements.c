@@ -142,24 +142,6 @@ static void another_version_goes_on_where_the_series_was(void **state)
     assert_memory_equal(holds, expected->hold, D * sizeof(float));
 }
 
-static void a_version_of_other_features_begins_anew(void **state)
-{
-    (void)state;
-    CLEANUP(detector_freep) struct detector *narrow = NULL;
-    const struct trainer_options options = {.recipe = tiny_recipe(1), .n_threads = 1};
-    static float half[TINY_ROWS * D];
-    float holds[N_ROWS * D], expected[D];
-
-    tiny_rows(1, half, TINY_ROWS);
-    assert_int_equal(
-        detector_train(half, TINY_ROWS, tiny_names, D / 2, &options, NULL, NULL, &narrow, NULL), 0);
-    follow(first, "a", 0, 40, holds);
-    follow(narrow, "a", 0, 10, holds);
-    follow(first, "a", 0, 1, holds);
-    follow_alone(first, 1, expected);
-    assert_memory_equal(holds, expected, sizeof(expected));
-}
-
 static void of_too_many_series_the_one_that_was_silent_for_longest_goes(void **state)
 {
     (void)state;
@@ -218,7 +200,6 @@ int main(void)
         TEST(only_the_holds_that_are_wanted_are_given),
         TEST(series_do_not_know_of_each_other),
         TEST(another_version_goes_on_where_the_series_was),
-        TEST(a_version_of_other_features_begins_anew),
         TEST(of_too_many_series_the_one_that_was_silent_for_longest_goes),
         TEST(who_shares_them_keeps_them),
         TEST(survives_every_failed_allocation),
