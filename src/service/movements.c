@@ -62,7 +62,8 @@ void movements_release(struct movements *movements)
     free(movements);
 }
 
-/* Two versions in turn, while one takes over, cost a few divisions more. */
+/* All series at once: at most some 80 ms (MOVEMENTS_MAX_BYTES), when a version takes over and for
+ * each turn that requests in flight of the one before take with it. */
 static int follow_scaler(struct movements *movements, const struct scaler *scaler)
 {
     const size_t n = scaler_n_features(scaler);
@@ -110,6 +111,13 @@ static void forget_oldest(struct movements *movements)
     memmove(item, item + 1, (movements->n_items - oldest) * sizeof(*item));
 }
 
+size_t movements_most_series(size_t n_features)
+{
+    const size_t n = MOVEMENTS_MAX_BYTES / ((MOVEMENT_WINDOWS + 1) * n_features * sizeof(float));
+
+    return n < MOVEMENTS_MAX_SERIES ? n : MOVEMENTS_MAX_SERIES;
+}
+
 static int make_room(struct movements *movements)
 {
     if (movements->n_items < movements->capacity)
@@ -142,7 +150,7 @@ static int find_or_begin(struct movements *movements, const char *name, size_t n
         item_clear(&item);
         return r;
     }
-    if (movements->n_items == MOVEMENTS_MAX_SERIES) {
+    if (movements->n_items == movements_most_series(n_features)) {
         forget_oldest(movements);
         place = place_of(movements, name);
     }

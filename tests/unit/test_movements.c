@@ -1,5 +1,6 @@
 #include "service/movements.h"
 
+#include "data/schema.h"
 #include "detector/detector.h"
 #include "detector/explanation.h"
 #include "detector/movement.h"
@@ -162,6 +163,54 @@ static void of_too_many_series_the_one_that_was_silent_for_longest_goes(void **s
     assert_memory_equal(hold, expected, sizeof(hold));
 }
 
+static struct detector *wide_detector(size_t n_features, const float *values, size_t n_rows)
+{
+    struct trainer_options options = {.recipe = tiny_recipe(1), .n_threads = 1};
+    char names[SCHEMA_MAX_FEATURES][8];
+    const char *pointers[SCHEMA_MAX_FEATURES];
+    struct detector *detector = NULL;
+
+    options.recipe.epochs = 1;
+    for (size_t j = 0; j < n_features; j++) {
+        (void)snprintf(names[j], sizeof(names[j]), "%zu", j);
+        pointers[j] = names[j];
+    }
+    assert_int_equal(
+        detector_train(values, n_rows, pointers, n_features, &options, NULL, NULL, &detector, NULL),
+        0);
+    return detector;
+}
+
+static void wide_rows_have_room_for_fewer_series(void **state)
+{
+    (void)state;
+    enum {
+        WIDE = SCHEMA_MAX_FEATURES,
+        FEW = 40
+    };
+    static float values[FEW * WIDE], hold[WIDE];
+    char name[16];
+
+    for (size_t k = 0; k < FEW * WIDE; k++)
+        values[k] = (float)(k * 7919 % 101);
+    CLEANUP(detector_freep) struct detector *wide = wide_detector(WIDE, values, FEW);
+    CLEANUP(movement_freep) struct movement *anew = NULL;
+    const size_t most = movements_most_series(WIDE);
+
+    assert_true(most > 1000 && most * 3 * sizeof(hold) <= MOVEMENTS_MAX_BYTES);
+    assert_int_equal(movements_most_series(D), MOVEMENTS_MAX_SERIES);
+    for (size_t i = 0; i <= most; i++) {
+        (void)snprintf(name, sizeof(name), "%zu", i);
+        assert_int_equal(movements_follow(movements, wide, workspace, name, values, 1, all, hold),
+                         0);
+    }
+    assert_int_equal(movement_new(WIDE, &anew), 0);
+    assert_int_equal(detector_follow(wide, workspace, values + WIDE, anew), 0);
+    assert_int_equal(movements_follow(movements, wide, workspace, "0", values + WIDE, 1, all, hold),
+                     0);
+    assert_memory_equal(hold, anew->hold, sizeof(hold));
+}
+
 static void who_shares_them_keeps_them(void **state)
 {
     (void)state;
@@ -201,6 +250,7 @@ int main(void)
         TEST(series_do_not_know_of_each_other),
         TEST(another_version_goes_on_where_the_series_was),
         TEST(of_too_many_series_the_one_that_was_silent_for_longest_goes),
+        TEST(wide_rows_have_room_for_fewer_series),
         TEST(who_shares_them_keeps_them),
         TEST(survives_every_failed_allocation),
     };
