@@ -11,6 +11,7 @@
 #include "support/tiny_model.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -222,6 +223,59 @@ static void who_shares_them_keeps_them(void **state)
     follow(first, "a", 0, 3, holds);
 }
 
+enum {
+    N_THREADS = 4
+};
+
+struct follower {
+    const struct detector *detector;
+    char series[2];
+    float hold[D];
+};
+
+static void *follow_alone_and_together(void *data)
+{
+    struct follower *follower = data;
+    CLEANUP(detector_workspace_freep) struct workspace *own = NULL;
+    struct movements *shared = movements_share(movements);
+    float together[D];
+
+    assert_int_equal(detector_workspace_new(&own), 0);
+    for (size_t i = 0; i < N_ROWS; i++) {
+        assert_int_equal(movements_follow(shared, follower->detector, own, follower->series,
+                                          rows + i * D, 1, all, follower->hold),
+                         0);
+        assert_int_equal(movements_follow(shared, follower->detector, own, "all", rows + i * D, 1,
+                                          all, together),
+                         0);
+    }
+    movements_release(shared);
+    return NULL;
+}
+
+static void threads_of_two_versions_follow_at_a_time(void **state)
+{
+    (void)state;
+    struct follower followers[N_THREADS];
+    pthread_t threads[N_THREADS];
+    float expected[D];
+
+    for (size_t i = 0; i < N_THREADS; i++) {
+        followers[i] = (struct follower){
+            i % 2 ? other : first, {(char)('a' + i), 0},
+                   {0              }
+        };
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, follow_alone_and_together, &followers[i]), 0);
+    }
+    for (size_t i = 0; i < N_THREADS; i++) {
+        (void)pthread_join(threads[i], NULL);
+        follow_alone(followers[i].detector, N_ROWS, expected);
+        for (size_t j = 0; j < D; j++)
+            assert_float_equal(followers[i].hold[j], expected[j], 1e-3);
+    }
+}
+
 static void survives_every_failed_allocation(void **state)
 {
     (void)state;
@@ -252,6 +306,7 @@ int main(void)
         TEST(of_too_many_series_the_one_that_was_silent_for_longest_goes),
         TEST(wide_rows_have_room_for_fewer_series),
         TEST(who_shares_them_keeps_them),
+        TEST(threads_of_two_versions_follow_at_a_time),
         TEST(survives_every_failed_allocation),
     };
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
