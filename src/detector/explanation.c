@@ -20,6 +20,7 @@
 #define UNHEARD_OF_SWEEPS 3
 #define LEAST_VARIANCE    1e-3 /* of standardised values: less is no movement */
 #define MOST_CORRELATION  0.9999
+#define MOST_UNUSUAL      1e6F  /* conditional deviations: a hostile P gives infinity or NaN */
 #define SETTLED           1e-3F /* conditional deviations: a smaller change is none */
 
 static struct explanation *allocate(size_t n, bool with_precision)
@@ -332,7 +333,8 @@ void explanation_find_faults(const struct explanation *explanation, float *scrat
     free_unheard_of(&row, z);
     sweep(&row, SPARSE_SWEEPS, DRAWN_TO_ZERO, SPARSE);
     for (size_t i = 0; i < n; i++)
-        ret_unusual[i] = fabsf(distance_of(&row, i)) / explanation->deviation[i];
+        ret_unusual[i] =
+            fminf(fabsf(distance_of(&row, i)) / explanation->deviation[i], MOST_UNUSUAL);
     if (!ret_expected)
         return;
     memset(row.fault, 0, n * sizeof(*row.fault));

@@ -48,7 +48,7 @@ MUST_CHECK int explanation_new(const float *precision, const float *ranges, cons
 void explanation_free(struct explanation *explanation);
 DEFINE_CLEANUP(struct explanation *, explanation_free)
 
-/* Of z[n_features], with P: ret_unusual[n_features], |u| in conditional deviations; and
+/* Of z[n_features], with P: ret_unusual[n_features], |u| in conditional deviations, finite; and
  * ret_expected[n_features] (NULL: not wanted), what the others let expect in its place, within what
  * training has seen: with the fault found once more at 2 deviations, those above 3 then taken away
  * whole. What is_missing[n_features] says has no value: its is found from the others. scratch

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "data/schema.h"
+#include "detector/detail.h"
 #include "detector/detector.h"
 
 #include <math.h>
@@ -18,29 +19,67 @@ static void print_value(struct text *text, float value)
     text_printf(text, size >= 1e3 && size < 1e9 ? "%.0f" : "%.4g", (double)value);
 }
 
+static void print_name(struct text *text, const struct schema *schema, size_t feature)
+{
+    const char *name = schema_name(schema, feature);
+    char shown[TEXT_SHOWN_SIZE];
+
+    text_puts(text, text_show(shown, name, strlen(name)));
+}
+
+static bool is_usual(const struct contribution *contribution)
+{
+    return contribution->value >= contribution->usual_low &&
+           contribution->value <= contribution->usual_high;
+}
+
 static void print_one(struct text *text, const struct schema *schema,
                       const struct contribution *contribution)
 {
-    const char *name = schema_name(schema, contribution->feature);
     const float value = contribution->value;
-    char shown[TEXT_SHOWN_SIZE];
 
-    text_printf(text, "%s ", text_show(shown, name, strlen(name)));
+    print_name(text, schema, contribution->feature);
+    text_puts(text, " ");
     print_value(text, value);
     text_puts(text, " (expected ");
     print_value(text, contribution->expected);
     if (value < contribution->usual_low || value > contribution->usual_high) {
         text_puts(text, ", usually ");
         print_value(text, contribution->usual_low);
-        text_puts(text, " to ");
-        print_value(text, contribution->usual_high);
+        if (contribution->usual_low < contribution->usual_high) {
+            text_puts(text, " to ");
+            print_value(text, contribution->usual_high);
+        }
     }
     text_puts(text, ")");
 }
 
-void summary_print(struct text *text, const struct schema *schema,
-                   const struct contribution *contributions, size_t n)
+/* The other side of broken relations: what did not move along. */
+static void print_usual(struct text *text, const struct schema *schema,
+                        const struct explained *explained, size_t n_blamed)
 {
+    const size_t n = schema_n_features(schema);
+    bool is_first = true;
+
+    for (size_t i = n_blamed; i < n; i++) {
+        const struct contribution *contribution = &explained->contributions[i];
+        bool is_related = false;
+        for (size_t k = 0; k < explained->n_relations; k++)
+            is_related |= explained->relations[k].features[1] == contribution->feature;
+        if (!is_related || !is_usual(contribution))
+            continue;
+        text_puts(text, is_first ? "; " : ", ");
+        print_name(text, schema, contribution->feature);
+        is_first = false;
+    }
+    text_puts(text, is_first ? "" : " as usual");
+}
+
+void summary_print(struct text *text, const struct schema *schema,
+                   const struct explained *explained)
+{
+    const struct contribution *contributions = explained->contributions;
+    const size_t n = schema_n_features(schema);
     size_t n_blamed = 0;
 
     while (n_blamed < n && contributions[n_blamed].share >= LEAST_SHARE)
@@ -51,8 +90,10 @@ void summary_print(struct text *text, const struct schema *schema,
     }
     if (n_blamed > MOST_NAMED)
         text_printf(text, " and %zu more", n_blamed - MOST_NAMED);
-    if (n_blamed > 0 || n == 0 || !(contributions[0].share > 0.0))
-        return;
-    text_puts(text, "many features, first of all ");
-    print_one(text, schema, &contributions[0]);
+    if (n_blamed > 0) {
+        print_usual(text, schema, explained, n_blamed);
+    } else if (contributions[0].share > 0.0) {
+        text_puts(text, "many features, first of all ");
+        print_one(text, schema, &contributions[0]);
+    }
 }

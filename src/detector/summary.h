@@ -1,15 +1,14 @@
 /* summary - what is wrong with a row, in one line for people. */
 #pragma once
 
-#include <stddef.h>
-
-struct contribution;
+struct explained;
 struct schema;
 struct text;
 
-/* "disk_io 91.2 (expected 12.4, usually 8 to 40), cpu 3 (expected 1)": of contributions[n], the
- * largest first, up to three that have a tenth of the blame. What is usual is told of a value that
- * lies outside; of one that does not, only what the others let expect is news. If none has that
- * much, "many features, first of all …"; if none has any, nothing. */
+/* "disk_io 91.2 (expected 12.4, usually 8 to 40), cpu 3 (expected 1); net_rx as usual": of the
+ * contributions up to three that have a tenth of the blame. What is usual is told of a value that
+ * lies outside; of one that does not, only what the others let expect is news. As usual is what a
+ * named one normally moves together with, and now does not. If none has a tenth, "many features,
+ * first of all …"; if none has any, nothing. */
 void summary_print(struct text *text, const struct schema *schema,
-                   const struct contribution *contributions, size_t n);
+                   const struct explained *explained);

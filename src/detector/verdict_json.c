@@ -88,7 +88,8 @@ static void append_summary(struct text *text, const struct schema *schema,
 {
     CLEANUP(text_clear) struct text summary = {0};
 
-    summary_print(&summary, schema, explained->contributions, schema_n_features(schema));
+    summary_print(&summary, schema, explained);
+    text->failed |= summary.failed;
     text_puts(text, ",\"summary\":");
     text_json_string(text, summary.data ? summary.data : "", summary.length);
 }

@@ -1,6 +1,7 @@
 /* Incidents: one record for a stretch of trouble in a series, whoever opens it, the alarm policy or
  * a CUSUM of its admission, and until all that have opened it have closed. */
 #include "data/schema.h"
+#include "detector/detail.h"
 #include "detector/detector.h"
 #include "detector/summary.h"
 #include "detector/verdict_json.h"
@@ -68,16 +69,17 @@ static void put_blame(struct learning *learning, const struct stretch *rows, str
                       struct text *reason)
 {
     const size_t n = learning->n_features;
-    AUTO_FREE struct contribution *contributions = calloc(n, sizeof(*contributions));
+    CLEANUP(explained_clear) struct explained explained = {0};
 
-    if (!contributions || !rows->peak_values || !learning->live ||
-        detector_explain(learning->live, learning->explaining, rows->peak_values, NULL,
-                         contributions) < 0)
+    if (!rows->peak_values || !learning->live ||
+        explained_fill(&explained, learning->live, learning->explaining, rows->peak_values, NULL,
+                       0.0) < 0)
         return;
     const struct schema *schema = detector_schema(learning->live);
     text_puts(detail, ",\"contributions\":");
-    verdict_json_contributions(detail, schema, contributions, n < MOST_BLAMED ? n : MOST_BLAMED);
-    summary_print(reason, schema, contributions, n);
+    verdict_json_contributions(detail, schema, explained.contributions,
+                               n < MOST_BLAMED ? n : MOST_BLAMED);
+    summary_print(reason, schema, &explained);
 }
 
 /* What is told of the incident now, to be cleared by logged_event_clear(). */

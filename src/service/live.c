@@ -3,6 +3,7 @@
 #include "base/checksum.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
@@ -244,6 +245,16 @@ static int check_sum(struct live_model *model, const char *sha256)
                         "a backup");
 }
 
+static bool has_same_features(const struct detector *a, const struct detector *b)
+{
+    const struct schema *const x = detector_schema(a), *const y = detector_schema(b);
+    bool is_same = schema_n_features(x) == schema_n_features(y);
+
+    for (size_t i = 0; is_same && i < schema_n_features(x); i++)
+        is_same = strcmp(schema_name(x, i), schema_name(y, i)) == 0;
+    return is_same;
+}
+
 /* Fills the model from its file; on failure model->error says why. */
 static int load(struct live_model *model, const struct live_source *source,
                 const struct live_model *old)
@@ -268,7 +279,7 @@ static int load(struct live_model *model, const struct live_source *source,
         model->recent = recent_share(old->recent);
     else if ((r = recent_new(clock_monotonic_us(), &model->recent)) < 0)
         return error_set(&model->error, r, "out of memory");
-    if (old && old->movements)
+    if (old && old->movements && has_same_features(old->detector, model->detector))
         model->movements = movements_share(old->movements);
     else if ((r = movements_new(&model->movements)) < 0)
         return error_set(&model->error, r, "out of memory");

@@ -58,7 +58,7 @@ struct live_model {
     struct error error;             /* why it is LIVE_FAILED */
     struct model_stats *stats;      /* lives as long as struct stats */
     struct recent *recent;          /* rows that the file has scored; NULL unless LIVE_SERVING */
-    struct movements *movements;    /* of its series, over all versions; NULL as recent */
+    struct movements *movements;    /* of its series, while its features stay; NULL as recent */
     unsigned references;            /* of live.c alone */
 };
 

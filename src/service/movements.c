@@ -50,39 +50,32 @@ static void item_clear(struct series_movement *item)
     movement_free(item->movement);
 }
 
-static void forget_all(struct movements *movements)
-{
-    for (size_t i = 0; i < movements->n_items; i++)
-        item_clear(&movements->items[i]);
-    movements->n_items = 0;
-}
-
 void movements_release(struct movements *movements)
 {
     if (!movements || atomic_fetch_sub(&movements->n_users, 1) != 1)
         return;
-    forget_all(movements);
+    for (size_t i = 0; i < movements->n_items; i++)
+        item_clear(&movements->items[i]);
     free(movements->items);
     scaler_free(movements->scaler);
     (void)pthread_mutex_destroy(&movements->lock);
     free(movements);
 }
 
-/* Two versions in turn, while one takes over, cost a few divisions more. */
+/* All series at once: at most some 80 ms (MOVEMENTS_MAX_BYTES), when a version takes over and for
+ * each turn that requests in flight of the one before take with it. */
 static int follow_scaler(struct movements *movements, const struct scaler *scaler)
 {
     const size_t n = scaler_n_features(scaler);
     struct scaler *was = movements->scaler, *is = NULL;
-    const bool is_as_wide = was && scaler_n_features(was) == n;
+    assert(!was || scaler_n_features(was) == n);
 
-    if (is_as_wide && memcmp(scaler_mean(was), scaler_mean(scaler), n * sizeof(float)) == 0 &&
+    if (was && memcmp(scaler_mean(was), scaler_mean(scaler), n * sizeof(float)) == 0 &&
         memcmp(scaler_std(was), scaler_std(scaler), n * sizeof(float)) == 0)
         return 0;
     int r = scaler_new(scaler_mean(scaler), scaler_std(scaler), scaler_median(scaler), n, &is);
     if (r < 0)
         return r;
-    if (!is_as_wide)
-        forget_all(movements);
     for (size_t i = 0; i < movements->n_items; i++)
         movement_rescale(movements->items[i].movement, was, is);
     movements->scaler = is;
@@ -118,6 +111,13 @@ static void forget_oldest(struct movements *movements)
     memmove(item, item + 1, (movements->n_items - oldest) * sizeof(*item));
 }
 
+size_t movements_most_series(size_t n_features)
+{
+    const size_t n = MOVEMENTS_MAX_BYTES / ((MOVEMENT_WINDOWS + 1) * n_features * sizeof(float));
+
+    return n < MOVEMENTS_MAX_SERIES ? n : MOVEMENTS_MAX_SERIES;
+}
+
 static int make_room(struct movements *movements)
 {
     if (movements->n_items < movements->capacity)
@@ -150,7 +150,7 @@ static int find_or_begin(struct movements *movements, const char *name, size_t n
         item_clear(&item);
         return r;
     }
-    if (movements->n_items == MOVEMENTS_MAX_SERIES) {
+    if (movements->n_items == movements_most_series(n_features)) {
         forget_oldest(movements);
         place = place_of(movements, name);
     }

@@ -258,6 +258,29 @@ static void hostile_numbers_of_a_file_are_refused(void **state)
                      -EINVAL);
 }
 
+/* Symmetric, its diagonal above 0, and yet the inverse of no covariance: faults grow without end.
+ */
+static void a_matrix_that_is_no_inverse_still_gives_numbers(void **state)
+{
+    (void)state;
+    const float off[] = {1e5F, -1e30F, 3e38F};
+    const float z[N] = {90, -3, 0, 0, 1, 100};
+    float precision[N * N], unusual[N], expected[N];
+
+    for (size_t i = 0; i < sizeof(off) / sizeof(*off); i++) {
+        for (size_t k = 0; k < N * N; k++)
+            precision[k] = k % (N + 1) == 0 ? 1.0F : off[i];
+        CLEANUP(explanation_freep) struct explanation *hostile = NULL;
+        AUTO_FREE float *scratch = calloc(explanation_scratch_floats(explanation), sizeof(float));
+        assert_non_null(scratch);
+        assert_int_equal(
+            explanation_new(precision, explanation->low, explanation->jumps, N, &hostile), 0);
+        explanation_find_faults(hostile, scratch, z, nothing_missing, unusual, expected);
+        for (size_t j = 0; j < N; j++)
+            assert_true(isfinite(unusual[j]) && unusual[j] >= 0 && isfinite(expected[j]));
+    }
+}
+
 static void survives_every_failed_allocation(void **state)
 {
     (void)state;
@@ -292,6 +315,7 @@ int main(void)
         cmocka_unit_test(of_many_rows_evenly_spread_ones_are_enough),
         cmocka_unit_test(above_a_thousand_features_there_is_no_precision),
         cmocka_unit_test(hostile_numbers_of_a_file_are_refused),
+        cmocka_unit_test(a_matrix_that_is_no_inverse_still_gives_numbers),
         cmocka_unit_test(survives_every_failed_allocation),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

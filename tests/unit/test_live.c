@@ -14,11 +14,25 @@
 #include <string.h>
 #include <unistd.h>
 
-static char folder[32], path_a[48], path_b[48], path_bad[48];
+static char folder[32], path_a[48], path_b[48], path_other[48], path_bad[48];
 static struct stats *stats;
 static struct live *live;
 
-/* ---- two models and a damaged one, made once ---- */
+/* ---- two models, one of as many other features, and a damaged one, made once ---- */
+
+static void save_other_features(const char *path)
+{
+    static const char *const names[TINY_FEATURES] = {"a", "b", "c", "d", "f", "e"};
+    static float rows[TINY_ROWS * TINY_FEATURES];
+    const struct trainer_options options = {.recipe = tiny_recipe(1), .n_threads = 1};
+    CLEANUP(detector_freep) struct detector *detector = NULL;
+
+    tiny_rows(1, rows, TINY_ROWS);
+    assert_int_equal(detector_train(rows, TINY_ROWS, names, TINY_FEATURES, &options, NULL, NULL,
+                                    &detector, NULL),
+                     0);
+    assert_int_equal(model_file_save(detector, path, NULL), 0);
+}
 
 static int make_files(void **state)
 {
@@ -28,9 +42,11 @@ static int make_files(void **state)
         return -1;
     (void)snprintf(path_a, sizeof(path_a), "%s/a", folder);
     (void)snprintf(path_b, sizeof(path_b), "%s/b", folder);
+    (void)snprintf(path_other, sizeof(path_other), "%s/other", folder);
     (void)snprintf(path_bad, sizeof(path_bad), "%s/bad", folder);
     save_tiny_model(path_a, 1);
     save_tiny_model(path_b, 2);
+    save_other_features(path_other);
     FILE *file = fopen(path_bad, "w");
     return !file || fputs("this is no model file", file) < 0 || fclose(file) != 0;
 }
@@ -38,7 +54,8 @@ static int make_files(void **state)
 static int remove_files(void **state)
 {
     (void)state;
-    return unlink(path_a) || unlink(path_b) || unlink(path_bad) || rmdir(folder);
+    return unlink(path_a) || unlink(path_b) || unlink(path_other) || unlink(path_bad) ||
+           rmdir(folder);
 }
 
 static int setup(void **state)
@@ -173,6 +190,23 @@ static void recent_rows_stay_with_their_file(void **state)
     live_release(live, first);
     live_release(live, again);
     live_release(live, other);
+}
+
+/* The names count and their order, not how many there are. */
+static void movements_stay_with_their_features(void **state)
+{
+    (void)state;
+    char *const files[] = {path_a, path_b, path_other};
+    struct live_model *models[3];
+
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(load(web(files[i]), true, NULL), 0);
+        models[i] = acquire("web");
+    }
+    assert_ptr_equal(models[1]->movements, models[0]->movements);
+    assert_ptr_not_equal(models[2]->movements, models[0]->movements);
+    for (size_t i = 0; i < 3; i++)
+        live_release(live, models[i]);
 }
 
 static void a_rate_that_the_rows_do_not_support_is_marked(void **state)
@@ -455,6 +489,7 @@ int main(void)
         TEST(the_configured_rate_comes_first),
         TEST(who_has_said_the_rate_is_known),
         TEST(recent_rows_stay_with_their_file),
+        TEST(movements_stay_with_their_features),
         TEST(a_rate_that_the_rows_do_not_support_is_marked),
         TEST(a_model_of_format_1_may_rest_on_its_largest_error),
         TEST(another_file_is_another_version),

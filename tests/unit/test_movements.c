@@ -1,5 +1,6 @@
 #include "service/movements.h"
 
+#include "data/schema.h"
 #include "detector/detector.h"
 #include "detector/explanation.h"
 #include "detector/movement.h"
@@ -10,6 +11,7 @@
 #include "support/tiny_model.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -142,24 +144,6 @@ static void another_version_goes_on_where_the_series_was(void **state)
     assert_memory_equal(holds, expected->hold, D * sizeof(float));
 }
 
-static void a_version_of_other_features_begins_anew(void **state)
-{
-    (void)state;
-    CLEANUP(detector_freep) struct detector *narrow = NULL;
-    const struct trainer_options options = {.recipe = tiny_recipe(1), .n_threads = 1};
-    static float half[TINY_ROWS * D];
-    float holds[N_ROWS * D], expected[D];
-
-    tiny_rows(1, half, TINY_ROWS);
-    assert_int_equal(
-        detector_train(half, TINY_ROWS, tiny_names, D / 2, &options, NULL, NULL, &narrow, NULL), 0);
-    follow(first, "a", 0, 40, holds);
-    follow(narrow, "a", 0, 10, holds);
-    follow(first, "a", 0, 1, holds);
-    follow_alone(first, 1, expected);
-    assert_memory_equal(holds, expected, sizeof(expected));
-}
-
 static void of_too_many_series_the_one_that_was_silent_for_longest_goes(void **state)
 {
     (void)state;
@@ -180,6 +164,54 @@ static void of_too_many_series_the_one_that_was_silent_for_longest_goes(void **s
     assert_memory_equal(hold, expected, sizeof(hold));
 }
 
+static struct detector *wide_detector(size_t n_features, const float *values, size_t n_rows)
+{
+    struct trainer_options options = {.recipe = tiny_recipe(1), .n_threads = 1};
+    char names[SCHEMA_MAX_FEATURES][8];
+    const char *pointers[SCHEMA_MAX_FEATURES];
+    struct detector *detector = NULL;
+
+    options.recipe.epochs = 1;
+    for (size_t j = 0; j < n_features; j++) {
+        (void)snprintf(names[j], sizeof(names[j]), "%zu", j);
+        pointers[j] = names[j];
+    }
+    assert_int_equal(
+        detector_train(values, n_rows, pointers, n_features, &options, NULL, NULL, &detector, NULL),
+        0);
+    return detector;
+}
+
+static void wide_rows_have_room_for_fewer_series(void **state)
+{
+    (void)state;
+    enum {
+        WIDE = SCHEMA_MAX_FEATURES,
+        FEW = 40
+    };
+    static float values[FEW * WIDE], hold[WIDE];
+    char name[16];
+
+    for (size_t k = 0; k < FEW * WIDE; k++)
+        values[k] = (float)(k * 7919 % 101);
+    CLEANUP(detector_freep) struct detector *wide = wide_detector(WIDE, values, FEW);
+    CLEANUP(movement_freep) struct movement *anew = NULL;
+    const size_t most = movements_most_series(WIDE);
+
+    assert_true(most > 1000 && most * 3 * sizeof(hold) <= MOVEMENTS_MAX_BYTES);
+    assert_int_equal(movements_most_series(D), MOVEMENTS_MAX_SERIES);
+    for (size_t i = 0; i <= most; i++) {
+        (void)snprintf(name, sizeof(name), "%zu", i);
+        assert_int_equal(movements_follow(movements, wide, workspace, name, values, 1, all, hold),
+                         0);
+    }
+    assert_int_equal(movement_new(WIDE, &anew), 0);
+    assert_int_equal(detector_follow(wide, workspace, values + WIDE, anew), 0);
+    assert_int_equal(movements_follow(movements, wide, workspace, "0", values + WIDE, 1, all, hold),
+                     0);
+    assert_memory_equal(hold, anew->hold, sizeof(hold));
+}
+
 static void who_shares_them_keeps_them(void **state)
 {
     (void)state;
@@ -189,6 +221,59 @@ static void who_shares_them_keeps_them(void **state)
     assert_ptr_equal(shared, movements);
     movements_release(movements);
     follow(first, "a", 0, 3, holds);
+}
+
+enum {
+    N_THREADS = 4
+};
+
+struct follower {
+    const struct detector *detector;
+    char series[2];
+    float hold[D];
+};
+
+static void *follow_alone_and_together(void *data)
+{
+    struct follower *follower = data;
+    CLEANUP(detector_workspace_freep) struct workspace *own = NULL;
+    struct movements *shared = movements_share(movements);
+    float together[D];
+
+    assert_int_equal(detector_workspace_new(&own), 0);
+    for (size_t i = 0; i < N_ROWS; i++) {
+        assert_int_equal(movements_follow(shared, follower->detector, own, follower->series,
+                                          rows + i * D, 1, all, follower->hold),
+                         0);
+        assert_int_equal(movements_follow(shared, follower->detector, own, "all", rows + i * D, 1,
+                                          all, together),
+                         0);
+    }
+    movements_release(shared);
+    return NULL;
+}
+
+static void threads_of_two_versions_follow_at_a_time(void **state)
+{
+    (void)state;
+    struct follower followers[N_THREADS];
+    pthread_t threads[N_THREADS];
+    float expected[D];
+
+    for (size_t i = 0; i < N_THREADS; i++) {
+        followers[i] = (struct follower){
+            i % 2 ? other : first, {(char)('a' + i), 0},
+                   {0              }
+        };
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, follow_alone_and_together, &followers[i]), 0);
+    }
+    for (size_t i = 0; i < N_THREADS; i++) {
+        (void)pthread_join(threads[i], NULL);
+        follow_alone(followers[i].detector, N_ROWS, expected);
+        for (size_t j = 0; j < D; j++)
+            assert_float_equal(followers[i].hold[j], expected[j], 1e-3);
+    }
 }
 
 static void survives_every_failed_allocation(void **state)
@@ -218,9 +303,10 @@ int main(void)
         TEST(only_the_holds_that_are_wanted_are_given),
         TEST(series_do_not_know_of_each_other),
         TEST(another_version_goes_on_where_the_series_was),
-        TEST(a_version_of_other_features_begins_anew),
         TEST(of_too_many_series_the_one_that_was_silent_for_longest_goes),
+        TEST(wide_rows_have_room_for_fewer_series),
         TEST(who_shares_them_keeps_them),
+        TEST(threads_of_two_versions_follow_at_a_time),
         TEST(survives_every_failed_allocation),
     };
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);

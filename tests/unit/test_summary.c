@@ -1,21 +1,23 @@
-/* What is wrong with a row, in one line: detector/summary.h. */
 #include "detector/summary.h"
 
 #include "base/text.h"
 #include "data/schema.h"
+#include "detector/detail.h"
 #include "detector/detector.h"
 
 #include "support/cmocka.h"
 
 #include <math.h>
 
-static const char *const names[] = {"disk_io", "cpu", "net", "load", "heat"};
+#define N 5
+
+static const char *const names[N] = {"disk_io", "net_rx", "cpu", "mem", "load"};
 static struct schema *schema;
 
 static int set_up(void **state)
 {
     (void)state;
-    return schema_new(names, 5, &schema, NULL);
+    return schema_new(names, N, &schema, NULL);
 }
 
 static int tear_down(void **state)
@@ -25,79 +27,112 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* The features in their order, with these shares; n of them. */
-static void assert_summary(const double *shares, size_t n, const char *want)
+/* Usually 8 to 40. */
+static struct contribution part(size_t feature, float value, double share)
+{
+    return (struct contribution){.feature = feature,
+                                 .value = value,
+                                 .expected = 12.4F,
+                                 .usual_low = 8,
+                                 .usual_high = 40,
+                                 .share = share};
+}
+
+static void check(const struct explained *explained, const char *line)
 {
     CLEANUP(text_clear) struct text text = {0};
-    struct contribution contributions[5];
 
-    for (size_t i = 0; i < n; i++)
-        contributions[i] = (struct contribution){.feature = i,
-                                                 .value = 91.2F + (float)i,
-                                                 .expected = 12.4F,
-                                                 .usual_low = 8,
-                                                 .usual_high = i ? 100 : 40,
-                                                 .share = shares[i]};
-    summary_print(&text, schema, contributions, n);
-    assert_string_equal(text.data ? text.data : "", want);
+    summary_print(&text, schema, explained);
+    assert_string_equal(text.data ? text.data : "", line);
 }
 
-static void it_says_the_value_what_was_expected_and_what_is_usual(void **state)
+static void the_blamed_are_named_and_what_is_usual_of_values_outside(void **state)
 {
     (void)state;
-    assert_summary((const double[]){0.95, 0.05}, 2,
-                   "disk_io 91.2 (expected 12.4, usually 8 to 40)");
+    struct contribution parts[] = {part(0, 91.2F, 0.8), part(2, 20, 0.15), part(1, 12, 0.05),
+                                   part(3, 12, 0), part(4, 12, 0)};
+    const struct explained explained = {.contributions = parts};
+
+    check(&explained, "disk_io 91.2 (expected 12.4, usually 8 to 40), cpu 20 (expected 12.4)");
 }
 
-static void what_is_usual_is_left_out_of_a_value_that_is(void **state)
+static void what_normally_moves_along_and_did_not_is_as_usual(void **state)
 {
     (void)state;
-    assert_summary((const double[]){0.5, 0.5}, 2,
-                   "disk_io 91.2 (expected 12.4, usually 8 to 40), cpu 92.2 (expected 12.4)");
+    struct contribution parts[] = {part(0, 91.2F, 0.9), part(1, 12, 0.06), part(2, 20, 0.04),
+                                   part(3, 12, 0), part(4, 12, 0)};
+    struct explained explained = {
+        .contributions = parts, .relations = {{.features = {0, 1}}}, .n_relations = 1};
+
+    check(&explained, "disk_io 91.2 (expected 12.4, usually 8 to 40); net_rx as usual");
+    parts[1].value = 41; /* no, it is not */
+    check(&explained, "disk_io 91.2 (expected 12.4, usually 8 to 40)");
+    parts[1].value = 12;
+    explained.relations[1] = (struct broken_relation){
+        .features = {0, 2}
+    };
+    explained.n_relations = 2;
+    check(&explained, "disk_io 91.2 (expected 12.4, usually 8 to 40); net_rx, cpu as usual");
+    parts[1].share = 0.1; /* it is blamed itself */
+    check(&explained, "disk_io 91.2 (expected 12.4, usually 8 to 40), net_rx 12 (expected 12.4); "
+                      "cpu as usual");
 }
 
-static void three_features_are_named_and_the_others_counted(void **state)
+static void of_what_never_moved_one_value_is_usual(void **state)
 {
     (void)state;
-    assert_summary((const double[]){0.3, 0.3, 0.2, 0.1, 0.1}, 5,
-                   "disk_io 91.2 (expected 12.4, usually 8 to 40), cpu 92.2 (expected 12.4), net "
-                   "93.2 (expected 12.4) and 2 more");
-}
+    struct contribution parts[] = {part(0, 5, 1), part(1, 12, 0), part(2, 12, 0), part(3, 12, 0),
+                                   part(4, 12, 0)};
+    const struct explained explained = {.contributions = parts};
 
-static void blame_that_is_spread_over_many_names_the_first(void **state)
-{
-    (void)state;
-    assert_summary((const double[]){0.09, 0.09}, 2,
-                   "many features, first of all disk_io 91.2 (expected 12.4, usually 8 to 40)");
-}
-
-static void without_blame_there_is_nothing_to_say(void **state)
-{
-    (void)state;
-    assert_summary(NULL, 0, "");
-    assert_summary((const double[]){0, 0}, 2, "");
+    parts[0].usual_low = parts[0].usual_high = parts[0].expected = 4;
+    check(&explained, "disk_io 5 (expected 4, usually 4)");
 }
 
 static void what_is_usual_may_not_be_known(void **state)
 {
     (void)state;
-    CLEANUP(text_clear) struct text text = {0};
-    const struct contribution contribution = {
-        .value = 123456, .expected = 0.00001234F, .usual_low = NAN, .usual_high = NAN, .share = 1};
+    struct contribution parts[] = {part(0, 11829.75F, 1), part(1, 12, 0), part(2, 12, 0),
+                                   part(3, 12, 0), part(4, 12, 0)};
+    const struct explained explained = {.contributions = parts};
 
-    summary_print(&text, schema, &contribution, 1);
-    assert_string_equal(text.data, "disk_io 123456 (expected 1.234e-05)");
+    parts[0].usual_low = parts[0].usual_high = NAN;
+    check(&explained, "disk_io 11830 (expected 12.4)");
+}
+
+static void of_many_that_are_blamed_three_are_named(void **state)
+{
+    (void)state;
+    struct contribution parts[] = {part(4, 9, 0.3), part(3, 9, 0.2), part(2, 9, 0.2),
+                                   part(1, 9, 0.2), part(0, 9, 0.1)};
+    const struct explained explained = {.contributions = parts};
+
+    check(&explained,
+          "load 9 (expected 12.4), mem 9 (expected 12.4), cpu 9 (expected 12.4) and 2 more");
+}
+
+static void where_none_has_a_tenth_the_first_is_named(void **state)
+{
+    (void)state;
+    struct contribution parts[] = {part(0, 91.2F, 0.09), part(1, 9, 0.09), part(2, 9, 0.09),
+                                   part(3, 9, 0.09), part(4, 9, 0.09)};
+    const struct explained explained = {.contributions = parts};
+
+    check(&explained, "many features, first of all disk_io 91.2 (expected 12.4, usually 8 to 40)");
+    for (size_t i = 0; i < N; i++)
+        parts[i].share = 0;
+    check(&explained, "");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_says_the_value_what_was_expected_and_what_is_usual),
-        cmocka_unit_test(what_is_usual_is_left_out_of_a_value_that_is),
-        cmocka_unit_test(three_features_are_named_and_the_others_counted),
-        cmocka_unit_test(blame_that_is_spread_over_many_names_the_first),
-        cmocka_unit_test(without_blame_there_is_nothing_to_say),
+        cmocka_unit_test(the_blamed_are_named_and_what_is_usual_of_values_outside),
+        cmocka_unit_test(what_normally_moves_along_and_did_not_is_as_usual),
+        cmocka_unit_test(of_what_never_moved_one_value_is_usual),
         cmocka_unit_test(what_is_usual_may_not_be_known),
+        cmocka_unit_test(of_many_that_are_blamed_three_are_named),
+        cmocka_unit_test(where_none_has_a_tenth_the_first_is_named),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

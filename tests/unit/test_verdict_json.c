@@ -4,6 +4,7 @@
 #include "detector/detail.h"
 #include "detector/detector.h"
 
+#include "support/alloc_fail.h"
 #include "support/cmocka.h"
 
 #include <math.h>
@@ -170,6 +171,31 @@ static void detail_has_shares_of_the_error_and_what_would_have_to_change(void **
     assert_non_null(strstr(text.data, ",\"counterfactual\":null"));
 }
 
+/* A summary that is cut short must not pass for a whole one. */
+static void a_failed_allocation_is_told(void **state)
+{
+    (void)state;
+    const struct verdict verdict = {.score = 2, .p_value = 0.25, .anomaly = true};
+    const float row[] = {90, 2, 3};
+    struct contribution parts[] = {
+        {.feature = 0,   .value = 90, .expected = 2, .share = 1},
+        {.feature = 1},
+        {.feature = 2             }
+    };
+    const struct explained explained = {.contributions = parts};
+    bool has_failed = true;
+
+    for (int nth = 0; has_failed && nth < 20; nth++) {
+        CLEANUP(text_clear) struct text text = {0};
+        alloc_fail_in = nth;
+        verdict_json_append(&text, schema, &verdict, NULL, row, &explained, 1);
+        has_failed = alloc_fail_in < 0;
+        alloc_fail_in = -1;
+        assert_int_equal(text_failed(&text), has_failed);
+    }
+    assert_false(has_failed);
+}
+
 static void nothing_missing_is_an_empty_list(void **state)
 {
     (void)state;
@@ -190,6 +216,7 @@ int main(void)
         cmocka_unit_test(contributions_tell_what_is_usual_and_on_which_side_the_value_is),
         cmocka_unit_test(an_anomaly_is_summed_up_and_its_broken_relations_are_named),
         cmocka_unit_test(detail_has_shares_of_the_error_and_what_would_have_to_change),
+        cmocka_unit_test(a_failed_allocation_is_told),
         cmocka_unit_test(nothing_missing_is_an_empty_list),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
