@@ -229,7 +229,7 @@ enum {
 
 struct follower {
     const struct detector *detector;
-    char series[2];
+    char series[24];
     float hold[D];
 };
 
@@ -237,19 +237,17 @@ static void *follow_alone_and_together(void *data)
 {
     struct follower *follower = data;
     CLEANUP(detector_workspace_freep) struct workspace *own = NULL;
-    struct movements *shared = movements_share(movements);
     float together[D];
 
     assert_int_equal(detector_workspace_new(&own), 0);
     for (size_t i = 0; i < N_ROWS; i++) {
-        assert_int_equal(movements_follow(shared, follower->detector, own, follower->series,
+        assert_int_equal(movements_follow(movements, follower->detector, own, follower->series,
                                           rows + i * D, 1, all, follower->hold),
                          0);
-        assert_int_equal(movements_follow(shared, follower->detector, own, "all", rows + i * D, 1,
-                                          all, together),
+        assert_int_equal(movements_follow(movements, follower->detector, own, "all", rows + i * D,
+                                          1, all, together),
                          0);
     }
-    movements_release(shared);
     return NULL;
 }
 
@@ -261,10 +259,8 @@ static void threads_of_two_versions_follow_at_a_time(void **state)
     float expected[D];
 
     for (size_t i = 0; i < N_THREADS; i++) {
-        followers[i] = (struct follower){
-            i % 2 ? other : first, {(char)('a' + i), 0},
-                   {0              }
-        };
+        followers[i].detector = i % 2 ? other : first;
+        (void)snprintf(followers[i].series, sizeof(followers[i].series), "%zu", i);
         assert_int_equal(
             pthread_create(&threads[i], NULL, follow_alone_and_together, &followers[i]), 0);
     }
