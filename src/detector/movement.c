@@ -16,6 +16,12 @@
 
 static const float windows[MOVEMENT_WINDOWS] = {MOVEMENT_SHORT, MOVEMENT_LONG};
 
+/* Over how many rows an average goes that has seen n_rows, this one included. */
+static float span_of(float window, size_t n_rows)
+{
+    return n_rows < MOVEMENT_SHORT ? (float)n_rows : window;
+}
+
 int movement_new(size_t n_features, struct movement **ret_movement)
 {
     assert(n_features > 0 && ret_movement);
@@ -47,6 +53,8 @@ void movement_follow(struct movement *movement, const float *jumps, const float 
 {
     const size_t n = movement->n_features;
     float *const recent = movement->averages, *const day = recent + n;
+    const float recent_span = span_of(MOVEMENT_SHORT, ++movement->n_rows);
+    const float day_span = span_of(MOVEMENT_LONG, movement->n_rows);
 
     for (size_t j = 0; j < n; j++) {
         const float from_recent = z[j] - recent[j], from_day = z[j] - day[j];
@@ -56,8 +64,8 @@ void movement_follow(struct movement *movement, const float *jumps, const float 
         const float moved = by_recent > by_day ? by_recent : by_day;
         const float held = FADE * movement->hold[j];
         movement->hold[j] = moved > held ? moved : held;
-        recent[j] += here * from_recent / (float)MOVEMENT_SHORT;
-        day[j] += here * from_day / (float)MOVEMENT_LONG;
+        recent[j] += here * from_recent / recent_span;
+        day[j] += here * from_day / day_span;
     }
 }
 
@@ -85,7 +93,7 @@ static void hold_columns(const float *rows, size_t n_rows, size_t n_features, si
         for (size_t c = 0; c < n_columns; c++) {
             const float off = rows[i * n_features + c] - average[c];
             hold[c] = fmaxf(FADE * hold[c], fabsf(off));
-            average[c] += off / window;
+            average[c] += off / span_of(window, i + 1);
             if (i % step == 0)
                 values[c * n_values + i / step] = hold[c];
         }

@@ -4,7 +4,9 @@
  * Per feature two moving averages of its standardised value z, over MOVEMENT_SHORT and
  * MOVEMENT_LONG rows, and a hold: the larger distance of z from them, each over what is usual in
  * normal rows, which fades by a tenth a row, so that cause and consequence of the last rows count
- * together. Averages and hold begin at 0, the mean of the training rows. Windows are in rows, tuned
+ * together. Averages and hold begin at 0, the mean of the training rows, that the first row is held
+ * against; over the first MOVEMENT_SHORT rows both are their mean, so that a series which is on
+ * another level than the training rows is not blamed for that all day. Windows are in rows, tuned
  * at one a minute: 20 minutes and a day. Not thread-safe. */
 #pragma once
 
@@ -20,9 +22,9 @@ struct scaler;
 
 /* Of one series. Read hold, do not change anything. */
 struct movement {
-    size_t n_features;
-    float *averages; /* [MOVEMENT_WINDOWS][n_features] */
-    float *hold;     /* [n_features] */
+    size_t n_features, n_rows; /* that it has followed */
+    float *averages;           /* [MOVEMENT_WINDOWS][n_features] */
+    float *hold;               /* [n_features] */
 };
 
 MUST_CHECK int movement_new(size_t n_features, struct movement **ret_movement);

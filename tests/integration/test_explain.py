@@ -60,6 +60,18 @@ def test_rows_without_a_series_are_one_series(start_daemon, model_file, tmp_path
     assert score_daemon(daemon, rows) == score_file(model_file, tmp_path, rows)
 
 
+def test_a_series_on_another_level_than_the_training_rows_is_not_blamed_for_that(
+        model_file, tmp_path):
+    rows = walk(160)
+    for i, row in enumerate(rows):
+        row[5] += 120  # 12 deviations, from the first row on
+        if i >= 100:
+            row[2] += 30  # 6 deviations, a fault
+    blamed = [parts[0]["feature"] for parts in score_file(model_file, tmp_path, rows)]
+    assert blamed[0] == FEATURES[5]
+    assert set(blamed[100:]) == {FEATURES[2]}
+
+
 def test_independent_rows_know_nothing_of_each_other(daemon, model_file, tmp_path):
     rows = walk(60, fault=1)
     alone = score_file(model_file, tmp_path, rows, "--independent-rows")
@@ -178,6 +190,7 @@ class ByNumpy:
         self.low, self.high, *_ = tensor(model_file, "explanation.ranges")
         self.deviation = 1 / numpy.sqrt(numpy.diag(self.precision))
         self.averages, self.hold = numpy.zeros_like(self.jumps), numpy.zeros(len(self.mean))
+        self.n_rows = 0
 
     def distance(self, z, fault, i):
         return fault[i] + (self.precision[i] @ (z - fault)) * self.deviation[i] ** 2
@@ -204,7 +217,8 @@ class ByNumpy:
         windows = numpy.array([[20], [1440]])
         jump = (numpy.abs(z - self.averages) / (self.jumps + 0.2)).max(axis=0)
         self.hold = numpy.maximum(0.9 * self.hold, jump)
-        self.averages += (z - self.averages) / windows
+        self.n_rows += 1
+        self.averages += (z - self.averages) / (windows if self.n_rows >= 20 else self.n_rows)
 
         def soft(by):
             return lambda u, deviation: numpy.sign(u) * max(abs(u) - by * deviation, 0)

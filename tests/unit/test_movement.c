@@ -41,13 +41,21 @@ static void holds_the_largest_jump_over_what_is_usual_and_lets_it_fade(void **st
     movement_follow(movement, jumps, first, first);
     assert_near((double)movement->hold[0], 3 / 1.0); /* |3 - 0| / (0.8 + 0.2) */
     assert_near((double)movement->hold[1], 2 / 1.0); /* the day's jump is smaller: 0.8 + 0.2 */
-    assert_near((double)movement->averages[0], 3 / 20.0);
-    assert_near((double)movement->averages[N], 3 / 1440.0);
+    assert_near((double)movement->averages[0], 3);
+    assert_near((double)movement->averages[N], 3);
 
     movement_follow(movement, jumps, second, second);
-    assert_near((double)movement->hold[0], 0.9 * 3); /* fades: 0.15 - 0.15 and 0.148 / 2 are less */
-    assert_near((double)movement->hold[1], (2 - 2 / 1440.0) / 1.0); /* more than 0.9 · 2 */
+    assert_near((double)movement->hold[0], 2.85 / 1.0); /* more than 0.9 · 3 and 2.85 / 2 */
+    assert_near((double)movement->hold[1], 0.9 * 2);    /* fades: it stayed */
     assert_near((double)movement->hold[2], 0);
+    assert_near((double)movement->averages[0], (3 + 0.15) / 2);
+
+    for (size_t i = 2; i < 20; i++)
+        movement_follow(movement, jumps, second, second);
+    assert_near((double)movement->averages[0], (3 + 19 * 0.15) / 20);
+    const double day = (double)movement->averages[N];
+    movement_follow(movement, jumps, first, first);
+    assert_near((double)movement->averages[N], day + (3 - day) / 1440);
 }
 
 static void what_is_missing_does_not_move(void **state)
