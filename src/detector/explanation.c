@@ -2,6 +2,7 @@
 
 #include "base/sort.h"
 #include "detector/movement.h"
+#include "nn/blas.h"
 #include "nn/covariance.h"
 #include "nn/vector.h"
 
@@ -16,6 +17,7 @@
 #define SPARSE            3.0F  /* conditional deviations, of the fault that is blamed */
 #define SPARSE_FIRST      2.0F  /* of the fault that is taken away, at first */
 #define SPARSE_SWEEPS     15
+#define MOST_STEPS        400 /* that change a fault: what all is wrong with has no sparse fault */
 #define WHOLE_SWEEPS      10
 #define UNHEARD_OF_SWEEPS 3
 #define LEAST_VARIANCE    1e-3 /* of standardised values: less is no movement */
@@ -262,6 +264,7 @@ static void sweep(struct taken_apart *row, size_t n_sweeps, enum reduction reduc
 {
     const struct explanation *explanation = row->explanation;
     const float *deviations = explanation->deviation;
+    size_t n_steps = 0;
     bool has_changed = true;
 
     for (size_t k = 0; k < n_sweeps && has_changed; k++) {
@@ -277,6 +280,8 @@ static void sweep(struct taken_apart *row, size_t n_sweeps, enum reduction reduc
             const float fault = is_free ? u : reduction == KEPT_WHOLE ? whole : drawn;
             if (!(fabsf(fault - was) > SETTLED * deviation))
                 continue;
+            if (++n_steps > MOST_STEPS)
+                return;
             add_row(row, i, was - fault);
             row->fault[i] = fault;
             has_changed = true;
@@ -290,27 +295,28 @@ static void free_unheard_of(struct taken_apart *row, const float *z)
 {
     const struct explanation *explanation = row->explanation;
     const size_t n = explanation->n_features;
+    size_t n_steps = 0;
 
     for (size_t k = 0; k < UNHEARD_OF_SWEEPS; k++)
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n && n_steps < MOST_STEPS; i++) {
             if (!row->is_missing[i] && z[i] >= explanation->low[i] && z[i] <= explanation->high[i])
                 continue;
             const float fault = distance_of(row, i);
             add_row(row, i, row->fault[i] - fault);
             row->fault[i] = fault;
+            n_steps++;
         }
 }
 
 size_t explanation_scratch_floats(const struct explanation *explanation)
 {
-    return 3 * explanation->n_features;
+    return 4 * explanation->n_features;
 }
 
 static void find_expected(struct taken_apart *row, const float *z, float *ret_expected)
 {
     const struct explanation *explanation = row->explanation;
 
-    free_unheard_of(row, z);
     sweep(row, SPARSE_SWEEPS, DRAWN_TO_ZERO, SPARSE_FIRST);
     sweep(row, WHOLE_SWEEPS, KEPT_WHOLE, SPARSE);
     for (size_t i = 0; i < explanation->n_features; i++)
@@ -322,22 +328,20 @@ void explanation_find_faults(const struct explanation *explanation, float *scrat
                              const bool *is_missing, float *ret_unusual, float *ret_expected)
 {
     const size_t n = explanation->n_features;
-    float *const begin = scratch + 2 * n; /* the gradient before any fault is taken away */
+    float *const begin = scratch + 2 * n; /* fault and gradient, with what is unheard of set free */
     struct taken_apart row = {explanation, is_missing, scratch, scratch + n};
     assert(explanation->precision);
 
-    memset(scratch, 0, 2 * n * sizeof(*scratch));
-    for (size_t i = 0; i < n; i++)
-        add_row(&row, i, z[i]);
-    memcpy(begin, row.gradient, n * sizeof(*begin));
+    memset(row.fault, 0, n * sizeof(*row.fault));
+    blas_multiply_symmetric(explanation->precision, n, z, row.gradient);
     free_unheard_of(&row, z);
+    memcpy(begin, scratch, 2 * n * sizeof(*begin));
     sweep(&row, SPARSE_SWEEPS, DRAWN_TO_ZERO, SPARSE);
     for (size_t i = 0; i < n; i++)
         ret_unusual[i] =
             fminf(fabsf(distance_of(&row, i)) / explanation->deviation[i], MOST_UNUSUAL);
     if (!ret_expected)
         return;
-    memset(row.fault, 0, n * sizeof(*row.fault));
-    memcpy(row.gradient, begin, n * sizeof(*begin));
+    memcpy(scratch, begin, 2 * n * sizeof(*begin));
     find_expected(&row, z, ret_expected);
 }

@@ -11,12 +11,24 @@
 #define MOST_NAMED  3
 #define LEAST_SHARE 0.1
 
-/* As people write it: 11830, not 1.183e+04. */
+/* As people write it: 11830, not 1.183e+04; 22.17G, not 2.217e+10. */
 static void print_value(struct text *text, float value)
 {
-    const double size = fabs((double)value);
+    static const char prefixes[] = "MGTPE";
+    double shown = (double)value, size = fabs(shown);
+    size_t i = 0;
 
-    text_printf(text, size >= 1e3 && size < 1e9 ? "%.0f" : "%.4g", (double)value);
+    if (size >= 1e3 && size < 1e6) {
+        text_printf(text, "%.0f", shown);
+        return;
+    }
+    if (size < 1e6 || size >= 1e21) {
+        text_printf(text, "%.4g", shown);
+        return;
+    }
+    for (shown /= 1e6; fabs(shown) >= 1e3; i++)
+        shown /= 1e3;
+    text_printf(text, "%.4g%c", shown, prefixes[i]);
 }
 
 static void print_name(struct text *text, const struct schema *schema, size_t feature)

@@ -19,3 +19,8 @@ const char *blas_kernel(void)
 {
     return openblas_get_corename();
 }
+
+void blas_multiply_symmetric(const float *matrix, size_t n, const float *x, float *ret)
+{
+    cblas_ssymv(CblasRowMajor, CblasUpper, (int)n, 1.0F, matrix, (int)n, x, 1, 0.0F, ret, 1);
+}

@@ -188,6 +188,33 @@ static void what_is_expected_stays_within_what_was_seen(void **state)
         }
 }
 
+/* No fault is sparse then, and the search ends after so many steps. */
+static void a_row_with_which_all_is_wrong_gives_numbers_too(void **state)
+{
+    (void)state;
+    enum {
+        WIDE = 900,
+        N_WIDE = 40
+    };
+    CLEANUP(explanation_freep) struct explanation *wide = NULL;
+    AUTO_FREE float *many = malloc(N_WIDE * WIDE * sizeof(*many));
+    AUTO_FREE float *scratch = malloc(4 * WIDE * sizeof(*scratch));
+    AUTO_FREE bool *nothing = calloc(WIDE, sizeof(*nothing));
+    static float z[WIDE], unusual[WIDE], expected[WIDE];
+    struct random random;
+
+    assert_true(many && scratch && nothing);
+    random_seed(&random, 1);
+    for (size_t k = 0; k < (size_t)N_WIDE * WIDE; k++)
+        many[k] = (float)random_normal(&random);
+    assert_int_equal(explanation_fit(many, N_WIDE, WIDE, &wide), 0);
+    for (size_t j = 0; j < WIDE; j++)
+        z[j] = (float)(50.0 * random_normal(&random));
+    explanation_find_faults(wide, scratch, z, nothing, unusual, expected);
+    for (size_t j = 0; j < WIDE; j++)
+        assert_true(isfinite(unusual[j]) && isfinite(expected[j]));
+}
+
 static void one_row_is_enough_to_have_one(void **state)
 {
     (void)state;
@@ -311,6 +338,7 @@ int main(void)
         cmocka_unit_test(of_two_that_contradict_each_other_the_unheard_of_is_wrong),
         cmocka_unit_test(what_is_missing_is_found_from_the_others),
         cmocka_unit_test(what_is_expected_stays_within_what_was_seen),
+        cmocka_unit_test(a_row_with_which_all_is_wrong_gives_numbers_too),
         cmocka_unit_test(one_row_is_enough_to_have_one),
         cmocka_unit_test(of_many_rows_evenly_spread_ones_are_enough),
         cmocka_unit_test(above_a_thousand_features_there_is_no_precision),

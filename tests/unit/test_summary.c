@@ -98,6 +98,12 @@ static void what_is_usual_may_not_be_known(void **state)
 
     parts[0].usual_low = parts[0].usual_high = NAN;
     check(&explained, "disk_io 11830 (expected 12.4)");
+    parts[0].value = -22172343296.0F;
+    parts[0].expected = 1048576;
+    check(&explained, "disk_io -22.17G (expected 1.049M)");
+    parts[0].value = 1e30F;
+    parts[0].expected = 0.00001234F;
+    check(&explained, "disk_io 1e+30 (expected 1.234e-05)");
 }
 
 static void of_many_that_are_blamed_three_are_named(void **state)
