@@ -105,7 +105,7 @@ static void its_peak_says_how_bad_when_and_what_is_to_blame(void **state)
         says(&event, "\"peak\":{\"score\":7.5,\"time\":\"1970-01-01T00:16:44Z\",\"version\":4}"));
     assert_true(says(&event, "\"contributions\":[{\"feature\":\""));
     assert_int_equal(strncmp(event.reason, tiny_names[0], strlen(tiny_names[0])), 0);
-    assert_non_null(strstr(event.reason, " 1000000 (expected "));
+    assert_non_null(strstr(event.reason, " 1M (expected "));
 }
 
 static void what_a_cusum_opens_the_alarm_policy_joins(void **state)
