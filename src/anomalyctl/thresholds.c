@@ -117,9 +117,10 @@ static void print_table(const json_t *reply, struct text *text)
     }
     if (!is_printed)
         print_threshold(in_force, "*", text);
+    const double a_second = number_of(reply, "rows_per_second");
     text_printf(text, "\nRecent: %.0f rows", number_of(reply, "recent_rows"));
     if (number_of(reply, "recent_rows") > 0)
-        text_printf(text, ", %.3g a second", number_of(reply, "rows_per_second"));
+        text_printf(text, a_second >= 100.0 ? ", %.0f a second" : ", %.3g a second", a_second);
     text_puts(text, "\n");
 }
 
