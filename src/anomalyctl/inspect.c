@@ -145,9 +145,8 @@ static void print_training(const struct detector *detector, struct text *text)
     if (summary->n_left_out > 0)
         text_printf(text, "; %zu left out", summary->n_left_out);
     if (summary->n_trimmed > 0)
-        text_printf(text, "\n  trimmed       %zu row%s left out: %s", summary->n_trimmed,
-                    summary->n_trimmed == 1 ? "" : "s",
-                    summary->n_trimmed == 1 ? "it does not belong" : "they do not belong");
+        text_printf(text, "\n  trimmed       %zu row%s, far from the others", summary->n_trimmed,
+                    summary->n_trimmed == 1 ? "" : "s");
     if (summary->n_outliers > 0)
         text_printf(text, "\n  outliers      %zu value%s taken as missing", summary->n_outliers,
                     summary->n_outliers == 1 ? "" : "s");

@@ -133,8 +133,8 @@ static void append_rows(struct text *text, const struct trained *trained)
     if (summary->n_left_out > 0)
         text_printf(text, "; %zu labelled ones left out", summary->n_left_out);
     if (summary->n_trimmed > 0) {
-        text_printf(text, "\ntrimmed       %zu %s not belong: line ", summary->n_trimmed,
-                    summary->n_trimmed == 1 ? "row that does" : "rows that do");
+        text_printf(text, "\ntrimmed       %zu row%s, far from the others: line ",
+                    summary->n_trimmed, summary->n_trimmed == 1 ? "" : "s");
         append_trimmed(text, trained, true, MOST_SHOWN, ", ");
         text_puts(text, summary->n_trimmed > MOST_SHOWN ? ", …" : "");
     }

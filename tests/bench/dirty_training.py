@@ -6,8 +6,8 @@ For each set, seed and share, that many labelled anomalies are taken out of the 
 into the training rows at random places (of sets with few at most half of them). Models trained on
 these and on the clean rows, with each --trim, judge the test rows that are left.
 
-DATA has a folder for each set: train.csv.gz and test.csv.gz (a header, features only) and
-labels.txt.gz (0 or 1 for each test row). Needs numpy.
+The folder --data has one for each set: train.csv.gz and test.csv.gz (a header, features only) and
+labels.txt.gz (0 or 1 for each test row). Needs numpy. Without data the exit status is 77.
 """
 
 import argparse
@@ -18,11 +18,12 @@ import json
 import pathlib
 import random
 import subprocess
+import sys
 import tempfile
 
 import numpy
 
-FIGURES = ["roc_auc", "average_precision", "false_positive_rate", "recall"]
+TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
 def read_lines(path):
@@ -131,12 +132,12 @@ def show_all(options, title, results):
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("data", type=pathlib.Path)
-    parser.add_argument("--bin", default="./anomalyctl")
-    parser.add_argument("--only", default="", help="NAME,NAME: these sets")
+    parser.add_argument("--bin", default=TOP / "anomalyctl")
+    parser.add_argument("--data", type=pathlib.Path, default=TOP.parent / "shared/quality/data")
+    parser.add_argument("--sets", default="", help="names, separated by commas")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--shares", default="0.01,0.05,0.1")
-    parser.add_argument("--trim", default="0,auto")
+    parser.add_argument("--trim", default="0,auto,0.05")
     parser.add_argument("--train-args", default="", help="further options of train")
     parser.add_argument("--false-alarm-rate", type=float, default=0.01)
     parser.add_argument("--jobs", type=int, default=2)
@@ -145,8 +146,11 @@ def main():
     options.seeds = [int(seed) for seed in options.seeds.split(",")]
     options.shares = [float(share) for share in options.shares.split(",")]
     options.trim = options.trim.split(",")
-    sets = [Set(folder) for folder in sorted(options.data.iterdir())
-            if folder.is_dir() and (not options.only or folder.name in options.only.split(","))]
+    sets = [Set(folder) for folder in sorted(options.data.glob("*/"))
+            if not options.sets or folder.name in options.sets.split(",")]  # fmt: skip
+    if not sets:
+        print(f"dirty_training: no data sets in {options.data}; name a folder with --data")
+        sys.exit(77)
     means = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         runs = [[pool.submit(measure, options, data, seed) for seed in options.seeds]

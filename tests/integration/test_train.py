@@ -129,9 +129,9 @@ def test_rows_that_do_not_belong_are_left_out_counted_and_listed(tmp_path, model
     assert got["rows"] == 400
     assert got["threshold"] == want["threshold"]  # trained on the same rows
     assert succeed_json("inspect", model, "--json")["training"]["trimmed_rows"] == 10
-    assert "10 rows left out: they do not belong" in succeed("inspect", model).stdout
+    assert "trimmed       10 rows, far from the others" in succeed("inspect", model).stdout
     shown = succeed("train", "--data", dirty, "--output", model, "--trim", "auto", *QUICK).stdout
-    assert ("trimmed       10 rows that do not belong: line 4, 44, 84, 124, 164, 204, 244, 284, …"
+    assert ("trimmed       10 rows, far from the others: line 4, 44, 84, 124, 164, 204, 244, 284, …"
             in shown)
 
 
