@@ -30,8 +30,9 @@ struct settings {
     struct trainer_options trainer;
     size_t n_threads;    /* 0: one a processor */
     size_t n_incomplete; /* rows left out because more than half of their features are missing */
-    size_t *numbers;     /* of the rows that are given to the trainer, in the file, from 0 */
-    bool *trimmed;       /* which of them it leaves out */
+    uint32_t *numbers;   /* of the rows that are given to the trainer, in the file, from 0; NULL:
+                          * nothing is trimmed */
+    bool *trimmed;       /* which of them it leaves out; or NULL */
     bool json;
 };
 
@@ -180,18 +181,20 @@ static int leave_out_rows(struct settings *settings, struct dataset *dataset)
     const size_t n_features = dataset->n_features;
     size_t kept = 0, labelled = 0, incomplete = 0;
 
-    settings->numbers = calloc(dataset->n_rows + 1, sizeof(*settings->numbers));
-    settings->trimmed = calloc(dataset->n_rows + 1, sizeof(*settings->trimmed));
-    if (!settings->numbers || !settings->trimmed)
-        return -ENOMEM;
-
+    if (settings->trainer.recipe.trim != 0.0) {
+        settings->numbers = calloc(dataset->n_rows + 1, sizeof(*settings->numbers));
+        settings->trimmed = calloc(dataset->n_rows + 1, sizeof(*settings->trimmed));
+        if (!settings->numbers || !settings->trimmed)
+            return -ENOMEM;
+    }
     for (size_t i = 0; i < dataset->n_rows; i++) {
         if (dataset->labels && dataset->labels[i] != 0)
             labelled++;
         else if (dataset_is_incomplete(dataset, i))
             incomplete++;
         else {
-            settings->numbers[kept] = i;
+            if (settings->numbers)
+                settings->numbers[kept] = (uint32_t)i;
             memmove(dataset->rows + kept++ * n_features, dataset->rows + i * n_features,
                     n_features * sizeof(*dataset->rows));
         }

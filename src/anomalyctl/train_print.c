@@ -7,6 +7,7 @@
 #include "detector/detector.h"
 #include "detector/trainer.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define MOST_SHOWN  8    /* trimmed rows, to people */
@@ -69,11 +70,11 @@ static void append_trimmed(struct text *text, const struct trained *trained, boo
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < trained->n_rows && n < most; i++)
+    for (size_t i = 0; trained->trimmed && i < trained->n_rows && n < most; i++)
         if (trained->trimmed[i]) {
-            const size_t number = trained->numbers[i];
-            text_printf(text, "%s%zu", n++ ? comma : "",
-                        by_line ? (size_t)trained->lines[number] : number);
+            const uint32_t number = trained->numbers[i];
+            text_printf(text, "%s%" PRIu32, n++ ? comma : "",
+                        by_line ? trained->lines[number] : number);
         }
 }
 

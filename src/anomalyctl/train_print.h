@@ -15,11 +15,11 @@ struct trained {
     const char *data, *output;             /* names for people: of the rows, of the model file */
     const struct trainer_progress *epochs; /* [n_epochs] in order of network, then epoch */
     size_t n_epochs;
-    size_t n_incomplete;   /* rows left out because more than half of their features are missing */
-    size_t n_rows;         /* that were given to the trainer */
-    const bool *trimmed;   /* [n_rows] whether it left them out */
-    const size_t *numbers; /* [n_rows] of each in the file, from 0 */
-    const uint32_t *lines; /* of all rows of the file, by number */
+    size_t n_incomplete; /* rows left out because more than half of their features are missing */
+    size_t n_rows;       /* that were given to the trainer */
+    const bool *trimmed; /* [n_rows] whether it left them out; NULL: none */
+    const uint32_t *numbers; /* [n_rows] of each in the file, from 0; or NULL */
+    const uint32_t *lines;   /* of all rows of the file, by number */
     double seconds;
 };
 
