@@ -144,6 +144,9 @@ static void print_training(const struct detector *detector, struct text *text)
     text_printf(text, "%zu calibration", summary->n_calibration);
     if (summary->n_left_out > 0)
         text_printf(text, "; %zu left out", summary->n_left_out);
+    if (summary->n_trimmed > 0)
+        text_printf(text, "\n  trimmed       %zu row%s, far from the others", summary->n_trimmed,
+                    summary->n_trimmed == 1 ? "" : "s");
     if (summary->n_outliers > 0)
         text_printf(text, "\n  outliers      %zu value%s taken as missing", summary->n_outliers,
                     summary->n_outliers == 1 ? "" : "s");
@@ -335,10 +338,12 @@ static void append_training(const struct detector *detector, struct text *text)
     text_printf(text,
                 ",\"training\":{\"preset\":\"%s\",\"rows\":%zu,\"drawn_rows\":%zu,"
                 "\"training_rows\":%zu,\"validation_rows\":%zu,\"calibration_rows\":%zu,"
-                "\"left_out_rows\":%zu,\"outlier_values\":%zu,\"seed\":%llu,\"kernel\":",
+                "\"left_out_rows\":%zu,\"trimmed_rows\":%zu,\"outlier_values\":%zu,"
+                "\"seed\":%llu,\"kernel\":",
                 preset_name(summary->recipe.preset), summary->n_rows, summary->n_drawn,
                 summary->n_train, summary->n_validation, summary->n_calibration,
-                summary->n_left_out, summary->n_outliers, (unsigned long long)summary->recipe.seed);
+                summary->n_left_out, summary->n_trimmed, summary->n_outliers,
+                (unsigned long long)summary->recipe.seed);
     text_json_string(text, summary->kernel, strlen(summary->kernel));
     append_options(&summary->recipe, text);
     text_puts(text, ",\"networks\":[");

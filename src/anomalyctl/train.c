@@ -30,6 +30,9 @@ struct settings {
     struct trainer_options trainer;
     size_t n_threads;    /* 0: one a processor */
     size_t n_incomplete; /* rows left out because more than half of their features are missing */
+    uint32_t *numbers;   /* of the rows that are given to the trainer, in the file, from 0; NULL:
+                          * nothing is trimmed */
+    bool *trimmed;       /* which of them it leaves out; or NULL */
     bool json;
 };
 
@@ -173,23 +176,34 @@ static int by_network(const void *a, const void *b)
 /* ---- rows ---- */
 
 /* Keeps the normal rows; those that scoring would refuse teach nothing. */
-static void leave_out_rows(struct dataset *dataset, size_t *ret_labelled, size_t *ret_incomplete)
+static int leave_out_rows(struct settings *settings, struct dataset *dataset)
 {
     const size_t n_features = dataset->n_features;
     size_t kept = 0, labelled = 0, incomplete = 0;
 
+    if (settings->trainer.recipe.trim != 0.0) {
+        settings->numbers = calloc(dataset->n_rows + 1, sizeof(*settings->numbers));
+        settings->trimmed = calloc(dataset->n_rows + 1, sizeof(*settings->trimmed));
+        if (!settings->numbers || !settings->trimmed)
+            return -ENOMEM;
+    }
     for (size_t i = 0; i < dataset->n_rows; i++) {
         if (dataset->labels && dataset->labels[i] != 0)
             labelled++;
         else if (dataset_is_incomplete(dataset, i))
             incomplete++;
-        else
+        else {
+            if (settings->numbers)
+                settings->numbers[kept] = (uint32_t)i;
             memmove(dataset->rows + kept++ * n_features, dataset->rows + i * n_features,
                     n_features * sizeof(*dataset->rows));
+        }
     }
     dataset->n_rows = kept;
-    *ret_labelled = labelled;
-    *ret_incomplete = incomplete;
+    settings->trainer.n_left_out = labelled;
+    settings->trainer.ret_trimmed = settings->trimmed;
+    settings->n_incomplete = incomplete;
+    return 0;
 }
 
 /* The dataset's labels and lines are still those of all rows. */
@@ -233,14 +247,16 @@ static int read_rows(struct settings *settings, struct dataset *ret_dataset, str
         r = input_check_labels(ret_dataset, input, reterr);
     if (r < 0)
         return r;
-    leave_out_rows(ret_dataset, &settings->trainer.n_left_out, &settings->n_incomplete);
+    r = leave_out_rows(settings, ret_dataset);
+    if (r < 0)
+        return r;
     return ret_dataset->n_rows < TRAINER_MIN_ROWS ? refuse_few(settings, ret_dataset, reterr) : 0;
 }
 
 /* ---- the result ---- */
 
-static int print_result(const struct settings *settings, const struct detector *detector,
-                        const struct progress *progress)
+static int print_result(const struct settings *settings, const struct dataset *dataset,
+                        const struct detector *detector, const struct progress *progress)
 {
     const struct trained trained = {
         .detector = detector,
@@ -249,6 +265,10 @@ static int print_result(const struct settings *settings, const struct detector *
         .epochs = progress->epochs,
         .n_epochs = progress->n_epochs,
         .n_incomplete = settings->n_incomplete,
+        .n_rows = dataset->n_rows,
+        .trimmed = settings->trimmed,
+        .numbers = settings->numbers,
+        .lines = dataset->lines,
         .seconds = (double)(clock_monotonic_us() - progress->started_us) / 1e6,
     };
     CLEANUP(text_clear) struct text text = {0};
@@ -357,7 +377,7 @@ static int run(struct settings *settings)
         model_file_save(detector, settings->output, &err) < 0 ||
         (settings->plot && plot(settings->plot, detector, &progress, &err) < 0))
         return report_error(&err);
-    return print_result(settings, detector, &progress);
+    return print_result(settings, &dataset, detector, &progress);
 }
 
 int train_main(int argc, char **argv)
@@ -378,5 +398,7 @@ int train_main(int argc, char **argv)
     if (options_parse(&usage, argc, argv, &settings, &status))
         status = run(&settings);
     name_list_clear(&settings.input.exclude);
+    free(settings.numbers);
+    free(settings.trimmed);
     return status;
 }

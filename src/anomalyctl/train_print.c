@@ -7,7 +7,11 @@
 #include "detector/detector.h"
 #include "detector/trainer.h"
 
+#include <inttypes.h>
 #include <string.h>
+
+#define MOST_SHOWN  8    /* trimmed rows, to people */
+#define MOST_LISTED 1000 /* and in JSON */
 
 static double rate_of(const struct detector *detector)
 {
@@ -60,6 +64,30 @@ static void append_networks(struct text *text, const struct training_summary *su
     text_puts(text, "]");
 }
 
+/* Appends the first of the rows that were trimmed, at most most: their numbers, or lines. */
+static void append_trimmed(struct text *text, const struct trained *trained, bool by_line,
+                           size_t most, const char *comma)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; trained->trimmed && i < trained->n_rows && n < most; i++)
+        if (trained->trimmed[i]) {
+            const uint32_t number = trained->numbers[i];
+            text_printf(text, "%s%" PRIu32, n++ ? comma : "",
+                        by_line ? trained->lines[number] : number);
+        }
+}
+
+static void append_trimmed_json(struct text *text, const struct trained *trained)
+{
+    text_printf(text, ",\"trimmed\":{\"count\":%zu,\"rows\":[",
+                detector_summary(trained->detector)->n_trimmed);
+    append_trimmed(text, trained, false, MOST_LISTED, ",");
+    text_puts(text, "],\"lines\":[");
+    append_trimmed(text, trained, true, MOST_LISTED, ",");
+    text_puts(text, "]}");
+}
+
 void train_print_json(const struct trained *trained, struct text *text)
 {
     const struct detector *detector = trained->detector;
@@ -77,7 +105,9 @@ void train_print_json(const struct trained *trained, struct text *text)
                 summary->n_drawn, summary->n_left_out, trained->n_incomplete, summary->n_outliers,
                 summary->n_train, summary->n_validation, summary->n_calibration);
     architecture_print(detector, text);
-    text_printf(text, "\",\"parameters\":%zu,\"multiply_adds\":%zu,\"bytes\":%zu",
+    text_puts(text, "\"");
+    append_trimmed_json(text, trained);
+    text_printf(text, ",\"parameters\":%zu,\"multiply_adds\":%zu,\"bytes\":%zu",
                 architecture_n_parameters(detector), cost.multiply_adds, cost.bytes);
     append_networks(text, summary);
     append_member(text, "threshold", threshold_of(detector));
@@ -88,8 +118,10 @@ void train_print_json(const struct trained *trained, struct text *text)
     text_puts(text, "}\n");
 }
 
-static void append_rows(struct text *text, const struct training_summary *summary)
+static void append_rows(struct text *text, const struct trained *trained)
 {
+    const struct training_summary *summary = detector_summary(trained->detector);
+
     text_printf(text, "rows          %zu", summary->n_rows);
     if (summary->n_drawn < summary->n_rows)
         text_printf(text, ", %zu of them drawn at random", summary->n_drawn);
@@ -101,6 +133,12 @@ static void append_rows(struct text *text, const struct training_summary *summar
         text_printf(text, " (each by parts fitted without it)");
     if (summary->n_left_out > 0)
         text_printf(text, "; %zu labelled ones left out", summary->n_left_out);
+    if (summary->n_trimmed > 0) {
+        text_printf(text, "\ntrimmed       %zu row%s, far from the others: line ",
+                    summary->n_trimmed, summary->n_trimmed == 1 ? "" : "s");
+        append_trimmed(text, trained, true, MOST_SHOWN, ", ");
+        text_puts(text, summary->n_trimmed > MOST_SHOWN ? ", …" : "");
+    }
     if (summary->n_outliers > 0)
         text_printf(text, "\noutliers      %zu value%s far beyond all others, taken as missing",
                     summary->n_outliers, summary->n_outliers == 1 ? "" : "s");
@@ -113,7 +151,7 @@ void train_print(const struct trained *trained, struct text *text)
     const struct training_summary *summary = detector_summary(detector);
     const struct architecture_cost cost = architecture_cost(detector);
 
-    append_rows(text, summary);
+    append_rows(text, trained);
     text_puts(text, "architecture  ");
     architecture_print(detector, text);
     text_printf(text, ", %zu parameters\n", architecture_n_parameters(detector));

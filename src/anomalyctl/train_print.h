@@ -1,7 +1,9 @@
 /* train_print - what train tells once the model file is written. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct detector;
 struct text;
@@ -14,6 +16,10 @@ struct trained {
     const struct trainer_progress *epochs; /* [n_epochs] in order of network, then epoch */
     size_t n_epochs;
     size_t n_incomplete; /* rows left out because more than half of their features are missing */
+    size_t n_rows;       /* that were given to the trainer */
+    const bool *trimmed; /* [n_rows] whether it left them out; NULL: none */
+    const uint32_t *numbers; /* [n_rows] of each in the file, from 0; or NULL */
+    const uint32_t *lines;   /* of all rows of the file, by number */
     double seconds;
 };
 

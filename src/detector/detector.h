@@ -43,6 +43,7 @@ struct training_summary {
     size_t n_validation; /* that decided when to stop; 0: none did */
     size_t n_calibration;
     size_t n_left_out; /* rows whose label was not 0 */
+    size_t n_trimmed;  /* rows that do not belong (detector/trim.h) */
     size_t n_outliers; /* values taken as missing (detector/outliers.h) */
     size_t n_folds;    /* that calibrate: 1, or all four of a small sample */
     size_t n_networks;

@@ -56,7 +56,7 @@ static int option_from_json(struct recipe *recipe, const struct recipe_field *fi
     if (field->kind == RECIPE_ACTIVATIONS)
         return list_from_json(value, RECIPE_MAX_ACTIVATIONS, &recipe->n_activations, set_activation,
                               recipe);
-    if (field->kind == RECIPE_CHOICE)
+    if (field->kind == RECIPE_CHOICE || (field->kind == RECIPE_TRIM && json_is_string(value)))
         (void)snprintf(text, sizeof(text), "%s",
                        json_is_string(value) ? json_string_value(value) : "");
     else if (field->kind == RECIPE_FLAG)
@@ -141,6 +141,7 @@ int model_read_training(const struct model_reader *reader, size_t n_networks,
         .n_validation = tell(summary, "validation_rows"),
         .n_calibration = tell(summary, "calibration_rows"),
         .n_left_out = tell(summary, "left_out_rows"),
+        .n_trimmed = tell(summary, "trimmed_rows"),
         .n_outliers = tell(summary, "outlier_values"),
         .n_folds = reader->version == 1 ? 1 : tell(summary, "calibration_folds"),
         .n_networks = n_networks,

@@ -213,6 +213,8 @@ static json_t *option_to_json(const struct recipe *recipe, const struct recipe_f
     case RECIPE_AMOUNT:
     case RECIPE_RATE:
         return json_real(*(const double *)(const void *)value);
+    case RECIPE_TRIM:
+        return recipe->trim == RECIPE_TRIM_AUTO ? json_string("auto") : json_real(recipe->trim);
     case RECIPE_WIDTHS:
         return widths_to_json(recipe->hidden, recipe->n_hidden);
     case RECIPE_ACTIVATIONS:
@@ -257,13 +259,14 @@ static json_t *summary_to_json(const struct training_summary *summary)
                       real_or_null(network->loss), "validation_loss",
                       real_or_null(network->validation_loss), "warm_start", (int)network->is_warm));
     }
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",        //
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",   //
                      "rows", (json_int_t)summary->n_rows,                    //
                      "drawn_rows", (json_int_t)summary->n_drawn,             //
                      "training_rows", (json_int_t)summary->n_train,          //
                      "validation_rows", (json_int_t)summary->n_validation,   //
                      "calibration_rows", (json_int_t)summary->n_calibration, //
                      "left_out_rows", (json_int_t)summary->n_left_out,       //
+                     "trimmed_rows", (json_int_t)summary->n_trimmed,         //
                      "outlier_values", (json_int_t)summary->n_outliers,      //
                      "calibration_folds", (json_int_t)summary->n_folds,      //
                      "networks", whole(networks, summary->n_networks));

@@ -32,6 +32,9 @@ const struct recipe_field recipe_fields[] = {
           "pca: a linear network in closed form (autoencoder)"),
     FIELD("false-alarm-rate", RECIPE_RATE, false_alarm_rate, NULL, "R",
           "share of normal rows that may be flagged (0.001)"),
+    FIELD("trim", RECIPE_TRIM, trim, NULL, "auto|0|R",
+          "leave out rows far from all that there are many of:\n"
+          "auto: those beyond the tail of the others; R: that\nshare of all (0)"),
     FIELD("seed", RECIPE_SEED, seed, NULL, "N", "same seed, rows and options: the same file (1)"),
     FIELD("hidden", RECIPE_WIDTHS, n_hidden, NULL, "24,12",
           "widths of the encoder's hidden layers, mirrored in the\ndecoder; none: no such layer"),
@@ -161,6 +164,18 @@ static int set_real(double *real, const char *text, enum recipe_kind kind, struc
     return 0;
 }
 
+static int set_trim(double *trim, const char *text, struct error *reterr)
+{
+    double value = RECIPE_TRIM_AUTO;
+
+    if (strcmp(text, "auto") != 0 &&
+        (number_parse_double(text, strlen(text), &value) < 0 || !(value >= 0.0 && value < 0.5)))
+        return error_set(reterr, -EINVAL,
+                         "must be auto, 0, or the share of rows to leave out, below 0.5");
+    *trim = value;
+    return 0;
+}
+
 static int set_seed(uint64_t *seed, const char *text, struct error *reterr)
 {
     uint64_t value;
@@ -257,6 +272,8 @@ int recipe_set(struct recipe *recipe, const struct recipe_field *field, const ch
     case RECIPE_AMOUNT:
     case RECIPE_RATE:
         return set_real(at(recipe, field), text, field->kind, reterr);
+    case RECIPE_TRIM:
+        return set_trim(at(recipe, field), text, reterr);
     case RECIPE_SEED:
         return set_seed(at(recipe, field), text, reterr);
     case RECIPE_WIDTHS:
@@ -288,6 +305,8 @@ bool recipe_is_set(const struct recipe *recipe, const struct recipe_field *field
     case RECIPE_AMOUNT:
     case RECIPE_RATE:
         return !isnan(*(const double *)value);
+    case RECIPE_TRIM:
+        return *(const double *)value != 0.0;
     case RECIPE_SEED:
         return true;
     case RECIPE_FLAG:
@@ -312,6 +331,12 @@ void recipe_print(const struct recipe *recipe, const struct recipe_field *field,
     case RECIPE_AMOUNT:
     case RECIPE_RATE:
         text_double(text, *(const double *)value);
+        return;
+    case RECIPE_TRIM:
+        if (recipe->trim == RECIPE_TRIM_AUTO)
+            text_puts(text, "auto");
+        else
+            text_double(text, recipe->trim);
         return;
     case RECIPE_SEED:
         text_printf(text, "%" PRIu64, recipe->seed);

@@ -19,6 +19,7 @@ struct text;
 #define RECIPE_MAX_COUNT       1000000000
 #define RECIPE_AUTO \
     SIZE_MAX /* a count that the preset chooses; for an amount NaN, for a choice -1 */
+#define RECIPE_TRIM_AUTO (-1.0) /* as many as do not belong (detector/trim.h) */
 
 enum preset {
     PRESET_BEST,
@@ -57,6 +58,7 @@ struct recipe {
     size_t patience; /* epochs without a better validation loss before training ends; 0: never */
     size_t prototypes, clusters;
     double learning_rate, weight_decay, l1, sparsity, noise, clip;
+    double trim;  /* share of the rows to leave out, below 0.5; RECIPE_TRIM_AUTO */
     bool is_tied; /* decoder weights are the encoder's, transposed */
 };
 
@@ -67,6 +69,7 @@ enum recipe_kind {
     RECIPE_POSITIVE,    /* double above 0 */
     RECIPE_AMOUNT,      /* double, 0 or above */
     RECIPE_RATE,        /* double from 1e-9 to below 1 */
+    RECIPE_TRIM,        /* double, 0 to below 0.5, or RECIPE_TRIM_AUTO */
     RECIPE_SEED,        /* uint64_t below 2^63 */
     RECIPE_WIDTHS,      /* n_hidden and hidden */
     RECIPE_ACTIVATIONS, /* n_activations and activations */

@@ -68,11 +68,41 @@ int sample_draw(const float *given, size_t n_given, size_t n_features, size_t mo
     CLEANUP(sample_clear) struct sample sample = {.rows = given, .n_rows = n_given};
 
     int r = n_given > most ? draw(&sample, given, n_given, n_features, most, random) : 0;
+    sample.n_drawn = sample.n_rows;
     if (r == 0)
         r = remove_outliers(&sample, n_features, outlier_share);
     if (r < 0)
         return r;
     *ret_sample = sample;
     sample = (struct sample){0};
+    return 0;
+}
+
+/* Appends the rows of one verdict, in their order, to n others; returns how many they are then. */
+static size_t append_rows(const struct sample *sample, size_t n_features,
+                          const enum trim_verdict *verdicts, enum trim_verdict verdict, float *rows,
+                          size_t n)
+{
+    for (size_t i = 0; i < sample->n_rows; i++)
+        if (verdicts[i] == verdict)
+            memcpy(rows + n++ * n_features, sample->rows + i * n_features,
+                   n_features * sizeof(*rows));
+    return n;
+}
+
+int sample_leave_out(struct sample *sample, size_t n_features, const enum trim_verdict *verdicts)
+{
+    float *rows = malloc(sample->n_rows * n_features * sizeof(*rows));
+    if (!rows)
+        return -ENOMEM;
+
+    const size_t n_kept = append_rows(sample, n_features, verdicts, TRIM_KEEP, rows, 0);
+    const size_t n = append_rows(sample, n_features, verdicts, TRIM_DOUBT, rows, n_kept);
+    free(sample->own);
+    sample->own = rows;
+    sample->rows = rows;
+    sample->n_rows = n_kept;
+    sample->spare = rows + n_kept * n_features;
+    sample->n_spare = n - n_kept;
     return 0;
 }

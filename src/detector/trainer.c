@@ -13,6 +13,7 @@
 #include "detector/sample.h"
 #include "detector/scaler.h"
 #include "detector/trainer_state.h"
+#include "detector/trim.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,6 +22,7 @@
 #include <string.h>
 
 #define OUTLIER_SHARE 0.5 /* of the false-alarm rate, that outliers may use up */
+#define TRIM_SEED     62  /* of the 64 numbers that follow from a seed */
 #define SAFER_RATE    0.1 /* of the learning rate that diverged, to try next */
 
 static void training_clear(struct training *training)
@@ -304,11 +306,12 @@ static void summarise(const struct training *training, const struct calibration 
     *summary = (struct training_summary){
         .recipe = training->options->recipe,
         .n_rows = training->n_given,
-        .n_drawn = training->sample.n_rows,
+        .n_drawn = training->sample.n_drawn,
         .n_train = first->n_trained,
         .n_validation = first->n_validation,
         .n_calibration = calibration_n_rows(calibration),
         .n_left_out = training->options->n_left_out,
+        .n_trimmed = training->sample.n_drawn - training->sample.n_rows,
         .n_outliers = training->sample.n_outliers,
         .n_folds = training->n_folds,
         .n_networks = training->plan.n_networks,
@@ -326,6 +329,37 @@ static void summarise(const struct training *training, const struct calibration 
     detector_print_kernels(summary->kernel);
 }
 
+static void tell_trimmed(const struct training *training, const enum trim_verdict *verdicts)
+{
+    bool *trimmed = training->options->ret_trimmed;
+
+    for (size_t i = 0, drawn = 0; trimmed && i < training->n_given; i++)
+        if (!training->sample.is_drawn || training->sample.is_drawn[i])
+            trimmed[i] = verdicts[drawn++] != TRIM_KEEP;
+}
+
+/* Leaves out rows that do not belong. The random numbers are its own, so that a training that
+ * leaves out none is as if it had not looked. */
+static int trim_rows(struct training *training, struct error *reterr)
+{
+    const struct recipe *recipe = &training->options->recipe;
+    struct sample *sample = &training->sample;
+    AUTO_FREE enum trim_verdict *verdicts = calloc(sample->n_rows, sizeof(*verdicts));
+    struct random random;
+    if (!verdicts)
+        return no_memory(-ENOMEM, reterr);
+
+    random_seed(&random, recipe->seed * 64 + TRIM_SEED);
+    int r = trim_find(sample->rows, sample->n_rows, training->n_features, recipe->trim,
+                      training->options->n_threads, &random, verdicts);
+    if (r == 0)
+        r = sample_leave_out(sample, training->n_features, verdicts);
+    if (r < 0)
+        return no_memory(r, reterr);
+    tell_trimmed(training, verdicts);
+    return 0;
+}
+
 static int prepare(struct training *training, const char *const *names, struct random *random,
                    struct error *reterr)
 {
@@ -335,7 +369,10 @@ static int prepare(struct training *training, const char *const *names, struct r
                         OUTLIER_SHARE * recipe->false_alarm_rate, random, &training->sample);
     if (r < 0)
         return no_memory(r, reterr);
-    r = fit_scaler(training, names, reterr);
+    if (recipe->trim != 0.0)
+        r = trim_rows(training, reterr);
+    if (r == 0)
+        r = fit_scaler(training, names, reterr);
     if (r == 0)
         r = plan_make(recipe, training->sample.rows, training->sample.n_rows, training->n_features,
                       names, &training->plan, reterr);

@@ -7,6 +7,10 @@
  * fitted again without each of the other folds, and every row gives an error of parts that have not
  * seen it.
  *
+ * Rows that do not belong are left out first if the recipe says so (detector/trim.h). Those of them
+ * that may be normal calibrate: to leave out the farthest normal rows would make the threshold too
+ * low. Rows that were not drawn, and those given to calibrate, are not looked at.
+ *
  * Same rows and recipe → the same detector, bit for bit, on one kernel and any number of threads.
  */
 #pragma once
@@ -37,6 +41,9 @@ struct trainer_options {
     const float *calibration;
     size_t n_calibration;
     const struct detector *start;
+    /* [n_rows], all false at first: set for the rows that the recipe's trim leaves out; NULL:
+     * nobody asks. */
+    bool *ret_trimmed;
 };
 
 struct trainer_progress {

@@ -210,12 +210,30 @@ static void raise_to(double *errors, double *served, size_t n)
         errors[i] = fmax(errors[i], served[i]);
 }
 
+/* Appends errors of spare rows, as many of them as of the others calibrate: they may be normal, and
+ * without the farthest normal rows the threshold would be too low. */
+static int add_spare_rows(const struct training *training, double *errors, size_t *n_errors)
+{
+    const struct ensemble ensemble = ensemble_of_all(training);
+    AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(&ensemble) * sizeof(*scratch));
+    if (!scratch)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < training->sample.n_spare; i += N_FOLDS / training->n_folds) {
+        struct ensemble_terms terms;
+        ensemble_terms(&ensemble, scratch, training->sample.spare + i * training->n_features, 1,
+                       ensemble.n_networks, &terms);
+        errors[(*n_errors)++] = ensemble_error(&ensemble, &terms);
+    }
+    return 0;
+}
+
 /* Appends errors of rows that were not drawn, evenly over all, until there are n_wanted. */
 static int add_other_rows(const struct training *training, size_t n_wanted, double *errors,
                           size_t *n_errors)
 {
     const struct ensemble ensemble = ensemble_of_all(training);
-    const size_t d = training->n_features, n_others = training->n_given - training->sample.n_rows;
+    const size_t d = training->n_features, n_others = training->n_given - training->sample.n_drawn;
     AUTO_FREE float *scratch = malloc(ensemble_scratch_floats(&ensemble) * sizeof(*scratch));
     if (!scratch)
         return -ENOMEM;
@@ -257,9 +275,12 @@ int trainer_calibrate_on_folds(const struct training *training,
         n += folds_inside(&training->folds, fold).n;
     }
     raise_to(errors, served, n);
+    int r = add_spare_rows(training, errors, &n);
+    if (r < 0)
+        return r;
     if (training->sample.is_drawn) {
         const size_t n_wanted = calibration_rows_needed(training->options->recipe.false_alarm_rate);
-        int r = add_other_rows(training, n_wanted, errors, &n);
+        r = add_other_rows(training, n_wanted, errors, &n);
         if (r < 0)
             return r;
     }

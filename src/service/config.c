@@ -426,6 +426,7 @@ static size_t size_of(enum recipe_kind kind)
     case RECIPE_POSITIVE:
     case RECIPE_AMOUNT:
     case RECIPE_RATE:
+    case RECIPE_TRIM:
         return sizeof(double);
     case RECIPE_SEED:
         return sizeof(uint64_t);

@@ -159,7 +159,7 @@ def test_training_has_the_names_of_the_model_file(model):
 
     assert summary["networks"] == training["networks"]
     for key in ["rows", "drawn_rows", "training_rows", "validation_rows", "calibration_rows",
-                "left_out_rows"]:
+                "left_out_rows", "trimmed_rows"]:
         assert summary[key] == training[key]
 
 

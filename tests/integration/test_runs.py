@@ -83,6 +83,20 @@ def test_a_run_trains_what_the_live_version_says_unless_the_configuration_does(s
     assert options_of(learner.file_of(learner.train_version())) == {**said, "epochs": "7"}
 
 
+def test_a_run_trims_if_the_configuration_or_the_live_version_says_so(start_learner):
+    learner = start_learner({**FAST, "trim": "0.1"})
+    assert learner.observe(normal_rows(400)).status == 200
+    first = learner.train_version()
+    training = ctl.succeed_json("inspect", learner.file_of(first), "--json")["training"]
+    assert training["options"]["trim"] == "0.1"
+    assert training["trimmed_rows"] == training["rows"] // 10
+    assert learner.post(f"/versions/{first}/promote").status == 200
+    for trim, said in [({}, "0.1"), ({"trim": "auto"}, "auto")]:
+        learner.write_config({"web": {**FAST, **trim}})
+        learner.reload("reloaded")
+        assert options_of(learner.file_of(learner.train_version()))["trim"] == said
+
+
 # ---- what becomes of candidates ----
 
 

@@ -106,6 +106,77 @@ def test_labelled_rows_are_left_out_and_counted(tmp_path, model):
     assert got["threshold"] == want["threshold"]  # trained on the same rows
 
 
+def dirty_rows(n_rows, step):
+    """Every step-th row, from the third on, is far from all others; and their numbers."""
+    rows = make_rows(n_rows)
+    strange = range(2, n_rows, step)
+    for i in strange:
+        rows[i] = [9 + i / n_rows, -9, -9, 9]
+    return rows, list(strange)
+
+
+def test_rows_that_do_not_belong_are_left_out_counted_and_listed(tmp_path, model):
+    rows, strange = dirty_rows(400, 40)
+    clean = write_csv(tmp_path / "clean.csv",
+                      [row for i, row in enumerate(rows) if i not in strange])
+    dirty = write_csv(tmp_path / "dirty.csv", rows)
+    want = succeed_json("train", "--data", clean, "--output", model, "--json", *QUICK)
+    assert want["trimmed"] == {"count": 0, "rows": [], "lines": []}
+    got = succeed_json("train", "--data", dirty, "--output", model, "--trim", "auto", "--json",
+                       *QUICK)
+
+    assert got["trimmed"] == {"count": 10, "rows": strange, "lines": [i + 2 for i in strange]}
+    assert got["rows"] == 400
+    assert got["threshold"] == want["threshold"]  # trained on the same rows
+    assert succeed_json("inspect", model, "--json")["training"]["trimmed_rows"] == 10
+    assert "trimmed       10 rows, far from the others" in succeed("inspect", model).stdout
+    shown = succeed("train", "--data", dirty, "--output", model, "--trim", "auto", *QUICK).stdout
+    assert ("trimmed       10 rows, far from the others: line 4, 44, 84, 124, 164, 204, 244, 284, …"
+            in shown)
+
+
+def test_trimmed_rows_have_the_numbers_of_the_file(tmp_path, model):
+    rows, strange = dirty_rows(300, 40)
+    labels = ["1" if i < 2 else "0" for i in range(300)]
+    rows[10] = [1, None, None, None]
+    data = write_csv(tmp_path / "dirty.csv", rows, labels=labels)
+    done = run("train", "--data", data, "--label-column", "label", "--output", model, "--trim",
+               "auto", "--json", *QUICK)
+    got = json.loads(done.stdout)
+
+    assert (got["left_out_rows"], got["incomplete_rows"]) == (2, 1)
+    assert got["trimmed"]["rows"] == strange
+
+
+def test_a_thousand_trimmed_rows_are_listed(tmp_path, model):
+    data = write_csv(tmp_path / "rows.csv", make_rows(6000))
+    got = succeed_json("train", "--data", data, "--output", model, "--trim", "0.2", "--json",
+                       *QUICK)
+
+    assert got["trimmed"]["count"] == 1200
+    assert len(got["trimmed"]["rows"]) == len(got["trimmed"]["lines"]) == 1000
+    assert got["trimmed"]["rows"] == sorted(set(got["trimmed"]["rows"]))
+
+
+def test_a_trim_that_finds_nothing_is_as_if_it_had_not_looked(tmp_path, normal):
+    told = [
+        succeed_json("train", "--data", normal, "--output", tmp_path / "m", "--json", "--trim",
+                     trim, *QUICK) for trim in ["0", "auto"]
+    ]
+    assert told[1]["trimmed"]["count"] == 0
+    assert told[0]["threshold"] == told[1]["threshold"]
+
+
+def test_a_share_that_is_too_large_keeps_the_false_alarm_rate(tmp_path, model):
+    data = write_csv(tmp_path / "normal.csv", make_rows(3000))
+    fresh = write_csv(tmp_path / "fresh.csv", make_rows(4000, seed=2))
+    succeed("train", "--data", data, "--output", model, "--trim", "0.1", "--false-alarm-rate",
+            "0.05", *QUICK)
+    verdicts = succeed("score", "--model", model, "--data", fresh).stdout.splitlines()[1:]
+
+    assert sum(line.endswith(",1") for line in verdicts) / 4000 < 0.06
+
+
 def test_rows_that_scoring_would_refuse_are_left_out_and_counted(tmp_path, model):
     rows = make_rows(200)
     clean = write_csv(tmp_path / "clean.csv", rows)

@@ -260,6 +260,7 @@ static void every_option_can_be_kept(void **state)
     static const char *const values[][2] = {
         {"preset",           "fast"                       },
         {"false-alarm-rate", "0.0625"                     },
+        {"trim",             "0.1"                        },
         {"seed",             "9223372036854775807"        },
         {"hidden",           "5,4"                        },
         {"latent",           "3"                          },

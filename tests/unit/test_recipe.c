@@ -1,5 +1,7 @@
 #include "detector/recipe.h"
 
+#include "base/text.h"
+
 #include "nn/activation.h"
 #include "nn/optimizer.h"
 
@@ -53,6 +55,7 @@ static void what_nobody_asked_for_is_left_to_the_preset(void **state)
     for (size_t i = 0; i < n_set; i++)
         assert_true(recipe_is_set(&recipe, field(set_from_the_start[i])));
     assert_true(recipe.false_alarm_rate == 0.001);
+    assert_true(recipe.trim == 0.0);
     assert_int_equal(recipe.seed, 1);
     assert_int_equal(recipe.preset, PRESET_BEST);
     assert_int_equal(recipe.algorithm, ALGORITHM_AUTOENCODER);
@@ -127,6 +130,29 @@ static void every_count_is_set_from_text(void **state)
     }
 }
 
+static void rows_to_trim_are_a_share_or_as_many_as_do_not_belong(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        double want;
+    } cases[] = {
+        {"auto",  RECIPE_TRIM_AUTO},
+        {"0.05",  0.05            },
+        {"0.499", 0.499           },
+        {"0",     0.0             }
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        CLEANUP(text_clear) struct text text = {0};
+        assert_int_equal(recipe_set(&recipe, field("trim"), cases[i].text, &error), 0);
+        assert_true(recipe.trim == cases[i].want);
+        assert_int_equal(recipe_is_set(&recipe, field("trim")), cases[i].want != 0.0);
+        recipe_print(&recipe, field("trim"), &text);
+        assert_string_equal(text.data, cases[i].text);
+    }
+}
+
 static void every_amount_is_set_from_text(void **state)
 {
     (void)state;
@@ -195,6 +221,7 @@ static void layers_and_activations_are_lists(void **state)
 #define RATE     "must be a number from 1e-9 to below 1, as in 0.001"
 #define POSITIVE "must be a number above 0"
 #define AMOUNT   "must be a number that is 0 or above"
+#define TRIM     "must be auto, 0, or the share of rows to leave out, below 0.5"
 #define SEED     "must be a whole number from 0 to 9223372036854775807"
 #define WIDTHS   "must be at most 8 whole numbers from 1 to 65536, as in 24,12, or none"
 #define BENDS                                                                                      \
@@ -238,6 +265,11 @@ static void wrong_texts_are_refused_with_what_is_allowed_and_change_nothing(void
         {"sparsity",         "1e999",                               AMOUNT                                               },
         {"noise",            "0,5",                                 AMOUNT                                               },
         {"clip",             " 1",                                  AMOUNT                                               },
+        {"trim",             "0.5",                                 TRIM                                                 },
+        {"trim",             "-1",                                  TRIM                                                 },
+        {"trim",             "nan",                                 TRIM                                                 },
+        {"trim",             "5%",                                  TRIM                                                 },
+        {"trim",             "Auto",                                TRIM                                                 },
         {"seed",             "9223372036854775808",                 SEED                                                 },
         {"seed",             "-1",                                  SEED                                                 },
         {"seed",             "auto",                                SEED                                                 },
@@ -481,6 +513,7 @@ int main(void)
         cmocka_unit_test_setup(what_nobody_asked_for_is_left_to_the_preset, set_up),
         cmocka_unit_test_setup(every_choice_is_set_from_text, set_up),
         cmocka_unit_test_setup(every_count_is_set_from_text, set_up),
+        cmocka_unit_test_setup(rows_to_trim_are_a_share_or_as_many_as_do_not_belong, set_up),
         cmocka_unit_test_setup(every_amount_is_set_from_text, set_up),
         cmocka_unit_test_setup(layers_and_activations_are_lists, set_up),
         cmocka_unit_test_setup(wrong_texts_are_refused_with_what_is_allowed_and_change_nothing,

@@ -90,6 +90,42 @@ static void outliers_are_missing_and_the_given_rows_stay(void **state)
     }
 }
 
+static void rows_left_out_are_gone_and_those_in_doubt_are_spare(void **state)
+{
+    (void)state;
+    enum trim_verdict verdicts[N_ROWS] = {0};
+    CLEANUP(sample_clear) struct sample sample = {0};
+
+    verdicts[0] = TRIM_DOUBT;
+    verdicts[3] = TRIM_DISCARD;
+    verdicts[N_ROWS - 1] = TRIM_DOUBT;
+    assert_int_equal(draw(N_ROWS, 1, &sample), 0);
+    assert_int_equal(sample_leave_out(&sample, N_FEATURES, verdicts), 0);
+    assert_int_equal(sample.n_rows, N_ROWS - 3);
+    assert_int_equal(sample.n_drawn, N_ROWS);
+    assert_memory_equal(sample.rows, rows + N_FEATURES, 2 * N_FEATURES * sizeof(*rows));
+    assert_memory_equal(sample.rows + 2 * N_FEATURES, rows + 4 * N_FEATURES,
+                        (N_ROWS - 5) * N_FEATURES * sizeof(*rows));
+    assert_int_equal(sample.n_spare, 2);
+    assert_memory_equal(sample.spare, rows, N_FEATURES * sizeof(*rows));
+    assert_memory_equal(sample.spare + N_FEATURES, rows + (N_ROWS - 1) * N_FEATURES,
+                        N_FEATURES * sizeof(*rows));
+}
+
+static void a_sample_that_cannot_leave_out_rows_is_as_it_was(void **state)
+{
+    (void)state;
+    const enum trim_verdict verdicts[N_ROWS] = {TRIM_DISCARD};
+    CLEANUP(sample_clear) struct sample sample = {0};
+
+    assert_int_equal(draw(N_ROWS, 1, &sample), 0);
+    alloc_fail_in = 0;
+    assert_int_equal(sample_leave_out(&sample, N_FEATURES, verdicts), -ENOMEM);
+    alloc_fail_in = -1;
+    assert_ptr_equal(sample.rows, rows);
+    assert_int_equal(sample.n_rows, N_ROWS);
+}
+
 static void survives_every_failed_allocation(void **state)
 {
     (void)state;
@@ -114,6 +150,8 @@ int main(void)
         cmocka_unit_test_setup(of_more_rows_so_many_are_drawn_in_their_order, set_up),
         cmocka_unit_test_setup(every_row_is_drawn_as_often, set_up),
         cmocka_unit_test_setup(outliers_are_missing_and_the_given_rows_stay, set_up),
+        cmocka_unit_test_setup(rows_left_out_are_gone_and_those_in_doubt_are_spare, set_up),
+        cmocka_unit_test_setup(a_sample_that_cannot_leave_out_rows_is_as_it_was, set_up),
         cmocka_unit_test_setup(survives_every_failed_allocation, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

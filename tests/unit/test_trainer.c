@@ -103,8 +103,10 @@ static void the_same_bits_come_out_for_any_number_of_threads(void **state)
 {
     (void)state;
     options.recipe = tiny_recipe_of_all_parts(1);
+    options.recipe.trim = 0.05;
     CLEANUP(detector_freep) struct detector *alone = trained(TINY_ROWS);
 
+    assert_int_equal(detector_summary(alone)->n_trimmed, TINY_ROWS / 20);
     for (options.n_threads = 2; options.n_threads <= 7; options.n_threads += 5) {
         CLEANUP(detector_freep) struct detector *together = trained(TINY_ROWS);
         assert_same_parts(detector_ensemble(alone), detector_ensemble(together));
@@ -426,6 +428,103 @@ static void rows_that_only_calibrate_are_taken_evenly(void **state)
         n_far[i] = calibration_n_rows_from(detector_calibration(detector), 10);
     }
     assert_true(n_far[1] - n_far[0] > 25 && n_far[1] - n_far[0] < 55);
+}
+
+/* ---- rows that do not belong ---- */
+
+/* Every 50th row, all of them alike; row 0 too. */
+static void plant_strange_rows(void)
+{
+    for (size_t i = 0; i < TINY_ROWS; i += 50)
+        for (size_t j = 0; j < TINY_FEATURES; j++)
+            rows[i * TINY_FEATURES + j] = j % 2 ? -200.0F : 400.0F;
+}
+
+static void the_detector_is_that_of_the_rows_that_belong(void **state)
+{
+    (void)state;
+    bool trimmed[TINY_ROWS] = {false};
+
+    options.recipe = tiny_recipe_of_all_parts(1);
+    options.recipe.trim = RECIPE_TRIM_AUTO;
+    options.ret_trimmed = trimmed;
+    plant_strange_rows();
+    CLEANUP(detector_freep) struct detector *dirty = trained(TINY_ROWS);
+    assert_int_equal(detector_summary(dirty)->n_rows, TINY_ROWS);
+    assert_int_equal(detector_summary(dirty)->n_drawn, TINY_ROWS);
+    assert_int_equal(detector_summary(dirty)->n_trimmed, TINY_ROWS / 50);
+    assert_int_equal(detector_summary(dirty)->n_calibration, TINY_ROWS - TINY_ROWS / 50);
+
+    size_t n = 0;
+    for (size_t i = 0; i < TINY_ROWS; i++) {
+        assert_int_equal(trimmed[i], i % 50 == 0);
+        if (i % 50)
+            memmove(rows + n++ * TINY_FEATURES, rows + i * TINY_FEATURES,
+                    TINY_FEATURES * sizeof(*rows));
+    }
+    options.recipe.trim = 0.0;
+    CLEANUP(detector_freep) struct detector *clean = trained(n);
+    assert_int_equal(detector_summary(clean)->n_trimmed, 0);
+    assert_same_parts(detector_ensemble(dirty), detector_ensemble(clean));
+    assert_same_errors(dirty, clean);
+}
+
+static void strange_rows_that_are_not_left_out_raise_the_threshold(void **state)
+{
+    (void)state;
+    double thresholds[2];
+
+    plant_strange_rows();
+    options.recipe.false_alarm_rate = 0.01;
+    for (size_t i = 0; i < 2; i++) {
+        options.recipe.trim = i ? RECIPE_TRIM_AUTO : 0.0;
+        CLEANUP(detector_freep) struct detector *detector = trained(TINY_ROWS);
+        thresholds[i] = calibration_threshold(detector_calibration(detector), 0.01);
+    }
+    assert_true(thresholds[0] > 3 * thresholds[1]);
+}
+
+/* A share that is too large takes the farthest normal rows. Without them the threshold would be too
+ * low, so they calibrate: all of them, or of a large sample a quarter as of the others. */
+static void rows_that_may_be_normal_calibrate_though_none_is_trained_on(void **state)
+{
+    (void)state;
+    AUTO_FREE float *many = normal_rows(5000, 1);
+
+    options.recipe.patience = 0;
+    options.recipe.trim = 0.1;
+    CLEANUP(detector_freep) struct detector *small = trained_on(many, 1000, 1);
+    assert_int_equal(detector_summary(small)->n_trimmed, 100);
+    assert_int_equal(detector_summary(small)->n_train, 675);
+    assert_int_equal(detector_summary(small)->n_calibration, 1000);
+    CLEANUP(detector_freep) struct detector *large = trained_on(many, 5000, 1);
+    assert_int_equal(detector_summary(large)->n_trimmed, 500);
+    assert_int_equal(detector_summary(large)->n_train, 3375);
+    assert_int_equal(detector_summary(large)->n_calibration, 1250);
+}
+
+static void of_rows_given_to_calibrate_none_is_left_out(void **state)
+{
+    (void)state;
+    float given[ENOUGH * TINY_FEATURES];
+
+    tiny_rows(2, given, ENOUGH);
+    given[0] = 1e6F;
+    options.calibration = given;
+    options.n_calibration = ENOUGH;
+    options.recipe.trim = 0.1;
+    CLEANUP(detector_freep) struct detector *detector = trained(TINY_ROWS);
+    assert_int_equal(detector_summary(detector)->n_trimmed, TINY_ROWS / 10);
+    assert_int_equal(detector_summary(detector)->n_calibration, ENOUGH);
+}
+
+static void of_the_fewest_rows_almost_half_can_be_left_out(void **state)
+{
+    (void)state;
+    options.recipe = tiny_recipe_of_all_parts(1);
+    options.recipe.trim = 0.49;
+    CLEANUP(detector_freep) struct detector *detector = trained(TRAINER_MIN_ROWS);
+    assert_int_equal(detector_summary(detector)->n_trimmed, 9);
 }
 
 /* ---- what is refused ---- */
@@ -821,6 +920,7 @@ static void survives_every_failed_allocation(void **state)
 
     options.recipe = tiny_recipe_of_all_parts(1);
     options.recipe.epochs = 1;
+    options.recipe.trim = 0.1;
     for (; r == -ENOMEM && nth < 2000; nth++) {
         CLEANUP(detector_freep) struct detector *detector = NULL;
         alloc_fail_in = nth;
@@ -849,6 +949,11 @@ int main(void)
         cmocka_unit_test_setup(a_fifth_of_the_seen_rows_decides_when_to_stop, set_up),
         cmocka_unit_test_setup(of_too_many_rows_some_are_drawn_and_the_others_calibrate, set_up),
         cmocka_unit_test_setup(rows_that_only_calibrate_are_taken_evenly, set_up),
+        cmocka_unit_test_setup(the_detector_is_that_of_the_rows_that_belong, set_up),
+        cmocka_unit_test_setup(strange_rows_that_are_not_left_out_raise_the_threshold, set_up),
+        cmocka_unit_test_setup(rows_that_may_be_normal_calibrate_though_none_is_trained_on, set_up),
+        cmocka_unit_test_setup(of_rows_given_to_calibrate_none_is_left_out, set_up),
+        cmocka_unit_test_setup(of_the_fewest_rows_almost_half_can_be_left_out, set_up),
         cmocka_unit_test_setup(contradictions_are_refused_before_any_work, set_up),
         cmocka_unit_test_setup(a_column_without_values_is_named, set_up),
         cmocka_unit_test_setup(a_name_that_stands_there_twice_is_refused, set_up),
