@@ -103,7 +103,8 @@ def test_from_nothing_to_verdicts(start, record, number):
     assert recorder.end(number) == 0
     lines = recorder.printed["stderr"].splitlines()
     assert lines[0] == "anomalyctl: host: learning, 1 of 80 rows"
-    assert "anomalyctl: host: learning, 80 of 80 rows" in lines and len(lines) <= 13
+    assert "anomalyctl: host: learning, 80 of 80 rows" in lines
+    assert sum("learning" in line for line in lines) <= 11  # one a tenth, on a busy machine too
     sent = int(re.fullmatch(r"anomalyctl: (\d+) rows sent to host, \d+ anomalies", lines[-1])[1])
     assert sent > 80 and daemon.get("", HOST)["version"] == 1
 
