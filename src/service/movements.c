@@ -167,7 +167,7 @@ static int follow(struct movements *movements, const struct detector *detector,
                   const bool *is_wanted, float *ret_holds)
 {
     const size_t n_features = detector_n_features(detector);
-    struct movement *movement;
+    struct movement *movement = NULL;
 
     int r = follow_scaler(movements, detector_ensemble(detector)->scaler);
     if (r == 0)

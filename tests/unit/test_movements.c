@@ -167,7 +167,7 @@ static void of_too_many_series_the_one_that_was_silent_for_longest_goes(void **s
 static struct detector *wide_detector(size_t n_features, const float *values, size_t n_rows)
 {
     struct trainer_options options = {.recipe = tiny_recipe(1), .n_threads = 1};
-    char names[SCHEMA_MAX_FEATURES][8];
+    char names[SCHEMA_MAX_FEATURES][24];
     const char *pointers[SCHEMA_MAX_FEATURES];
     struct detector *detector = NULL;
 
