@@ -32,6 +32,14 @@ struct pupil *learner_find(struct learner *learner, const char *name)
     return found;
 }
 
+struct pupil *learner_nth(struct learner *learner, size_t i)
+{
+    (void)pthread_mutex_lock(&learner->lock);
+    struct pupil *pupil = i < learner->n_pupils ? learner->pupils[i] : NULL;
+    (void)pthread_mutex_unlock(&learner->lock);
+    return pupil;
+}
+
 struct pupil *learner_need(struct learner *learner, const char *name, struct error *reterr)
 {
     struct pupil *pupil = learner_find(learner, name);

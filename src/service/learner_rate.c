@@ -221,13 +221,9 @@ static void count_rows(struct pupil *pupil, uint64_t now_us)
 
 void learner_count_rows(struct learner *learner, uint64_t now_us)
 {
-    (void)pthread_mutex_lock(&learner->lock);
-    const size_t n = learner->n_pupils;
-    (void)pthread_mutex_unlock(&learner->lock);
-    for (size_t i = 0; i < n; i++) {
-        (void)pthread_mutex_lock(&learner->lock);
-        struct pupil *pupil = learner->pupils[i];
-        (void)pthread_mutex_unlock(&learner->lock);
+    struct pupil *pupil;
+
+    for (size_t i = 0; (pupil = learner_nth(learner, i)); i++) {
         pupil_lock(pupil);
         count_rows(pupil, now_us);
         pupil_unlock(pupil);

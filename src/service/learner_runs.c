@@ -443,16 +443,9 @@ void pupil_queue_due(struct pupil *pupil, uint64_t now_us)
 /* The model whose run was queued first; NULL: none. */
 static struct pupil *next_run(struct learner *learner, int64_t *ret_run, char trigger[16])
 {
-    struct pupil *next = NULL;
-    size_t n = 0;
+    struct pupil *next = NULL, *pupil;
 
-    (void)pthread_mutex_lock(&learner->lock);
-    n = learner->n_pupils;
-    (void)pthread_mutex_unlock(&learner->lock);
-    for (size_t i = 0; i < n; i++) {
-        (void)pthread_mutex_lock(&learner->lock);
-        struct pupil *pupil = learner->pupils[i];
-        (void)pthread_mutex_unlock(&learner->lock);
+    for (size_t i = 0; (pupil = learner_nth(learner, i)); i++) {
         pupil_lock(pupil);
         pupil_queue_due(pupil, clock_monotonic_us());
         if (pupil->queued_run && (!next || pupil->queued_run < *ret_run)) {

@@ -147,6 +147,8 @@ struct learner {
 };
 
 struct pupil *learner_find(struct learner *learner, const char *name);
+/* All that there ever were, deleted ones too, by number; NULL: no more. */
+struct pupil *learner_nth(struct learner *learner, size_t i);
 /* Under create_lock: a model of that name, from [model *], unless there is one. Fails as
  * learner_create() does. */
 MUST_CHECK int learner_make(struct learner *learner, const char *name, struct error *reterr);

@@ -283,9 +283,9 @@ static void what_is_learned_follows_the_rate_in_force(void **state)
     assert_true(pupil->learning->false_alarm_rate == pupil->live->false_alarm_rate);
 }
 
-static void a_rate_that_comes_during_a_reload_is_in_force_after_it(void **state)
+/* A reload in the midst of which something happens. */
+static struct live_model *reload(void (*meanwhile)(void))
 {
-    (void)state;
     CLEANUP(text_clear) struct text notes = {0};
     AUTO_FREE struct live_source *sources = calloc(1, sizeof(*sources));
     size_t n_sources = 1;
@@ -294,35 +294,44 @@ static void a_rate_that_comes_during_a_reload_is_in_force_after_it(void **state)
     assert_non_null(sources);
     *sources = (struct live_source){.name = web, .file = path};
     assert_int_equal(learner_prepare(learner, &config, &sources, &n_sources, &notes), 0);
-    assert_int_equal(learner_set_rate(learner, web, 0.2, "test", &error), 0);
+    meanwhile();
     assert_int_equal(live_load(live, sources, n_sources, true, &error), 0);
     assert_int_equal(learner_commit(learner, &config), 0);
     struct live_model *answers = live_acquire(live, web, strlen(web));
-    assert_true(answers == pupil->live && answers->false_alarm_rate == 0.2);
+    assert_ptr_equal(answers, pupil->live);
+    return answers;
+}
+
+static void put_rate(void)
+{
+    struct error error;
+
+    assert_int_equal(learner_set_rate(learner, web, 0.2, "test", &error), 0);
+}
+
+static void a_rate_that_comes_during_a_reload_is_in_force_after_it(void **state)
+{
+    (void)state;
+    struct live_model *answers = reload(put_rate);
+
+    assert_true(answers->false_alarm_rate == 0.2);
     assert_int_equal(answers->rate_source, LIVE_RATE_PUT);
     assert_true(pupil->learning->false_alarm_rate == 0.2);
     live_release(live, answers);
 }
 
+static void promote_alike(void)
+{
+    promote_second(0);
+}
+
 static void a_version_that_is_promoted_during_a_reload_serves_after_it(void **state)
 {
     (void)state;
-    CLEANUP(text_clear) struct text notes = {0};
-    AUTO_FREE struct live_source *sources = calloc(1, sizeof(*sources));
-    size_t n_sources = 1;
-    struct error error;
+    struct live_model *answers = reload(promote_alike);
 
-    assert_non_null(sources);
-    *sources = (struct live_source){.name = web, .file = path};
-    assert_int_equal(learner_prepare(learner, &config, &sources, &n_sources, &notes), 0);
-    promote_second(0);
-    const unsigned promoted = pupil->log.live_version;
-    assert_int_equal(promoted, 2);
-    assert_int_equal(live_load(live, sources, n_sources, true, &error), 0);
-    assert_int_equal(learner_commit(learner, &config), 0);
-    struct live_model *answers = live_acquire(live, web, strlen(web));
-    assert_ptr_equal(answers, pupil->live);
-    assert_int_equal(answers->version, promoted);
+    assert_int_equal(answers->version, 2);
+    assert_int_equal(pupil->log.live_version, 2);
     assert_string_equal(answers->checksum, pupil->sha256);
     live_release(live, answers);
 }
