@@ -190,7 +190,7 @@ static int run(const struct settings *settings)
 
     int r = check_plot(settings, &err);
     if (r == 0)
-        r = judged_read(settings->model, &settings->input, &judged, &err);
+        r = judged_read(settings->model, &settings->input, false, &judged, &err);
     if (r < 0)
         return report_error(&err);
     AUTO_FREE enum truth *truths = calloc(judged.dataset.n_rows + 1, sizeof(*truths));

@@ -55,28 +55,44 @@ int judged_load_model(const char *path, struct detector **ret_detector, struct e
     return r < 0 ? r : model_file_parse(input_name(path), data, size, ret_detector, reterr);
 }
 
-int judged_read(const char *model, const struct input_options *input, struct judged *ret_judged,
-                struct error *reterr)
+/* Rows as the model sees them. */
+static int read_rows(struct judged *judged, const struct input_options *input, bool is_independent,
+                     struct error *reterr)
 {
-    CLEANUP(judged_clear) struct judged judged = {0};
-
-    int r = judged_load_model(model, &judged.detector, reterr);
-    if (r < 0)
-        return r;
+    const struct preparation *preparation = detector_preparation(judged->detector);
+    const char *name = input_name(input->data);
     const struct dataset_options options = {
         .label_column = input->label_column,
         .exclude = input->exclude.names,
         .n_exclude = input->exclude.n_names,
-        .schema = detector_schema(judged.detector),
+        .schema = detector_values(judged->detector),
+        .preparation = preparation,
+        .with_timestamps = preparation != NULL,
         .with_series = true,
     };
-    r = dataset_read(input->data, &options, &judged.dataset, reterr);
+
+    int r = dataset_read(input->data, &options, &judged->dataset, reterr);
     if (r == 0)
-        r = check_missing(&judged.dataset, input_name(input->data), reterr);
+        r = check_missing(&judged->dataset, name, reterr);
+    if (r == 0 && preparation)
+        r = dataset_prepare(&judged->dataset, name, preparation, is_independent, reterr);
+    return r;
+}
+
+int judged_read(const char *model, const struct input_options *input, bool is_independent,
+                struct judged *ret_judged, struct error *reterr)
+{
+    CLEANUP(judged_clear) struct judged judged = {0};
+
+    int r = judged_load_model(model, &judged.detector, reterr);
+    if (r == 0)
+        r = read_rows(&judged, input, is_independent, reterr);
     if (r == 0)
         r = score_rows(&judged);
     if (r < 0)
         return r;
+    for (size_t i = 0; judged.dataset.is_late && i < judged.dataset.n_rows; i++)
+        judged.verdicts[i].is_late = judged.dataset.is_late[i];
     *ret_judged = judged;
     judged = (struct judged){0};
     return 0;

@@ -13,17 +13,18 @@ struct workspace;
 struct judged {
     struct detector *detector;
     struct workspace *workspace; /* for detector_explain() */
-    struct dataset dataset;
-    double threshold;         /* for the false-alarm rate that the model was trained for */
-    struct verdict *verdicts; /* [dataset.n_rows] */
+    struct dataset dataset;      /* prepared */
+    double threshold;            /* for the false-alarm rate that the model was trained for */
+    struct verdict *verdicts;    /* [dataset.n_rows] */
 };
 
 /* Loads a model file, "-" is standard input. Errors as from model_file_load(). */
 MUST_CHECK int judged_load_model(const char *path, struct detector **ret_detector,
                                  struct error *reterr);
 
-/* Loads the model, reads the file, scores all rows. -EINVAL also for a row with more than half of
+/* Loads the model, reads the file, prepares and scores all rows; is_independent: each stands alone,
+ * else they are the series that the file says. -EINVAL also for a row with more than half of
  * its features missing. reterr without text: -ENOMEM. Release with judged_clear(). */
 MUST_CHECK int judged_read(const char *model, const struct input_options *input,
-                           struct judged *ret_judged, struct error *reterr);
+                           bool is_independent, struct judged *ret_judged, struct error *reterr);
 void judged_clear(struct judged *judged);

@@ -3,9 +3,9 @@
 #include "anomalyctl/commands.h"
 #include "anomalyctl/online.h"
 #include "anomalyctl/output.h"
+#include "anomalyctl/sent_rows.h"
 #include "base/text.h"
 #include "data/dataset.h"
-#include "data/schema.h"
 
 #include <errno.h>
 #include <string.h>
@@ -43,6 +43,7 @@ static const struct usage usage = {
 /* What is being sent. */
 struct sending {
     struct client *client;
+    struct sent_inputs inputs;
     struct dataset dataset;
     bool is_named; /* rows go with their names: the daemon may not know the features yet */
     size_t n_sent;
@@ -52,15 +53,15 @@ struct sending {
 static void sending_clear(struct sending *sending)
 {
     client_free(sending->client);
+    sent_inputs_clear(&sending->inputs);
     dataset_clear(&sending->dataset);
     json_decref(sending->answer);
 }
 
-/* The features of a model that scores; NULL: it learns its first version, or its first row makes
- * it.
- */
-static int ask_features(struct client *client, const char *model, struct schema **ret_schema,
-                        struct error *reterr)
+/* What the model is sent; nothing where it has no version yet, or the daemon knows none such: it
+ * says the same of the rows, if it is so. */
+static int ask_inputs(struct client *client, const char *model, struct sent_inputs *ret_inputs,
+                      struct error *reterr)
 {
     CLEANUP(text_clear) struct text path = {0};
     json_auto_t *reply = NULL;
@@ -70,62 +71,34 @@ static int ask_features(struct client *client, const char *model, struct schema 
         return -ENOMEM;
     int r = client_get(client, path.data, &reply, reterr);
     if (r < 0)
-        return r == -EPROTO ? 0 : r; /* the daemon says the same of the rows, if it is so */
-
-    const json_t *features = json_object_get(reply, "features");
-    const size_t n = json_array_size(features);
-    AUTO_FREE const char **names = calloc(n + 1, sizeof(*names));
-    if (!names)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        names[i] = json_string_value(json_array_get(features, i));
-        if (!names[i])
-            return error_set(reterr, -EPROTO, "model %s: the daemon does not tell its features",
-                             model);
-    }
-    return n > 0 ? schema_new(names, n, ret_schema, reterr) : 0;
+        return r == -EPROTO ? 0 : r;
+    return sent_inputs_read(reply, model, ret_inputs, reterr);
 }
 
 static int read_rows(const struct settings *settings, struct sending *sending, struct error *reterr)
 {
     const struct input_options *input = &settings->input;
-    CLEANUP(schema_freep) struct schema *schema = NULL;
+    struct sent_inputs *inputs = &sending->inputs;
 
-    int r = ask_features(sending->client, settings->model, &schema, reterr);
+    int r = ask_inputs(sending->client, settings->model, inputs, reterr);
     if (r < 0)
         return r;
     const struct dataset_options options = {
         .label_column = input->label_column,
         .exclude = input->exclude.names,
         .n_exclude = input->exclude.n_names,
-        .schema = schema,
+        .schema = inputs->values,
+        .preparation = inputs->preparation,
         .with_timestamps = true,
         .with_series = true,
     };
     r = dataset_read(input->data, &options, &sending->dataset, reterr);
     if (r < 0)
         return r;
-    sending->is_named = !schema;
+    sending->is_named = !inputs->values;
     if (sending->dataset.n_rows == 0)
         return error_set_at(reterr, -EINVAL, input_name(input->data), 0, "has no rows");
     return input->label_column ? input_check_labels(&sending->dataset, input, reterr) : 0;
-}
-
-static void write_row(const struct sending *sending, size_t row, struct text *body)
-{
-    const struct dataset *dataset = &sending->dataset;
-    const float *values = &dataset->rows[row * dataset->n_features];
-
-    text_puts(body, sending->is_named ? "{" : "[");
-    for (size_t j = 0; j < dataset->n_features; j++) {
-        text_puts(body, j > 0 ? "," : "");
-        if (sending->is_named) {
-            text_json_string(body, dataset->names[j], strlen(dataset->names[j]));
-            text_puts(body, ":");
-        }
-        text_float(body, values[j]);
-    }
-    text_puts(body, sending->is_named ? "}" : "]");
 }
 
 static bool is_normal(const struct dataset *dataset, size_t row)
@@ -133,22 +106,26 @@ static bool is_normal(const struct dataset *dataset, size_t row)
     return !dataset->labels || dataset->labels[row] == 0;
 }
 
-/* One request can say one series and one moment. */
-static bool are_together(const struct dataset *dataset, size_t a, size_t b)
+/* One request can say one series and, unless its rows do, one moment. */
+static bool are_together(const struct sending *sending, size_t a, size_t b)
 {
+    const struct dataset *dataset = &sending->dataset;
+
     return (!dataset->series || dataset->series[a] == dataset->series[b]) &&
-           (!dataset->timestamps || dataset->timestamps[a] == dataset->timestamps[b]);
+           (!dataset->timestamps || sending->inputs.preparation ||
+            dataset->timestamps[a] == dataset->timestamps[b]);
 }
 
-static void write_origin(const struct dataset *dataset, size_t row, struct text *body)
+static void write_origin(const struct sending *sending, size_t row, struct text *body)
 {
+    const struct dataset *dataset = &sending->dataset;
     const char *series = dataset->series ? dataset->series_names[dataset->series[row]] : "";
 
     if (*series) {
         text_puts(body, ",\"series\":");
         text_json_string(body, series, strlen(series));
     }
-    if (dataset->timestamps) {
+    if (dataset->timestamps && !sending->inputs.preparation) {
         text_puts(body, ",\"timestamp\":");
         text_double(body, dataset->timestamps[row]);
     }
@@ -166,15 +143,15 @@ static size_t write_batch(const struct sending *sending, size_t *first, struct t
     for (; *first < dataset->n_rows && n < BATCH; (*first)++) {
         if (!is_normal(dataset, *first))
             continue;
-        if (n > 0 && !are_together(dataset, last, *first))
+        if (n > 0 && !are_together(sending, last, *first))
             break;
         last = *first;
         text_puts(body, n++ > 0 ? "," : "");
-        write_row(sending, *first, body);
+        sent_row_append(dataset, *first, sending->inputs.preparation, sending->is_named, body);
     }
     text_puts(body, "]");
     if (n > 0)
-        write_origin(dataset, last, body);
+        write_origin(sending, last, body);
     text_puts(body, "}");
     return n;
 }

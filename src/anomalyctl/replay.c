@@ -6,9 +6,9 @@
 #include "anomalyctl/options.h"
 #include "anomalyctl/output.h"
 #include "anomalyctl/replayed.h"
+#include "anomalyctl/sent_rows.h"
 #include "base/clock.h"
 #include "base/text.h"
-#include "data/schema.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -51,28 +51,7 @@ static const struct usage usage = {
 
 /* ---- what the model measures ---- */
 
-static int read_features(const json_t *model, const char *name, struct schema **ret_schema,
-                         struct error *reterr)
-{
-    const json_t *features = json_object_get(model, "features");
-    const size_t n_features = json_array_size(features);
-    AUTO_FREE const char **names = calloc(n_features + 1, sizeof(*names));
-    const char *reason = json_string_value(json_object_get(model, "error"));
-    bool complete = n_features > 0;
-
-    if (!names)
-        return -ENOMEM;
-    for (size_t i = 0; i < n_features; i++) {
-        names[i] = json_string_value(json_array_get(features, i));
-        complete = complete && names[i];
-    }
-    if (!complete)
-        return error_set(reterr, -EPROTO, "model %s cannot score: %s", name,
-                         reason ? reason : "the daemon does not tell its features");
-    return schema_new(names, n_features, ret_schema, reterr);
-}
-
-static int ask_model(struct client *client, const char *model, struct schema **ret_schema,
+static int ask_model(struct client *client, const char *model, struct sent_inputs *ret_inputs,
                      double *ret_false_alarm_rate, struct error *reterr)
 {
     AUTO_FREE char *path = NULL;
@@ -87,18 +66,25 @@ static int ask_model(struct client *client, const char *model, struct schema **r
         return r;
     const json_t *rate = json_object_get(reply, "false_alarm_rate");
     *ret_false_alarm_rate = rate ? json_number_value(rate) : (double)NAN;
-    return read_features(reply, model, ret_schema, reterr);
+    const char *reason = json_string_value(json_object_get(reply, "error"));
+    r = sent_inputs_read(reply, model, ret_inputs, reterr);
+    if (r == 0 && !ret_inputs->values)
+        return error_set(reterr, -EPROTO, "model %s cannot score: %s", model,
+                         reason ? reason : "the daemon does not tell its features");
+    return r;
 }
 
-static int read_rows(const struct input_options *input, const struct schema *schema,
+static int read_rows(const struct input_options *input, const struct sent_inputs *inputs,
                      struct replayed *ret_replayed, struct error *reterr)
 {
     const struct dataset_options options = {
         .label_column = input->label_column,
         .exclude = input->exclude.names,
         .n_exclude = input->exclude.n_names,
-        .schema = schema,
+        .schema = inputs->values,
+        .preparation = inputs->preparation,
         .with_timestamps = true,
+        .with_series = true,
     };
     CLEANUP(dataset_clear) struct dataset dataset = {0};
 
@@ -112,25 +98,28 @@ static int read_rows(const struct input_options *input, const struct schema *sch
 
 /* ---- one batch ---- */
 
-/* The replay is a series of its own: what it finds does not depend on what the daemon saw before.
- */
-static void write_request(const struct replayed *replayed, size_t first, size_t n,
-                          struct text *body)
+/* The replay has series of its own: what it finds does not depend on what the daemon saw before. */
+static void write_series(const struct replayed *replayed, size_t row, struct text *body)
 {
     const struct dataset *dataset = &replayed->dataset;
-    const size_t n_features = dataset->n_features;
+    CLEANUP(text_clear) struct text name = {0};
 
+    text_printf(&name, "replay-%" PRIu64, replayed->began_us);
+    if (dataset->series)
+        text_printf(&name, "-%.64s", dataset->series_names[dataset->series[row]]);
+    text_json_string(body, name.data ? name.data : "", name.length);
+}
+
+static void write_request(const struct replayed *replayed, const struct preparation *preparation,
+                          size_t first, size_t n, struct text *body)
+{
     body->length = 0;
-    text_printf(body,
-                "{\"series\":\"replay-%" PRIu64 "\",\"explain\":\"anomalies\",\"instances\":[",
-                replayed->began_us);
+    text_puts(body, "{\"series\":");
+    write_series(replayed, first, body);
+    text_puts(body, ",\"explain\":\"anomalies\",\"instances\":[");
     for (size_t i = first; i < first + n; i++) {
-        text_puts(body, i > first ? ",[" : "[");
-        for (size_t j = 0; j < n_features; j++) {
-            text_puts(body, j ? "," : "");
-            text_float(body, dataset->rows[i * n_features + j]);
-        }
-        text_puts(body, "]");
+        text_puts(body, i > first ? "," : "");
+        sent_row_append(&replayed->dataset, i, preparation, false, body);
     }
     text_puts(body, "]}");
 }
@@ -166,19 +155,32 @@ static int take_reply(struct replayed *replayed, size_t first, size_t n, const j
 }
 
 static int send_batch(struct client *client, const char *path, struct replayed *replayed,
-                      size_t first, size_t n, struct text *body, struct error *reterr)
+                      const struct preparation *preparation, size_t first, size_t n,
+                      struct text *body, struct error *reterr)
 {
     json_auto_t *reply = NULL;
 
-    write_request(replayed, first, n, body);
+    write_request(replayed, preparation, first, n, body);
     if (text_failed(body))
         return -ENOMEM;
     int r = client_post(client, path, body->data, body->length, &reply, reterr);
     return r < 0 ? r : take_reply(replayed, first, n, reply, reterr);
 }
 
+/* The rows from first on that one request can hold: they are of one series. */
+static size_t count_together(const struct dataset *dataset, size_t first, size_t most)
+{
+    size_t n = 1;
+
+    while (n < most && first + n < dataset->n_rows &&
+           (!dataset->series || dataset->series[first + n] == dataset->series[first]))
+        n++;
+    return n;
+}
+
 static int send_rows(struct client *client, const struct settings *settings,
-                     struct replayed *replayed, struct error *reterr)
+                     const struct preparation *preparation, struct replayed *replayed,
+                     struct error *reterr)
 {
     const struct dataset *dataset = &replayed->dataset;
     const uint64_t started_us = clock_monotonic_us();
@@ -187,12 +189,11 @@ static int send_rows(struct client *client, const struct settings *settings,
     text_printf(&path, "/v1/models/%s/score?learn=false", settings->model);
     if (text_failed(&path))
         return -ENOMEM;
-    for (size_t first = 0; first < dataset->n_rows; first += settings->batch) {
-        const size_t left = dataset->n_rows - first;
-        const size_t n = left < settings->batch ? left : settings->batch;
+    for (size_t first = 0, n; first < dataset->n_rows; first += n) {
+        n = count_together(dataset, first, settings->batch);
         struct error why = {0};
 
-        int r = send_batch(client, path.data, replayed, first, n, &body, &why);
+        int r = send_batch(client, path.data, replayed, preparation, first, n, &body, &why);
         if (r < 0 && *why.text)
             return error_set_at(reterr, r, input_name(settings->input.data), dataset->lines[first],
                                 "and %zu rows after it: %s", n - 1, why.text);
@@ -206,7 +207,7 @@ static int send_rows(struct client *client, const struct settings *settings,
 static int run(const struct settings *settings)
 {
     CLEANUP(client_freep) struct client *client = NULL;
-    CLEANUP(schema_freep) struct schema *schema = NULL;
+    CLEANUP(sent_inputs_clear) struct sent_inputs inputs = {0};
     CLEANUP(replayed_clear) struct replayed replayed = {0};
     CLEANUP(text_clear) struct text text = {0};
     struct error err = {0};
@@ -217,14 +218,14 @@ static int run(const struct settings *settings)
         (void)report_error(&err);
         return EXIT_USAGE;
     }
-    if (r < 0 || ask_model(client, settings->model, &schema, &false_alarm_rate, &err) < 0 ||
-        read_rows(&settings->input, schema, &replayed, &err) < 0)
+    if (r < 0 || ask_model(client, settings->model, &inputs, &false_alarm_rate, &err) < 0 ||
+        read_rows(&settings->input, &inputs, &replayed, &err) < 0)
         return report_error(&err);
     replayed.model = settings->model;
     replayed.false_alarm_rate = false_alarm_rate;
     replayed.n_batch = settings->batch;
     replayed.began_us = clock_realtime_us();
-    if (send_rows(client, settings, &replayed, &err) < 0)
+    if (send_rows(client, settings, inputs.preparation, &replayed, &err) < 0)
         return report_error(&err);
 
     if (settings->json)

@@ -43,13 +43,15 @@ static const struct option_row rows[] = {
 
 static const struct usage usage = {
     .command = "score",
-    .description = "Judges every row of a file and writes one verdict a row to standard output:\n"
-                   "CSV columns row,reconstruction_error,score,p_value,anomaly or one JSON object\n"
-                   "a line. A row is an anomaly if its score is above 1. Rows count from 0.\n"
-                   "A missing value (empty cell, NaN) is taken as its training median and listed\n"
-                   "as imputed (ndjson). Columns match the model by name, in any order.\n"
-                   "The rows are one series in the order of the file, or the series that a column\n"
-                   "series names: what moved of late is blamed first.",
+    .description =
+        "Judges every row of a file and writes one verdict a row to standard output:\n"
+        "CSV columns row,reconstruction_error,score,p_value,anomaly or one JSON object\n"
+        "a line. A row is an anomaly if its score is above 1. Rows count from 0.\n"
+        "A missing value (empty cell, NaN) is taken as its training median and listed\n"
+        "as imputed (ndjson). Columns match the model by name, in any order. Features are\n"
+        "prepared as they were for training; that may need a column timestamp.\n"
+        "The rows are one series in the order of the file, or the series that a column\n"
+        "series names: what moved of late is blamed first.",
     .rows = rows,
     .n_rows = sizeof(rows) / sizeof(*rows),
 };
@@ -103,9 +105,11 @@ static void append_csv(struct text *text, size_t row, const struct verdict *verd
 static void append_json(struct text *text, const struct judged *judged, size_t row,
                         const struct explained *explained, size_t n_shown)
 {
+    const struct vocabulary vocabulary = detector_vocabulary(judged->detector);
+
     text_printf(text, "{\"row\":%zu,", row);
-    verdict_json_append(text, detector_schema(judged->detector), &judged->verdicts[row],
-                        &judged->threshold, judged->dataset.rows + row * judged->dataset.n_features,
+    verdict_json_append(text, &vocabulary, &judged->verdicts[row], &judged->threshold,
+                        judged->dataset.rows + row * judged->dataset.n_features,
                         n_shown > 0 ? explained : NULL, n_shown);
     text_puts(text, "}\n");
 }
@@ -127,22 +131,24 @@ static int print_csv(const struct judged *judged)
 static int explain_row(const struct judged *judged, struct movements *movements, size_t i,
                        bool in_detail, struct explained *explained)
 {
-    const float *row = judged->dataset.rows + i * judged->dataset.n_features;
+    const struct dataset *dataset = &judged->dataset;
+    const float *row = dataset->rows + i * dataset->n_features;
+    const double *values = dataset->values ? dataset->values + i * dataset->n_values : NULL;
     struct movement *movement = NULL;
 
-    int r = movements_find(movements, &judged->dataset, i, &movement);
+    int r = movements_find(movements, dataset, i, &movement);
     if (r == 0 && movement)
         r = detector_follow(judged->detector, judged->workspace, row, movement);
     return r < 0 ? r
-                 : explained_fill(explained, judged->detector, judged->workspace, row,
+                 : explained_fill(explained, judged->detector, judged->workspace, row, values,
                                   movement ? movement->hold : NULL,
                                   in_detail ? judged->threshold : 0.0);
 }
 
 static int print_ndjson(const struct judged *judged, const struct settings *settings)
 {
-    const size_t n_features = judged->dataset.n_features;
-    const size_t n_shown = settings->explain < n_features ? settings->explain : n_features;
+    const size_t n_inputs = schema_n_features(detector_vocabulary(judged->detector).inputs);
+    const size_t n_shown = settings->explain < n_inputs ? settings->explain : n_inputs;
     CLEANUP(text_clear) struct text text = {0};
     CLEANUP(movements_clear) struct movements movements = {.is_off = settings->independent_rows};
     CLEANUP(explained_clear) struct explained explained = {0};
@@ -187,7 +193,8 @@ static int run(const struct settings *settings, bool ndjson)
     CLEANUP(judged_clear) struct judged judged = {0};
     struct error err = {0};
 
-    int r = judged_read(settings->model, &settings->input, &judged, &err);
+    int r =
+        judged_read(settings->model, &settings->input, settings->independent_rows, &judged, &err);
     if (r < 0)
         return report_error(&err);
     return ndjson ? print_ndjson(&judged, settings) : print_csv(&judged);

@@ -8,6 +8,8 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "data/dataset.h"
+#include "data/preparation.h"
+#include "data/prepare_spec.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
 #include "detector/trainer.h"
@@ -28,6 +30,7 @@ struct settings {
     struct input_options input;
     const char *output, *plot;
     struct trainer_options trainer;
+    struct prepare_spec prepare;
     size_t n_threads;    /* 0: one a processor */
     size_t n_incomplete; /* rows left out because more than half of their features are missing */
     uint32_t *numbers;   /* of the rows that are given to the trainer, in the file, from 0; NULL:
@@ -53,6 +56,7 @@ static const struct option_row last_rows[] = {
     OPTION_ROW("json", NULL, OPTION_FLAG, false, json,
                "print the summary, and every epoch, as JSON"),
 };
+#define N_ROWS  (N_FIRST + N_PREPARE_SETTINGS + recipe_n_fields + N_LAST)
 #define N_FIRST (sizeof(first_rows) / sizeof(*first_rows))
 #define N_LAST  (sizeof(last_rows) / sizeof(*last_rows))
 
@@ -61,16 +65,31 @@ static int set_recipe(void *recipe, const void *field, const char *text, struct 
     return recipe_set(recipe, field, text, reterr);
 }
 
-/* All rows of the table: [N_FIRST + recipe_n_fields + N_LAST]. NULL: no memory. */
+static int set_prepare(void *spec, const void *setting, const char *text, struct error *reterr)
+{
+    return ((const struct prepare_setting *)setting)->set(spec, text, reterr);
+}
+
+/* All rows of the table: [N_ROWS]. NULL: no memory. */
 static struct option_row *list_options(void)
 {
-    struct option_row *rows = calloc(N_FIRST + recipe_n_fields + N_LAST, sizeof(*rows));
+    struct option_row *rows = calloc(N_ROWS, sizeof(*rows)), *row = rows;
     if (!rows)
         return NULL;
 
-    memcpy(rows, first_rows, sizeof(first_rows));
+    row = mempcpy(row, first_rows, sizeof(first_rows));
+    for (size_t i = 0; i < N_PREPARE_SETTINGS; i++)
+        *row++ = (struct option_row){
+            .name = prepare_settings[i].name,
+            .argument = prepare_settings[i].argument,
+            .kind = OPTION_SET,
+            .offset = offsetof(struct settings, prepare),
+            .help = prepare_settings[i].help,
+            .set = set_prepare,
+            .context = &prepare_settings[i],
+        };
     for (size_t i = 0; i < recipe_n_fields; i++)
-        rows[N_FIRST + i] = (struct option_row){
+        *row++ = (struct option_row){
             .name = recipe_fields[i].name,
             .argument = recipe_fields[i].argument,
             .kind = OPTION_SET,
@@ -79,7 +98,7 @@ static struct option_row *list_options(void)
             .set = set_recipe,
             .context = &recipe_fields[i],
         };
-    memcpy(rows + N_FIRST + recipe_n_fields, last_rows, sizeof(last_rows));
+    memcpy(row, last_rows, sizeof(last_rows));
     return rows;
 }
 
@@ -190,6 +209,8 @@ static int leave_out_rows(struct settings *settings, struct dataset *dataset)
     for (size_t i = 0; i < dataset->n_rows; i++) {
         if (dataset->labels && dataset->labels[i] != 0)
             labelled++;
+        else if (dataset->is_late && dataset->is_late[i])
+            continue;
         else if (dataset_is_incomplete(dataset, i))
             incomplete++;
         else {
@@ -231,13 +252,33 @@ static int refuse_few(const struct settings *settings, const struct dataset *dat
                         TRAINER_MIN_ROWS, hint);
 }
 
+/* Rows that are to be prepared become those that the model will see. */
+static int prepare_rows(struct settings *settings, struct dataset *dataset, struct error *reterr)
+{
+    const char *name = input_name(settings->input.data);
+    struct error why = {0};
+
+    int r = dataset_complete_spec(dataset, name, &settings->prepare, reterr);
+    if (r < 0)
+        return r;
+    r = preparation_new(&settings->prepare, (const char *const *)dataset->names,
+                        dataset->n_features, &settings->trainer.preparation, &why);
+    if (r < 0)
+        return error_set_at(reterr, r, name, 0, "--prepare: %s", why.text);
+    return dataset_prepare(dataset, name, settings->trainer.preparation, false, reterr);
+}
+
 static int read_rows(struct settings *settings, struct dataset *ret_dataset, struct error *reterr)
 {
     const struct input_options *input = &settings->input;
+    const bool is_prepared = !prepare_spec_is_plain(&settings->prepare);
     const struct dataset_options options = {
         .label_column = input->label_column,
         .exclude = input->exclude.names,
         .n_exclude = input->exclude.n_names,
+        .prepare = is_prepared ? &settings->prepare : NULL,
+        .with_timestamps = is_prepared,
+        .with_series = is_prepared,
     };
 
     int r = dataset_read(input->data, &options, ret_dataset, reterr);
@@ -245,6 +286,8 @@ static int read_rows(struct settings *settings, struct dataset *ret_dataset, str
         return r;
     if (ret_dataset->labels)
         r = input_check_labels(ret_dataset, input, reterr);
+    if (r == 0 && is_prepared)
+        r = prepare_rows(settings, ret_dataset, reterr);
     if (r < 0)
         return r;
     r = leave_out_rows(settings, ret_dataset);
@@ -276,6 +319,9 @@ static int print_result(const struct settings *settings, const struct dataset *d
     if (trained.n_incomplete > 0)
         report_warning("%s: %zu rows were left out: more than half of their features are missing",
                        trained.data, trained.n_incomplete);
+    if (dataset->n_late > 0)
+        report_warning("%s: %zu rows were left out: they are not newer than a row before them",
+                       trained.data, dataset->n_late);
     train_warn_of_few_rows(&trained);
     if (settings->json)
         train_print_json(&trained, &text);
@@ -388,16 +434,19 @@ int train_main(int argc, char **argv)
         .command = "train",
         .description = description,
         .rows = rows,
-        .n_rows = N_FIRST + recipe_n_fields + N_LAST,
+        .n_rows = N_ROWS,
     };
     int status;
 
     if (!rows)
         return report_error(&(struct error){0});
     recipe_init(&settings.trainer.recipe);
+    prepare_spec_init(&settings.prepare);
     if (options_parse(&usage, argc, argv, &settings, &status))
         status = run(&settings);
     name_list_clear(&settings.input.exclude);
+    prepare_spec_clear(&settings.prepare);
+    preparation_free(settings.trainer.preparation);
     free(settings.numbers);
     free(settings.trimmed);
     return status;

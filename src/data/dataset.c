@@ -1,40 +1,20 @@
-/* The format decides how cells are found, columns.h what each column is; this file turns cells into
- * rows, labels and timestamps. */
+/* What a dataset is once it has been read, and how it is prepared. */
 #include "data/dataset.h"
 
-#include "base/input.h"
-#include "base/number.h"
 #include "base/text.h"
-#include "data/columns.h"
-#include "data/csv.h"
-#include "data/npy.h"
+#include "data/preparation.h"
 #include "data/schema.h"
-#include "data/timestamp.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <float.h>
-#include <inttypes.h>
 #include <math.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#define MAX_FILE_SIZE    ((size_t)16 << 30)
-#define MAX_LABEL_NAMES  1000 /* more is no label but a measurement or an id */
-#define MAX_SERIES_NAMES 10000
-
-struct reader {
-    const char *file; /* for messages */
-    const struct dataset_options *options;
-    struct columns columns;
-    struct dataset dataset;
-    size_t capacity;  /* rows that fit */
-    size_t row, line; /* being read */
-    struct error *reterr;
-};
+/* A counter falls when it is reset or wraps: a value that does so in more than one of so many steps
+ * is none. */
+#define STEPS_A_FALL 10
+#define LEAST_FALLS  3
 
 static void free_names(char **names, size_t n)
 {
@@ -45,6 +25,11 @@ static void free_names(char **names, size_t n)
 
 void dataset_clear(struct dataset *dataset)
 {
+    for (size_t i = 0; dataset->texts && i < dataset->n_values; i++)
+        free_names(dataset->texts[i].texts, dataset->texts[i].n);
+    free(dataset->texts);
+    free(dataset->values);
+    free(dataset->is_late);
     free_names(dataset->names, dataset->n_features);
     free_names(dataset->label_names, dataset->n_label_names);
     free(dataset->rows);
@@ -56,415 +41,207 @@ void dataset_clear(struct dataset *dataset)
     *dataset = (struct dataset){0};
 }
 
-static void reader_clear(struct reader *reader)
-{
-    columns_clear(&reader->columns);
-    dataset_clear(&reader->dataset);
-}
-
-static int out_of_memory(const struct reader *reader)
-{
-    return error_set_at(reader->reterr, -ENOMEM, reader->file, reader->line,
-                        "out of memory for the rows");
-}
-
-static bool has_column(const struct reader *reader, enum column_kind kind)
-{
-    for (size_t i = 0; i < reader->columns.n_items; i++)
-        if (reader->columns.items[i].kind == kind)
-            return true;
-    return false;
-}
-
-/* *block has room for n items of size bytes afterwards. */
-static bool resize(void *block, size_t n, size_t size)
-{
-    void **at = block;
-    size_t n_bytes;
-
-    if (__builtin_mul_overflow(n, size, &n_bytes))
-        return false;
-    void *larger = realloc(*at, n_bytes);
-    if (!larger)
-        return false;
-    *at = larger;
-    return true;
-}
-
-/* Large blocks grow by moving pages, not bytes, and a page counts once it is written: the rows are
- * never in memory twice. */
-static bool set_capacity(struct reader *reader, size_t n_rows)
-{
-    struct dataset *dataset = &reader->dataset;
-
-    if (!resize(&dataset->rows, n_rows, dataset->n_features * sizeof(*dataset->rows)) ||
-        !resize(&dataset->lines, n_rows, sizeof(*dataset->lines)))
-        return false;
-    if (has_column(reader, COLUMN_LABEL) &&
-        !resize(&dataset->labels, n_rows, sizeof(*dataset->labels)))
-        return false;
-    if (has_column(reader, COLUMN_SERIES) &&
-        !resize(&dataset->series, n_rows, sizeof(*dataset->series)))
-        return false;
-    if (has_column(reader, COLUMN_TIMESTAMP) &&
-        !resize(&dataset->timestamps, n_rows, sizeof(*dataset->timestamps)))
-        return false;
-    reader->capacity = n_rows;
-    return true;
-}
-
-static char *copy_text(const char *text, size_t length)
-{
-    char *copy = malloc(length + 1);
-
-    if (copy)
-        *(char *)mempcpy(copy, text, length) = '\0';
-    return copy;
-}
-
-static int add_name(struct reader *reader, char ***names, size_t *n_names, const char *text,
-                    size_t length)
-{
-    AUTO_FREE char *name = copy_text(text, length);
-    if (!name || !resize(names, *n_names + 1, sizeof(**names)))
-        return out_of_memory(reader);
-    (*names)[(*n_names)++] = TAKE(name);
-    return 0;
-}
-
-static int add_label_name(struct reader *reader, const char *text, size_t length)
-{
-    struct dataset *dataset = &reader->dataset;
-
-    return add_name(reader, &dataset->label_names, &dataset->n_label_names, text, length);
-}
-
-/* The columns are planned: makes what does not depend on the number of rows. */
-static int begin_rows(struct reader *reader)
-{
-    const struct columns *columns = &reader->columns;
-    const struct schema *schema = reader->options->schema;
-    struct dataset *dataset = &reader->dataset;
-
-    dataset->names = calloc(columns->n_features, sizeof(*dataset->names));
-    if (!dataset->names)
-        return out_of_memory(reader);
-    dataset->n_features = columns->n_features;
-    for (size_t i = 0, column = 0; i < columns->n_features; i++, column++) {
-        while (!schema && columns->items[column].kind != COLUMN_FEATURE)
-            column++;
-        const char *name = schema ? schema_name(schema, i) : columns->items[column].name;
-        dataset->names[i] = copy_text(name, strlen(name));
-        if (!dataset->names[i])
-            return out_of_memory(reader);
-    }
-    return has_column(reader, COLUMN_LABEL) ? add_label_name(reader, "0", 1) : 0;
-}
-
-/* Room for the row, all values missing. */
-static int begin_row(struct reader *reader)
-{
-    struct dataset *dataset = &reader->dataset;
-    const size_t row = reader->row;
-
-    if (reader->line > UINT32_MAX)
-        return error_set_at(reader->reterr, -EINVAL, reader->file, reader->line,
-                            "more than %" PRIu32 " lines; split the file", UINT32_MAX);
-    if (row == reader->capacity && !set_capacity(reader, row ? 2 * row : 64))
-        return out_of_memory(reader);
-    dataset->lines[row] = (uint32_t)reader->line;
-    for (size_t i = 0; i < dataset->n_features; i++)
-        dataset->rows[row * dataset->n_features + i] = NAN;
-    return 0;
-}
-
-static int refuse_cell(const struct reader *reader, size_t column, const char *text, size_t length,
-                       const char *reason)
-{
-    char shown[TEXT_SHOWN_SIZE];
-
-    return error_set_at(reader->reterr, -EINVAL, reader->file, reader->line,
-                        "column %zu (%s): \"%s\" %s", column + 1,
-                        reader->columns.items[column].name, text_show(shown, text, length), reason);
-}
-
-static int refuse_text(const struct reader *reader, size_t column, const char *text, size_t length)
-{
-    const char *name = reader->columns.items[column].name;
-    char reason[SCHEMA_MAX_NAME_LENGTH + 64];
-
-    if (memchr(text, ';', length) || memchr(text, '\t', length))
-        return refuse_cell(reader, column, text, length,
-                           "is not a number; cells must be separated by commas");
-    (void)snprintf(reason, sizeof(reason),
-                   "is not a number; leave the column out with --exclude %s", name);
-    return refuse_cell(reader, column, text, length, reason);
-}
-
-static bool is_missing(const char *text, size_t length)
-{
-    return length == 0 || (length == 2 && strncasecmp(text, "na", 2) == 0) ||
-           (length == 3 && strncasecmp(text, "nan", 3) == 0) ||
-           (length == 4 && strncasecmp(text, "null", 4) == 0);
-}
-
-/* text is what value was read from. */
-static int set_feature(struct reader *reader, size_t column, double value, const char *text,
-                       size_t length)
-{
-    struct dataset *dataset = &reader->dataset;
-    const size_t feature = reader->columns.items[column].feature;
-    const float single = (float)value;
-
-    if (isinf(value))
-        return refuse_cell(reader, column, text, length,
-                           "is infinite; if the value is missing, leave the cell empty");
-    if (isinf(single))
-        return refuse_cell(reader, column, text, length,
-                           "is beyond the range of a 32-bit float (3.4e38); use a larger unit");
-    dataset->rows[reader->row * dataset->n_features + feature] = single;
-    return 0;
-}
-
-static int read_feature(struct reader *reader, size_t column, const char *text, size_t length)
-{
-    double value = (double)NAN;
-
-    int r = number_parse_double(text, length, &value);
-    if (r == -ERANGE) /* too large for a double, so for a float as well */
-        return set_feature(reader, column, DBL_MAX, text, length);
-    if (r < 0 && !is_missing(text, length))
-        return refuse_text(reader, column, text, length);
-    return set_feature(reader, column, value, text, length);
-}
-
-static bool is_name(const char *name, const char *text, size_t length)
-{
-    return strncmp(name, text, length) == 0 && name[length] == '\0';
-}
-
-static int read_label(struct reader *reader, size_t column, const char *text, size_t length)
-{
-    struct dataset *dataset = &reader->dataset;
-    uint32_t *label = &dataset->labels[reader->row];
-    double value = 1;
-
-    *label = 0;
-    if (is_missing(text, length) || (number_parse_double(text, length, &value) == 0 && value == 0))
-        return 0;
-    for (size_t i = 1; i < dataset->n_label_names; i++)
-        if (is_name(dataset->label_names[i], text, length)) {
-            *label = (uint32_t)i;
-            return 0;
-        }
-    if (dataset->n_label_names == MAX_LABEL_NAMES)
-        return refuse_cell(reader, column, text, length,
-                           "is one label too many, at most 1,000 can differ; is this the label "
-                           "column?");
-    *label = (uint32_t)dataset->n_label_names;
-    return add_label_name(reader, text, length);
-}
-
-static int read_series(struct reader *reader, size_t column, const char *text, size_t length)
-{
-    struct dataset *dataset = &reader->dataset;
-    uint32_t *series = &dataset->series[reader->row];
-    const size_t n = dataset->n_series_names;
-
-    if (reader->row > 0 && is_name(dataset->series_names[series[-1]], text, length)) {
-        *series = series[-1]; /* mostly */
-        return 0;
-    }
-    for (size_t i = 0; i < n; i++)
-        if (is_name(dataset->series_names[i], text, length)) {
-            *series = (uint32_t)i;
-            return 0;
-        }
-    if (n == MAX_SERIES_NAMES)
-        return refuse_cell(reader, column, text, length,
-                           "is one series too many, at most 10,000 can differ; split the file");
-    *series = (uint32_t)n;
-    return add_name(reader, &dataset->series_names, &dataset->n_series_names, text, length);
-}
-
-static int read_cell(struct reader *reader, size_t column, const char *text, size_t length)
-{
-    struct dataset *dataset = &reader->dataset;
-
-    switch (reader->columns.items[column].kind) {
-    case COLUMN_FEATURE:
-        return read_feature(reader, column, text, length);
-    case COLUMN_LABEL:
-        return read_label(reader, column, text, length);
-    case COLUMN_TIMESTAMP:
-        if (timestamp_parse(text, length, &dataset->timestamps[reader->row]) < 0)
-            return refuse_cell(reader, column, text, length,
-                               "is no moment; write 2024-03-01T12:30:00Z or seconds since 1970");
-        return 0;
-    case COLUMN_SERIES:
-        return read_series(reader, column, text, length);
-    case COLUMN_IGNORED:
-        break;
-    }
-    return 0;
-}
-
-/* A first line of only numbers is no header; empty cells may stand among them. */
-static bool is_header(const struct csv *csv)
-{
-    size_t n_numbers = 0;
-    double value;
-
-    for (size_t i = 0; i < csv->n_cells; i++) {
-        const struct csv_cell *cell = &csv->cells[i];
-        const int r = number_parse_double(cell->text, cell->length, &value);
-        if (is_missing(cell->text, cell->length))
-            continue;
-        if (r == -EINVAL)
-            return true;
-        n_numbers++;
-    }
-    return n_numbers == 0;
-}
-
-static int read_csv_row(struct reader *reader, const struct csv *csv)
-{
-    const size_t n_columns = reader->columns.n_items;
-
-    reader->row = reader->dataset.n_rows;
-    reader->line = csv->line;
-    if (csv->is_empty && n_columns > 1)
-        return error_set_at(reader->reterr, -EINVAL, reader->file, reader->line,
-                            "an empty line between rows; take it out");
-    if (csv->n_cells != n_columns)
-        return error_set_at(reader->reterr, -EINVAL, reader->file, reader->line,
-                            "%zu cells, but the first line has %zu; a cell that holds a comma "
-                            "must be in quotes",
-                            csv->n_cells, n_columns);
-    int r = begin_row(reader);
-    for (size_t i = 0; r == 0 && i < n_columns; i++)
-        r = read_cell(reader, i, csv->cells[i].text, csv->cells[i].length);
-    reader->dataset.n_rows += r == 0;
-    return r;
-}
-
-static int read_csv(struct reader *reader, struct input *input)
-{
-    CLEANUP(csv_clear) struct csv csv = {0};
-    int r = csv_open(&csv, input, reader->reterr);
-    if (r < 0)
-        return r;
-    r = csv_next(&csv, reader->reterr);
-    if (r < 0)
-        return r;
-    if (r == 0)
-        return error_set_at(reader->reterr, -EINVAL, reader->file, 0, "the file is empty");
-    if (csv.is_empty)
-        return error_set_at(reader->reterr, -EINVAL, reader->file, csv.line,
-                            "an empty line where the header or the first row belongs");
-
-    const bool has_header = is_header(&csv);
-    r = columns_plan(reader->file, csv.line, has_header ? csv.cells : NULL, csv.n_cells,
-                     reader->options, &reader->columns, reader->reterr);
-    if (r == 0)
-        r = begin_rows(reader);
-    if (r == 0 && !has_header)
-        r = read_csv_row(reader, &csv);
-    while (r == 0 && (r = csv_next(&csv, reader->reterr)) > 0)
-        r = read_csv_row(reader, &csv);
-    if (r == 0 && reader->dataset.n_rows == 0)
-        return error_set_at(reader->reterr, -EINVAL, reader->file, 0,
-                            "there is only a header, no rows");
-    return r;
-}
-
-static int read_npy_value(struct reader *reader, size_t column, double value)
-{
-    char text[NUMBER_MAX];
-
-    switch (reader->columns.items[column].kind) {
-    case COLUMN_FEATURE:
-        if (isfinite((float)value) || isnan(value))
-            return set_feature(reader, column, value, "", 0);
-        return set_feature(reader, column, value, text, number_write_double(text, value));
-    case COLUMN_LABEL:
-        return read_label(reader, column, text, number_write_double(text, value));
-    case COLUMN_TIMESTAMP:
-    case COLUMN_SERIES:
-    case COLUMN_IGNORED:
-        break;
-    }
-    return 0;
-}
-
-static int read_npy_slice(struct reader *reader, const struct npy_slice *slice, bool by_column)
-{
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && i < slice->n; i++) {
-        const size_t column = slice->column + (by_column ? 0 : i);
-        reader->row = slice->row + (by_column ? i : 0);
-        reader->line = reader->row + 1;
-        r = column == 0 ? begin_row(reader) : 0; /* the first of its row in either order */
-        if (r == 0)
-            r = read_npy_value(reader, column, slice->values[i]);
-    }
-    return r;
-}
-
-static int read_npy(struct reader *reader, struct input *input)
-{
-    struct npy npy;
-    struct npy_slice slice;
-    int r = npy_open(input, &npy, reader->reterr);
-    if (r < 0)
-        return r;
-    r = columns_plan(reader->file, 0, NULL, npy.n_columns, reader->options, &reader->columns,
-                     reader->reterr);
-    if (r == 0)
-        r = begin_rows(reader);
-    if (r == 0 && !set_capacity(reader, npy.n_rows))
-        return out_of_memory(reader);
-
-    while (r == 0 && (r = npy_next(&npy, &slice, reader->reterr)) > 0)
-        r = read_npy_slice(reader, &slice, npy.is_fortran);
-    reader->dataset.n_rows = npy.n_rows;
-    return r;
-}
-
-int dataset_read(const char *path, const struct dataset_options *options,
-                 struct dataset *ret_dataset, struct error *reterr)
-{
-    assert(path && options && ret_dataset);
-    CLEANUP(input_clear) struct input input = {0};
-    int r = input_open(&input, path, MAX_FILE_SIZE, reterr);
-    if (r == 0)
-        r = input_read(&input, 0, input.chunk, reterr);
-    if (r < 0)
-        return r;
-
-    CLEANUP(reader_clear)
-    struct reader reader = {.file = input.name, .options = options, .reterr = reterr};
-    r = npy_is(input.bytes, input.size) ? read_npy(&reader, &input) : read_csv(&reader, &input);
-    if (r < 0)
-        return r;
-    (void)set_capacity(&reader, reader.dataset.n_rows); /* gives back what was room to grow */
-    *ret_dataset = reader.dataset;
-    reader.dataset = (struct dataset){0};
-    return 0;
-}
-
 size_t dataset_count_missing(const struct dataset *dataset, size_t row)
 {
-    const float *values = dataset->rows + row * dataset->n_features;
+    const size_t n = dataset->n_features;
     size_t n_missing = 0;
 
-    for (size_t i = 0; i < dataset->n_features; i++)
-        n_missing += isnan(values[i]) != 0;
+    for (size_t i = 0; i < n; i++)
+        n_missing += dataset->rows ? isnan(dataset->rows[row * n + i]) != 0
+                                   : isnan(dataset->values[row * n + i]) != 0;
     return n_missing;
 }
 
 bool dataset_is_incomplete(const struct dataset *dataset, size_t row)
 {
     return 2 * dataset_count_missing(dataset, row) > dataset->n_features;
+}
+
+/* ---- what the rows say of a spec ---- */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int find_categories(const struct dataset *dataset, size_t column, const char *path,
+                           struct prepare_item *item, struct error *reterr)
+{
+    const struct dataset_texts *texts = &dataset->texts[column];
+    AUTO_FREE char **sorted = calloc(texts->n + 1, sizeof(*sorted));
+    struct error why = {0};
+    int r = 0;
+
+    if (!sorted)
+        return error_set(reterr, -ENOMEM, "out of memory");
+    if (texts->n == 0)
+        return error_set_at(reterr, -EINVAL, path, 0,
+                            "column %zu (%s): there is no value at all, so no category; leave the "
+                            "column out",
+                            column + 1, item->name);
+    memcpy(sorted, texts->texts, texts->n * sizeof(*sorted));
+    qsort(sorted, texts->n, sizeof(*sorted), by_text);
+    for (size_t i = 0; r == 0 && i < texts->n; i++)
+        r = prepare_spec_add_category(item, sorted[i], strlen(sorted[i]), &why);
+    return r < 0 ? error_set_at(reterr, r, path, 0, "--prepare %s", why.text) : 0;
+}
+
+/* Steps from row to row within a series, and those in which the value falls. */
+static int check_counter(const struct dataset *dataset, size_t column, const char *path,
+                         struct error *reterr)
+{
+    const size_t n_series = dataset->series ? dataset->n_series_names : 1;
+    AUTO_FREE double *last = calloc(n_series + 1, sizeof(*last));
+    size_t n_steps = 0, n_falls = 0, first = 0;
+
+    if (!last)
+        return error_set(reterr, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < n_series; i++)
+        last[i] = (double)NAN;
+    for (size_t i = 0; i < dataset->n_rows; i++) {
+        const double value = dataset->values[i * dataset->n_values + column];
+        double *before = &last[dataset->series ? dataset->series[i] : 0];
+        if (isnan(value))
+            continue;
+        n_steps += !isnan(*before);
+        if (value < *before && n_falls++ == 0)
+            first = i;
+        *before = value;
+    }
+    if (n_falls < LEAST_FALLS || n_falls * STEPS_A_FALL <= n_steps)
+        return 0;
+    return error_set_at(reterr, -EINVAL, path, dataset->lines[first],
+                        "column %zu (%s): the value falls here, and in %zu of %zu steps, so it is "
+                        "no counter; prepare it as delta or raw instead of rate",
+                        column + 1, dataset->names[column], n_falls, n_steps);
+}
+
+int dataset_complete_spec(const struct dataset *dataset, const char *path,
+                          struct prepare_spec *spec, struct error *reterr)
+{
+    assert(dataset->values);
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < dataset->n_values; i++) {
+        struct prepare_item *item = prepare_spec_find(spec, dataset->names[i]);
+        if (item && item->how == PREPARE_ONEHOT && item->n_categories == 0)
+            r = find_categories(dataset, i, path, item, reterr);
+        else if (item && item->how == PREPARE_RATE)
+            r = check_counter(dataset, i, path, reterr);
+    }
+    return r;
+}
+
+/* ---- preparing ---- */
+
+/* The numbers of texts become those of the preparation's categories. */
+static int number_categories(struct dataset *dataset, size_t column,
+                             const struct prepared_input *input)
+{
+    const struct dataset_texts *texts = &dataset->texts[column];
+    AUTO_FREE double *numbers = calloc(texts->n + 1, sizeof(*numbers));
+
+    if (!numbers)
+        return -ENOMEM;
+    for (size_t i = 0; i < texts->n; i++)
+        numbers[i] = preparation_category(input, texts->texts[i], strlen(texts->texts[i]));
+    for (size_t i = 0; i < dataset->n_rows; i++) {
+        double *value = &dataset->values[i * dataset->n_values + column];
+        if (!isnan(*value))
+            *value = numbers[(size_t)*value];
+    }
+    return 0;
+}
+
+static int check_values(const struct dataset *dataset, const char *path,
+                        const struct preparation *preparation, struct error *reterr)
+{
+    for (size_t i = 0; i < dataset->n_rows; i++)
+        for (size_t j = 0; j < dataset->n_values; j++) {
+            const double value = dataset->values[i * dataset->n_values + j];
+            const char *why = isnan(value) ? NULL : preparation_refuses(preparation, j, value);
+            if (why)
+                return error_set_at(reterr, -EINVAL, path, dataset->lines[i], "column %s: %.9g %s",
+                                    dataset->names[j], value, why);
+        }
+    return 0;
+}
+
+/* One state for each series, NULL until it has a row; all NULL for rows that stand alone. */
+struct states {
+    struct preparation_state **items; /* [n] */
+    size_t n;
+};
+
+static void states_clear(struct states *states)
+{
+    for (size_t i = 0; states->items && i < states->n; i++)
+        preparation_state_free(states->items[i]);
+    free(states->items);
+}
+
+static int prepare_rows(struct dataset *dataset, const struct preparation *preparation,
+                        bool is_independent)
+{
+    const size_t n = schema_n_features(preparation->features);
+    CLEANUP(states_clear)
+    struct states states = {.n = dataset->series ? dataset->n_series_names : 1};
+
+    states.items = calloc(states.n + 1, sizeof(struct preparation_state *));
+    dataset->rows = reallocarray(NULL, dataset->n_rows + 1, n * sizeof(*dataset->rows));
+    dataset->is_late = calloc(dataset->n_rows + 1, sizeof(*dataset->is_late));
+    if (!states.items || !dataset->rows || !dataset->is_late)
+        return -ENOMEM;
+    for (size_t i = 0; i < dataset->n_rows; i++) {
+        struct preparation_state **state = &states.items[dataset->series ? dataset->series[i] : 0];
+        if (!*state && !is_independent && preparation_state_new(preparation, state) < 0)
+            return -ENOMEM;
+        dataset->is_late[i] = preparation_follow(
+            preparation, *state, dataset->timestamps ? dataset->timestamps[i] : (double)NAN,
+            dataset->values + i * dataset->n_values, dataset->rows + i * n);
+        dataset->n_late += dataset->is_late[i];
+    }
+    return 0;
+}
+
+static int take_names(struct dataset *dataset, const struct schema *features)
+{
+    const size_t n = schema_n_features(features);
+    char **names = calloc(n, sizeof(*names));
+    bool is_whole = names != NULL;
+
+    for (size_t i = 0; is_whole && i < n; i++)
+        is_whole = (names[i] = strdup(schema_name(features, i))) != NULL;
+    if (!is_whole) {
+        free_names(names, n);
+        return -ENOMEM;
+    }
+    free_names(dataset->names, dataset->n_features);
+    dataset->names = names;
+    dataset->n_features = n;
+    return 0;
+}
+
+int dataset_prepare(struct dataset *dataset, const char *path,
+                    const struct preparation *preparation, bool is_independent,
+                    struct error *reterr)
+{
+    assert(dataset->values && !dataset->rows);
+    assert(dataset->n_values == schema_n_features(preparation->values));
+    int r = 0;
+
+    if (preparation_needs_time(preparation) && !dataset->timestamps)
+        return error_set_at(reterr, -EINVAL, path, 0,
+                            "there is no column \"timestamp\", which rates and times of day are "
+                            "made from; add it, or prepare counters as delta");
+    for (size_t i = 0; r == 0 && i < dataset->n_values; i++)
+        if (preparation->input[i].how == PREPARE_ONEHOT)
+            r = number_categories(dataset, i, &preparation->input[i]);
+    if (r == 0)
+        r = check_values(dataset, path, preparation, reterr);
+    if (r == 0)
+        r = prepare_rows(dataset, preparation, is_independent);
+    if (r == 0)
+        r = take_names(dataset, preparation->features);
+    return r == -ENOMEM ? error_set_at(reterr, r, path, 0, "out of memory for the rows") : r;
 }

@@ -2,6 +2,8 @@
 
 #include "base/text.h"
 #include "data/json_rows.h"
+#include "data/preparation.h"
+#include "data/timestamp.h"
 
 #include <errno.h>
 #include <math.h>
@@ -96,35 +98,58 @@ int json_row_refuse(struct json_reader *reader, const char *at, const struct jso
 
 /* ---- one row ---- */
 
-/* Makes room for one more row behind the n_rows there are. */
-static int reserve_row(struct json_rows *rows, size_t n_features)
+/* *block has room for n items afterwards. */
+static int reserve(void *block, size_t *capacity, size_t n, size_t size)
 {
-    size_t wanted, bytes;
+    void **at = block;
+    size_t bytes;
 
-    if (__builtin_mul_overflow(rows->n_rows + 1, n_features, &wanted))
-        return -ENOMEM;
-    if (wanted <= rows->capacity)
+    if (n <= *capacity)
         return 0;
-    if (wanted < 2 * rows->capacity)
-        wanted = 2 * rows->capacity;
-    if (__builtin_mul_overflow(wanted, sizeof(float), &bytes))
+    if (n < 2 * *capacity)
+        n = 2 * *capacity;
+    if (__builtin_mul_overflow(n, size, &bytes))
         return -ENOMEM;
-    float *block = realloc(rows->rows, bytes);
-    if (!block)
+    void *larger = realloc(*at, bytes);
+    if (!larger)
         return -ENOMEM;
-    rows->rows = block;
-    rows->capacity = wanted;
+    *at = larger;
+    *capacity = n;
     return 0;
 }
 
-static int begin_row(struct json_reader *reader, float **ret_row)
+int json_rows_reserve(struct json_rows *rows, size_t n)
 {
+    return reserve(&rows->rows, &rows->capacity, n, sizeof(*rows->rows));
+}
+
+/* Makes room for one more row behind the n_rows there are. */
+static int begin_row(struct json_reader *reader)
+{
+    struct json_rows *rows = reader->rows;
+    size_t wanted;
+
     reader->row_has_problem = false;
-    int r = reserve_row(reader->rows, reader->n_features);
-    if (r < 0)
-        return r;
-    *ret_row = reader->rows->rows + reader->rows->n_rows * reader->n_features;
-    return 0;
+    if (__builtin_mul_overflow(rows->n_rows + 1, reader->n_features, &wanted))
+        return -ENOMEM;
+    if (!reader->preparation)
+        return reserve(&rows->rows, &rows->capacity, wanted, sizeof(*rows->rows));
+    int r = reserve(&rows->values, &rows->values_capacity, wanted, sizeof(*rows->values));
+    if (r == 0)
+        r = reserve(&rows->times, &rows->times_capacity, rows->n_rows + 1, sizeof(*rows->times));
+    if (r == 0)
+        rows->times[rows->n_rows] = (double)NAN;
+    return r;
+}
+
+static void put(struct json_reader *reader, size_t row, size_t feature, double value)
+{
+    const size_t at = row * reader->n_features + feature;
+
+    if (reader->preparation)
+        reader->rows->values[at] = value;
+    else
+        reader->rows->rows[at] = (float)value;
 }
 
 static void end_row(struct json_reader *reader, size_t n_missing)
@@ -136,63 +161,126 @@ static void end_row(struct json_reader *reader, size_t n_missing)
         reader->rows->n_rows++;
 }
 
-static int read_number(struct json_reader *reader, const struct json_key *key, float *ret_value)
+static int too_large(struct json_reader *reader, const struct json_key *key)
 {
-    int r = json_text_number(&reader->text, ret_value);
-    if (r == -ERANGE) {
-        json_row_problem(reader, key, "this number is too large: at most 3.4e38 fits");
-        return 0;
+    json_row_problem(reader, key, "this number is too large: at most 3.4e38 fits");
+    return 0;
+}
+
+static int read_number(struct json_reader *reader, const struct json_key *key, double *ret_value)
+{
+    float value = 0;
+
+    int r = reader->preparation ? json_text_double(&reader->text, ret_value)
+                                : json_text_number(&reader->text, &value);
+    if (r == -ERANGE)
+        return too_large(reader, key);
+    if (!reader->preparation)
+        *ret_value = (double)value;
+    return r;
+}
+
+/* Text, a number or a boolean that names a category of the feature. */
+static int read_category(struct json_reader *reader, const struct json_key *key, size_t feature,
+                         double *ret_value)
+{
+    const struct prepared_input *input = &reader->preparation->input[feature];
+    const char first = json_text_next(&reader->text), *begin = reader->text.at;
+    char room[PREPARATION_NUMBER_SIZE];
+    struct json_string string;
+    double number = 0.0;
+    int r;
+
+    if (first == '"') {
+        r = json_text_string(&reader->text, &string);
+        if (r == 0)
+            *ret_value = preparation_category(input, string.bytes, string.length);
+    } else if (first == 't' || first == 'f') {
+        r = json_text_literal(&reader->text, first == 't' ? "true" : "false");
+        if (r == 0)
+            *ret_value = preparation_category(input, begin, first == 't' ? 4 : 5);
+    } else {
+        r = json_text_double(&reader->text, &number);
+        if (r == -ERANGE)
+            return too_large(reader, key);
+        if (r == 0)
+            *ret_value = preparation_category(input, room, preparation_category_text(room, number));
     }
     return r;
 }
 
-/* A number or null (NaN). What else stands there is a problem, and *ret_value untouched. */
-static int read_value(struct json_reader *reader, const struct json_key *key, float *ret_value)
+static bool is_category(const struct json_reader *reader, size_t feature)
 {
-    const char *what;
+    return reader->preparation && feature < reader->n_features &&
+           reader->preparation->input[feature].how == PREPARE_ONEHOT;
+}
 
+/* What a value cannot be prepared from is a problem. */
+static void check_value(struct json_reader *reader, const struct json_key *key, size_t feature,
+                        double value)
+{
+    if (!reader->preparation || feature >= reader->n_features || isnan(value))
+        return;
+    const char *why = preparation_refuses(reader->preparation, feature, value);
+    char shown[TEXT_SHOWN_SIZE];
+    if (!why)
+        return;
+    const char *name = schema_name(reader->schema, feature);
+    json_row_problem(reader, key, "\"%s\" is %.9g, which %s", text_show(shown, name, strlen(name)),
+                     value, why);
+}
+
+/* What else stands where a value must is a problem. */
+static int refuse_value(struct json_reader *reader, const struct json_key *key, const char *what)
+{
+    json_row_problem(reader, key, "%s where a number or null must stand", what);
+    return json_text_skip(&reader->text);
+}
+
+/* A number or null (NaN), or a category. After a problem *ret_value is untouched. */
+static int read_value(struct json_reader *reader, const struct json_key *key, size_t feature,
+                      double *ret_value)
+{
     switch (json_text_next(&reader->text)) {
+    case 'n':
+        *ret_value = (double)NAN;
+        return json_text_literal(&reader->text, "null");
+    case '[':
+        return refuse_value(reader, key, "an array");
+    case '{':
+        return refuse_value(reader, key, "an object");
     case '-':
     case '0' ... '9':
-        return read_number(reader, key, ret_value);
-    case 'n':
-        *ret_value = NAN;
-        return json_text_literal(&reader->text, "null");
+        return is_category(reader, feature) ? read_category(reader, key, feature, ret_value)
+                                            : read_number(reader, key, ret_value);
     case '"':
-        what = "a string";
-        break;
+        return is_category(reader, feature) ? read_category(reader, key, feature, ret_value)
+                                            : refuse_value(reader, key, "a string");
     case 't':
     case 'f':
-        what = "a boolean";
-        break;
-    case '[':
-        what = "an array";
-        break;
-    case '{':
-        what = "an object";
-        break;
+        return is_category(reader, feature) ? read_category(reader, key, feature, ret_value)
+                                            : refuse_value(reader, key, "a boolean");
     default:
         return json_text_unexpected(&reader->text, "a number or null is expected here");
     }
-    json_row_problem(reader, key, "%s where a number or null must stand", what);
-    return json_text_skip(&reader->text);
 }
 
 int json_row_read_array(struct json_reader *reader)
 {
     size_t n_values = 0, n_missing = 0;
-    float *row = NULL;
 
-    int r = begin_row(reader, &row);
+    int r = begin_row(reader);
     if (r < 0)
         return r;
     for (bool is_last = json_text_opens_empty(&reader->text, ']'); !is_last; n_values++) {
-        float value = 0;
-        r = read_value(reader, &(struct json_key){.position = n_values}, &value);
+        const struct json_key key = {.position = n_values};
+        double value = 0;
+        r = read_value(reader, &key, n_values, &value);
         if (r < 0)
             return r;
+        check_value(reader, &key, n_values, value);
         if (n_values < reader->n_features)
-            row[n_values] = value;
+            put(reader, reader->rows->n_rows, n_values, value);
         n_missing += isnan(value);
         r = json_text_separator(&reader->text, ']', &is_last);
         if (r < 0)
@@ -224,6 +312,11 @@ static void name_problem(struct json_reader *reader, const struct json_string *n
         json_row_problem(reader, &key, "unknown feature \"%s\"", shown);
 }
 
+static bool is_timestamp(const struct json_reader *reader, const struct json_string *name)
+{
+    return reader->preparation && name->length == 9 && memcmp(name->bytes, "timestamp", 9) == 0;
+}
+
 /* Reads "name": and looks the feature up. *ret_feature is n_features if there is none such. */
 static int read_feature_name(struct json_reader *reader, struct json_string *ret_name,
                              size_t *ret_feature)
@@ -234,53 +327,83 @@ static int read_feature_name(struct json_reader *reader, struct json_string *ret
     if (r < 0)
         return r;
     if (ret_name->is_cut || ret_name->length > SCHEMA_MAX_NAME_LENGTH ||
-        !schema_find(reader->schema, ret_name->bytes, ret_name->length, &feature))
+        (!schema_find(reader->schema, ret_name->bytes, ret_name->length, &feature) &&
+         !is_timestamp(reader, ret_name)))
         name_problem(reader, ret_name);
     *ret_feature = feature;
     return 0;
 }
 
+/* The row's own time. */
+static int read_timestamp(struct json_reader *reader, const struct json_key *key)
+{
+    double *time = &reader->rows->times[reader->rows->n_rows];
+    struct json_string string = {0};
+    const char first = json_text_next(&reader->text);
+
+    string.bytes = reader->text.at;
+    if (!isnan(*time))
+        json_row_problem(reader, key, "the timestamp is given twice");
+    int r = first == '"' ? json_text_string(&reader->text, &string) : json_text_skip(&reader->text);
+    if (r < 0)
+        return r;
+    if (first != '"')
+        string.length = (size_t)(reader->text.at - string.bytes);
+    if (timestamp_parse(string.bytes, string.length, time) < 0 || *time < 0)
+        json_row_problem(reader, key,
+                         "this is no moment: it must be RFC 3339 (2024-03-01T12:30:00Z) or Unix "
+                         "seconds, from 1970 on");
+    else if (timestamp_is_far_ahead(*time))
+        json_row_problem(reader, key,
+                         "this is more than a day ahead of the clock; are these milliseconds? Unix "
+                         "seconds are expected");
+    return 0;
+}
+
 /* One "name": value; *ret_has_value: it gave a feature a value. */
-static int read_member(struct json_reader *reader, float *row, bool *ret_has_value)
+static int read_member(struct json_reader *reader, bool *ret_has_value)
 {
     struct json_string name;
     char shown[TEXT_SHOWN_SIZE];
     size_t feature;
-    float value = 0;
+    double value = 0;
 
+    *ret_has_value = false;
     int r = read_feature_name(reader, &name, &feature);
     if (r < 0)
         return r;
     const struct json_key key = {.name = name.bytes, .length = name.length};
-    r = read_value(reader, &key, &value);
+    if (feature == reader->n_features && is_timestamp(reader, &name))
+        return read_timestamp(reader, &key);
+    r = read_value(reader, &key, feature, &value);
     if (r < 0)
         return r;
-    *ret_has_value = false;
     if (feature == reader->n_features)
         return 0;
+    check_value(reader, &key, feature, value);
 
     const uint64_t bit = UINT64_C(1) << feature % 64;
     if (reader->seen[feature / 64] & bit)
         json_row_problem(reader, &key, "the feature \"%s\" is given twice",
                          text_show(shown, name.bytes, name.length));
     reader->seen[feature / 64] |= bit;
-    row[feature] = value;
+    put(reader, reader->rows->n_rows, feature, value);
     *ret_has_value = !isnan(value);
     return 0;
 }
 
 int json_row_read_object(struct json_reader *reader)
 {
+    const size_t row = reader->rows->n_rows;
     size_t n_given = 0;
-    float *row = NULL;
 
-    int r = begin_row(reader, &row);
+    int r = begin_row(reader);
     if (r < 0)
         return r;
     memset(reader->seen, 0, (reader->n_features + 63) / 64 * sizeof(*reader->seen));
     for (bool is_last = json_text_opens_empty(&reader->text, '}'); !is_last;) {
         bool has_value;
-        r = read_member(reader, row, &has_value);
+        r = read_member(reader, &has_value);
         if (r < 0)
             return r;
         n_given += has_value;
@@ -294,6 +417,6 @@ int json_row_read_object(struct json_reader *reader)
     if (!reader->has_problems) /* so most are there: a tiny row never costs this loop */
         for (size_t i = 0; i < reader->n_features; i++)
             if (!(reader->seen[i / 64] >> i % 64 & 1))
-                row[i] = NAN;
+                put(reader, row, i, (double)NAN);
     return 0;
 }

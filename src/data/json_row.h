@@ -14,12 +14,14 @@
 #include <stdint.h>
 
 struct json_rows;
+struct preparation;
 
 /* One reading of one body. */
 struct json_reader {
     struct json_text text;
     struct json_rows *rows;
     const struct schema *schema;
+    const struct preparation *preparation; /* or NULL */
     size_t n_features;
     const char *place;    /* of the rows: "", "/features" or "/instances"; NULL: none seen yet */
     size_t instance;      /* the row that is being read, if place is "/instances" */

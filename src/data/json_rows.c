@@ -229,14 +229,15 @@ static void tell_place(struct json_reader *reader)
     json_text_place(&reader->text, &rows->line, &rows->column);
 }
 
-int json_rows_read(struct json_rows *rows, const struct schema *schema, const char *body,
-                   size_t size)
+int json_rows_read(struct json_rows *rows, const struct schema *schema,
+                   const struct preparation *preparation, const char *body, size_t size)
 {
     assert(rows && schema && (body || size == 0));
     struct json_reader reader = {
         .text = {.begin = body, .at = body, .end = size ? body + size : body},
         .rows = rows,
         .schema = schema,
+        .preparation = preparation,
         .n_features = schema_n_features(schema),
     };
 
@@ -254,5 +255,7 @@ int json_rows_read(struct json_rows *rows, const struct schema *schema, const ch
 void json_rows_clear(struct json_rows *rows)
 {
     free(rows->rows);
+    free(rows->values);
+    free(rows->times);
     *rows = (struct json_rows){0};
 }

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct preparation;
 struct schema;
 
 #define JSON_ROWS_MAX_OPTIONS  8
@@ -48,8 +49,14 @@ struct json_problem {
 struct json_rows {
     size_t n_rows;
     bool is_batch;   /* `instances` was used: answer in the batch form */
-    float *rows;     /* [n_rows][n_features of the schema], never infinite */
+    float *rows;     /* [n_rows][n_features of the schema], never infinite; with a preparation it
+                      * is the caller's to fill: json_rows_reserve() */
     size_t capacity; /* rows that fit the block, in floats */
+
+    /* With a preparation only. */
+    double *values; /* [n_rows][n_values], a category as its number */
+    double *times;  /* [n_rows] seconds since 1970 of rows that say so ("timestamp"), else NaN */
+    size_t values_capacity, times_capacity; /* in doubles */
 
     struct json_option options[JSON_ROWS_MAX_OPTIONS];
     size_t n_options;
@@ -62,14 +69,20 @@ struct json_rows {
                                   * characters) from 1 */
 };
 
-/* 0: rows, n_rows, options are set; nothing else of them counts after a failure.
+/* preparation NULL: the features are the values. Else the schema is that of its values, which go to
+ * .values; a row by names may have a "timestamp", and a category may be text, a number or a
+ * boolean.
+ *
+ * 0: rows, n_rows, options are set; nothing else of them counts after a failure.
  * -EBADMSG: not JSON (detail: "malformed JSON: …"), or not one of the bodies above (unknown shape,
  *           both or neither of features and instances, duplicate key, more than
  *           JSON_ROWS_MAX_OPTIONS options, or one that is no scalar): a 400.
  * -EINVAL:  JSON, but wrong features: a row of the wrong length, unknown or duplicated names, a
- *           value that is not a number or does not fit a float, more than half of the features
- *           missing, no instances: a 422. The whole body was JSON.
- * -ENOMEM.  body[size] needs no NUL. */
-MUST_CHECK int json_rows_read(struct json_rows *rows, const struct schema *schema, const char *body,
-                              size_t size);
+ *           value that is not a number, does not fit a float or cannot be prepared, more than half
+ * of the features missing, no instances: a 422. The whole body was JSON. -ENOMEM.  body[size] needs
+ * no NUL. */
+MUST_CHECK int json_rows_read(struct json_rows *rows, const struct schema *schema,
+                              const struct preparation *preparation, const char *body, size_t size);
+/* Room for n floats in .rows, whose contents are lost. 0 or -ENOMEM. */
+MUST_CHECK int json_rows_reserve(struct json_rows *rows, size_t n);
 void json_rows_clear(struct json_rows *rows);

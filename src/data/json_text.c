@@ -357,6 +357,23 @@ int json_text_number(struct json_text *text, float *ret_value)
     return 0;
 }
 
+int json_text_double(struct json_text *text, double *ret_value)
+{
+    const char *begin = text->at;
+    struct decimal number;
+
+    int r = read_decimal(text, &number);
+    if (r < 0)
+        return r;
+    const double value = number.mantissa != 0 ? convert_exactly(&number) : 0.0;
+    if (isinf(value))
+        return fail_at(text, begin, "this number is too large");
+    if (isinf((float)value))
+        return -ERANGE;
+    *ret_value = number.is_negative ? -value : value;
+    return 0;
+}
+
 /* ---- everything else ---- */
 
 int json_text_literal(struct json_text *text, const char *word)

@@ -63,6 +63,8 @@ MUST_CHECK int json_text_skip(struct json_text *text); /* any value */
 /* The float nearest to the double nearest to the number. -ERANGE: a double but no float; .at is
  * behind it, *ret_value is untouched. */
 MUST_CHECK int json_text_number(struct json_text *text, float *ret_value);
+/* The double itself, of a number that a float has room for. */
+MUST_CHECK int json_text_double(struct json_text *text, double *ret_value);
 
 /* For the caller's own grammar: remembers that at .at something else had to stand (expected: "a
  * comma is expected here"), or that the text ends too early. -EBADMSG. */

@@ -1,5 +1,6 @@
 #include "data/timestamp.h"
 
+#include "base/clock.h"
 #include "base/number.h"
 
 #include <ctype.h>
@@ -129,4 +130,9 @@ int timestamp_parse(const char *text, size_t length, double *ret_seconds)
     }
     *ret_seconds = seconds;
     return 0;
+}
+
+bool timestamp_is_far_ahead(double seconds)
+{
+    return seconds > (double)clock_realtime_us() / 1e6 + 86400.0;
 }

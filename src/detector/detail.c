@@ -1,5 +1,7 @@
 #include "detector/detail.h"
 
+#include "data/preparation.h"
+#include "data/schema.h"
 #include "detector/detector.h"
 #include "detector/explanation.h"
 #include "detector/scaler.h"
@@ -31,6 +33,13 @@ static size_t insert(struct broken_relation *relations, size_t n, struct broken_
 {
     size_t place = n;
 
+    for (size_t i = 0; i < n; i++) /* of other columns of the same two */
+        if (relations[i].inputs[0] == relation.inputs[0] &&
+            relations[i].inputs[1] == relation.inputs[1]) {
+            relations[i].distance = fmax(relations[i].distance, relation.distance);
+            return n;
+        }
+
     while (place > 0 && relations[place - 1].distance < relation.distance)
         place--;
     if (place == DETAIL_MOST_RELATIONS)
@@ -47,21 +56,27 @@ size_t detail_broken_relations(const struct detector *detector, const float *row
 {
     const struct explanation *explanation = detector_explanation(detector);
     const size_t d = detector_n_features(detector);
+    const struct vocabulary vocabulary = detector_vocabulary(detector);
+    const size_t n_newest = vocabulary.preparation ? vocabulary.preparation->n_columns : d;
     size_t n = 0;
 
     if (!explanation || !explanation->correlation)
         return 0;
     for (size_t a = 0; a < d && contributions[a].share >= LEAST_BLAME; a++) {
         const size_t i = contributions[a].feature;
+        const size_t input = vocabulary_input_of(&vocabulary, i);
         const double z = z_of(detector, row, i);
+        if (i >= n_newest)
+            continue;
         for (size_t b = a + 1; b < d; b++) { /* a pair of two blamed ones once */
             const size_t j = contributions[b].feature;
             const double correlation = (double)explanation->correlation[i * d + j];
-            if (fabs(correlation) < LEAST_CORRELATION)
+            const size_t other = vocabulary_input_of(&vocabulary, j);
+            if (fabs(correlation) < LEAST_CORRELATION || j >= n_newest || other == input)
                 continue;
             const double off = fabs(z - correlation * z_of(detector, row, j));
             const struct broken_relation relation = {
-                .features = {i, j},
+                .inputs = {input, other},
                 .correlation = correlation,
                 .distance = off / sqrt(1.0 - correlation * correlation),
             };
@@ -78,10 +93,13 @@ size_t detail_broken_relations(const struct detector *detector, const float *row
 struct search {
     const struct detector *detector;
     struct workspace *workspace;
-    const struct contribution *contributions;
+    const struct contribution *told; /* [n_told] */
+    size_t n_told;
+    struct vocabulary vocabulary;
     double threshold, score;              /* of the row as it is now */
+    const float *given, *expected;        /* [n_features] */
     float *row;                           /* [n_features] */
-    bool is_changed[DETAIL_MOST_CHANGES]; /* of the contributions */
+    bool is_changed[DETAIL_MOST_CHANGES]; /* of those told */
 };
 
 static int score(struct search *search)
@@ -97,14 +115,15 @@ static int score(struct search *search)
 /* Puts features back until that is enough; returns of how many in *ret_n. */
 static int put_back(struct search *search, size_t *ret_n)
 {
-    const size_t d = detector_n_features(search->detector);
+    const size_t most = search->n_told < DETAIL_MOST_CHANGES ? search->n_told : DETAIL_MOST_CHANGES;
     size_t n = 0;
     int r = score(search);
 
-    for (; r == 0 && search->score > 1.0 && n < d && n < DETAIL_MOST_CHANGES; n++) {
-        if (!(search->contributions[n].share > 0.0))
+    for (; r == 0 && search->score > 1.0 && n < most; n++) {
+        if (!(search->told[n].share > 0.0))
             break;
-        search->row[search->contributions[n].feature] = search->contributions[n].expected;
+        vocabulary_copy_input(&search->vocabulary, search->told[n].feature, search->expected,
+                              search->row);
         search->is_changed[n] = true;
         r = score(search);
     }
@@ -116,16 +135,16 @@ static int put_back(struct search *search, size_t *ret_n)
 static int leave_others(struct search *search, size_t n)
 {
     for (size_t i = n; i-- > 0;) {
-        const struct contribution *contribution = &search->contributions[i];
+        const size_t input = search->told[i].feature;
         const double before = search->score;
-        search->row[contribution->feature] = contribution->value;
+        vocabulary_copy_input(&search->vocabulary, input, search->given, search->row);
         int r = score(search);
         if (r < 0)
             return r;
         search->is_changed[i] = search->score > 1.0;
         if (!search->is_changed[i])
             continue;
-        search->row[contribution->feature] = contribution->expected;
+        vocabulary_copy_input(&search->vocabulary, input, search->expected, search->row);
         search->score = before;
     }
     return 0;
@@ -133,18 +152,30 @@ static int leave_others(struct search *search, size_t n)
 
 int detail_counterfactual(const struct detector *detector, struct workspace *workspace,
                           const float *row, double threshold,
-                          const struct contribution *contributions,
+                          const struct contribution *contributions, const struct contribution *told,
                           struct counterfactual *ret_counterfactual)
 {
     const size_t d = detector_n_features(detector);
-    AUTO_FREE float *own = malloc(d * sizeof(*own));
-    struct search search = {detector, workspace, contributions, threshold, 0.0, own, {false}};
+    AUTO_FREE float *own = calloc(2 * d, sizeof(*own));
+    struct search search = {
+        .detector = detector,
+        .workspace = workspace,
+        .told = told,
+        .vocabulary = detector_vocabulary(detector),
+        .threshold = threshold,
+        .given = row,
+        .expected = own + d,
+        .row = own,
+    };
     struct counterfactual found = {0};
     size_t n = 0;
     if (!own)
         return -ENOMEM;
 
+    search.n_told = schema_n_features(search.vocabulary.inputs);
     memcpy(own, row, d * sizeof(*own));
+    for (size_t i = 0; i < d; i++)
+        own[d + contributions[i].feature] = contributions[i].expected;
     int r = put_back(&search, &n);
     found.is_found = r == 0 && search.score <= 1.0;
     if (found.is_found)
@@ -154,8 +185,8 @@ int detail_counterfactual(const struct detector *detector, struct workspace *wor
     for (size_t i = 0; found.is_found && i < n; i++) {
         if (!search.is_changed[i])
             continue;
-        found.features[found.n] = contributions[i].feature;
-        found.values[found.n++] = contributions[i].expected;
+        found.inputs[found.n] = told[i].feature;
+        found.values[found.n++] = told[i].expected;
     }
     found.score = search.score;
     *ret_counterfactual = found;
@@ -168,58 +199,76 @@ int detail_error_shares(const struct detector *detector, struct workspace *works
                         const float *row, double *ret_shares)
 {
     const struct ensemble *ensemble = detector_ensemble(detector);
+    const struct vocabulary vocabulary = detector_vocabulary(detector);
+    const size_t d = detector_n_features(detector), n = schema_n_features(vocabulary.inputs);
     float *scratch = workspace_get(workspace, ensemble_scratch_floats(ensemble));
+    AUTO_FREE double *squares = calloc(d, sizeof(*squares));
     double sum = 0.0;
-    if (!scratch)
+    if (!scratch || !squares)
         return -ENOMEM;
 
-    ensemble_squares(ensemble, scratch, row, ret_shares);
-    for (size_t j = 0; j < detector_n_features(detector); j++)
+    ensemble_squares(ensemble, scratch, row, squares);
+    if (vocabulary.preparation)
+        vocabulary_fold_sums(&vocabulary, squares, ret_shares);
+    else
+        memcpy(ret_shares, squares, d * sizeof(*squares));
+    for (size_t j = 0; j < n; j++)
         sum += ret_shares[j];
-    for (size_t j = 0; sum > 0.0 && j < detector_n_features(detector); j++)
+    for (size_t j = 0; sum > 0.0 && j < n; j++)
         ret_shares[j] /= sum;
     return 0;
 }
 
 /* ---- all of it ---- */
 
-static int reserve(struct explained *explained, size_t n_features)
+static int reserve(struct explained *explained, size_t n)
 {
-    if (n_features <= explained->capacity)
+    if (n <= explained->capacity)
         return 0;
     explained_clear(explained);
-    explained->contributions = calloc(n_features, sizeof(*explained->contributions));
-    explained->error_shares = calloc(n_features, sizeof(*explained->error_shares));
-    if (!explained->contributions || !explained->error_shares)
+    explained->contributions = calloc(n, sizeof(*explained->contributions));
+    explained->columns = calloc(n, sizeof(*explained->columns));
+    explained->error_shares = calloc(n, sizeof(*explained->error_shares));
+    if (!explained->contributions || !explained->columns || !explained->error_shares)
         return -ENOMEM;
-    explained->capacity = n_features;
+    explained->capacity = n;
     return 0;
 }
 
 int explained_fill(struct explained *explained, const struct detector *detector,
-                   struct workspace *workspace, const float *row, const float *hold,
-                   double threshold)
+                   struct workspace *workspace, const float *row, const double *values,
+                   const float *hold, double threshold)
 {
-    int r = reserve(explained, detector_n_features(detector));
-    if (r == 0)
-        r = detector_explain(detector, workspace, row, hold, explained->contributions);
+    const struct vocabulary vocabulary = detector_vocabulary(detector);
+    const size_t d = detector_n_features(detector), n = schema_n_features(vocabulary.inputs);
+
+    int r = reserve(explained, d > n ? d : n);
     if (r < 0)
         return r;
-    explained->n_relations =
-        detail_broken_relations(detector, row, explained->contributions, explained->relations);
+    struct contribution *columns =
+        vocabulary.preparation ? explained->columns : explained->contributions;
+    r = detector_explain(detector, workspace, row, hold, columns);
+    if (r == 0 && vocabulary.preparation)
+        r = vocabulary_fold(&vocabulary, row, values, columns,
+                            scaler_mean(detector_ensemble(detector)->scaler),
+                            explained->contributions);
+    if (r < 0)
+        return r;
+    explained->n_relations = detail_broken_relations(detector, row, columns, explained->relations);
     explained->has_detail = threshold > 0.0;
     if (!explained->has_detail)
         return 0;
     r = detail_error_shares(detector, workspace, row, explained->error_shares);
     if (r == 0)
-        r = detail_counterfactual(detector, workspace, row, threshold, explained->contributions,
-                                  &explained->counterfactual);
+        r = detail_counterfactual(detector, workspace, row, threshold, columns,
+                                  explained->contributions, &explained->counterfactual);
     return r;
 }
 
 void explained_clear(struct explained *explained)
 {
     free(explained->contributions);
+    free(explained->columns);
     free(explained->error_shares);
     *explained = (struct explained){0};
 }

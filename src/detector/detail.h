@@ -1,7 +1,9 @@
 /* detail - what else can be said of a row that has been explained: which relations it breaks, what
- * would have to change for it to be normal, and each feature's part of its error.
+ * would have to change for it to be normal, and each input's part of its error.
  *
- * The parts take the row[n_features] and its contributions[n_features] from detector_explain(). */
+ * The parts take the row[n_features] and its contributions[n_features] from detector_explain().
+ * What is told is told of inputs (detector/vocabulary.h); without a preparation these are the
+ * features. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -13,17 +15,17 @@ struct contribution;
 struct detector;
 struct workspace;
 
-/* Two features that normally move together, |correlation| at least 0.7, and do not in this row:
+/* Two inputs that normally move together, |correlation| at least 0.7, and do not in this row:
  * given the one the other is `distance` (at least 4) deviations off. */
 struct broken_relation {
-    size_t features[2]; /* the one with the larger share of the blame first */
+    size_t inputs[2]; /* the one with the larger share of the blame first */
     double correlation;
     double distance;
 };
 
 #define DETAIL_MOST_RELATIONS 3
 
-/* Those of the features that have at least a tenth of the blame, the largest distance first;
+/* Those of the newest values that have at least a tenth of the blame, the largest distance first;
  * returns how many. None in models of more than EXPLANATION_MAX_CORRELATED features. */
 size_t detail_broken_relations(const struct detector *detector, const float *row,
                                const struct contribution *contributions,
@@ -31,25 +33,28 @@ size_t detail_broken_relations(const struct detector *detector, const float *row
 
 #define DETAIL_MOST_CHANGES 64
 
-/* Features that, put back to what was expected of them, bring the score to 1 or below. */
+/* Inputs that, put back to what was expected of them, bring the score to 1 or below. */
 struct counterfactual {
     bool is_found;
-    size_t n; /* of the features, the largest share first; 0: the row is normal as it is */
-    size_t features[DETAIL_MOST_CHANGES];
+    size_t n; /* of the inputs, the largest share first; 0: the row is normal as it is */
+    size_t inputs[DETAIL_MOST_CHANGES];
     float values[DETAIL_MOST_CHANGES]; /* what was expected */
     double score;                      /* with these */
 };
 
-/* Greedy: features are put back one after the other, the largest share first, until that is enough
+/* told[of inputs] is what the contributions were folded to, or themselves.
+ *
+ * Greedy: inputs are put back one after the other, the largest share first, until that is enough
  * (at most DETAIL_MOST_CHANGES); then each, the smallest share first, is left as it was if it need
  * not be put back. So all that are left are needed, but another set may be smaller. At most twice
  * DETAIL_MOST_CHANGES rows are scored. threshold as for detector_score(). 0 or -ENOMEM. */
 MUST_CHECK int detail_counterfactual(const struct detector *detector, struct workspace *workspace,
                                      const float *row, double threshold,
                                      const struct contribution *contributions,
+                                     const struct contribution *told,
                                      struct counterfactual *ret_counterfactual);
 
-/* ret_shares[n_features]: each feature's part of the squares that the networks cannot reconstruct,
+/* ret_shares[of inputs]: each input's part of the squares that the networks cannot reconstruct,
  * mean over the networks; together 1 (0: none). With one classic network that is the
  * reconstruction error itself. 0 or -ENOMEM. */
 MUST_CHECK int detail_error_shares(const struct detector *detector, struct workspace *workspace,
@@ -58,17 +63,19 @@ MUST_CHECK int detail_error_shares(const struct detector *detector, struct works
 /* All that is said of one row. Zeroed it is empty; one of a thread can be filled again and again.
  */
 struct explained {
-    struct contribution *contributions; /* [n_features], the largest share first */
+    struct contribution *contributions; /* [of inputs], the largest share first */
     struct broken_relation relations[DETAIL_MOST_RELATIONS];
     size_t n_relations;
     bool has_detail;      /* what follows was asked for */
-    double *error_shares; /* [n_features], in the order of the schema */
+    double *error_shares; /* [of inputs], in their order */
     struct counterfactual counterfactual;
-    size_t capacity; /* features that there is room for */
+    struct contribution *columns; /* [of features], unless those are the inputs */
+    size_t capacity;              /* features, or inputs if more, that there is room for */
 };
 
-/* hold as for detector_explain(); threshold above 0: in detail, 0: without. 0 or -ENOMEM. */
+/* values[of values] as they were sent to make the row, or NULL; hold as for detector_explain();
+ * threshold above 0: in detail, 0: without. 0 or -ENOMEM. */
 MUST_CHECK int explained_fill(struct explained *explained, const struct detector *detector,
-                              struct workspace *workspace, const float *row, const float *hold,
-                              double threshold);
+                              struct workspace *workspace, const float *row, const double *values,
+                              const float *hold, double threshold);
 void explained_clear(struct explained *explained);

@@ -1,5 +1,6 @@
 #include "detector/detector.h"
 
+#include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/encoding.h"
@@ -20,6 +21,7 @@
 
 struct detector {
     struct schema *schema;
+    struct preparation *preparation; /* or NULL */
     struct ensemble ensemble;
     struct calibration *calibration;
     struct explanation *explanation; /* or NULL */
@@ -41,17 +43,19 @@ void detector_print_kernels(char ret_kernels[DETECTOR_KERNELS_SIZE])
     (void)snprintf(ret_kernels, DETECTOR_KERNELS_SIZE, "%s %s", blas_kernel(), vector_kernel());
 }
 
-int detector_new(struct schema *schema, struct ensemble *ensemble, struct calibration *calibration,
-                 struct explanation *explanation, const struct training_summary *summary,
-                 struct detector **ret_detector)
+int detector_new(struct schema *schema, struct preparation *preparation, struct ensemble *ensemble,
+                 struct calibration *calibration, struct explanation *explanation,
+                 const struct training_summary *summary, struct detector **ret_detector)
 {
     assert(schema && ensemble && calibration && summary);
     assert(ensemble->encoding->n_features == schema_n_features(schema));
 
-    const struct detector parts = {schema, *ensemble, calibration, explanation, *summary};
+    const struct detector parts = {schema,      preparation, *ensemble,
+                                   calibration, explanation, *summary};
     struct detector *detector = malloc(sizeof(*detector));
     if (!detector) {
         schema_free(schema);
+        preparation_free(preparation);
         ensemble_clear(ensemble);
         calibration_free(calibration);
         explanation_free(explanation);
@@ -68,6 +72,7 @@ void detector_free(struct detector *detector)
     if (!detector)
         return;
     schema_free(detector->schema);
+    preparation_free(detector->preparation);
     ensemble_clear(&detector->ensemble);
     calibration_free(detector->calibration);
     explanation_free(detector->explanation);
@@ -77,6 +82,23 @@ void detector_free(struct detector *detector)
 const struct schema *detector_schema(const struct detector *detector)
 {
     return detector->schema;
+}
+
+struct preparation *detector_preparation(const struct detector *detector)
+{
+    return detector->preparation;
+}
+
+const struct schema *detector_values(const struct detector *detector)
+{
+    return detector->preparation ? detector->preparation->values : detector->schema;
+}
+
+struct vocabulary detector_vocabulary(const struct detector *detector)
+{
+    const struct preparation *preparation = detector->preparation;
+
+    return (struct vocabulary){preparation ? preparation->inputs : detector->schema, preparation};
 }
 
 const struct ensemble *detector_ensemble(const struct detector *detector)

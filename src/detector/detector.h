@@ -8,6 +8,7 @@
 
 #include "detector/ensemble.h"
 #include "detector/recipe.h"
+#include "detector/vocabulary.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@ struct calibration;
 struct detector;
 struct explanation;
 struct movement;
+struct preparation;
 struct schema;
 struct workspace; /* nn/workspace.h */
 
@@ -52,14 +54,23 @@ struct training_summary {
 };
 
 /* Takes over the parts, also when it fails (*ensemble is empty then and afterwards). Their numbers
- * of features agree. explanation NULL: a model file of before has none. */
-MUST_CHECK int detector_new(struct schema *schema, struct ensemble *ensemble,
-                            struct calibration *calibration, struct explanation *explanation,
-                            const struct training_summary *summary, struct detector **ret_detector);
+ * of features agree. preparation NULL: rows are judged as they come; else its features are those of
+ * the schema. explanation NULL: a model file of before has none. */
+MUST_CHECK int detector_new(struct schema *schema, struct preparation *preparation,
+                            struct ensemble *ensemble, struct calibration *calibration,
+                            struct explanation *explanation, const struct training_summary *summary,
+                            struct detector **ret_detector);
 void detector_free(struct detector *detector);
 DEFINE_CLEANUP(struct detector *, detector_free)
 
+/* What the model sees. */
 const struct schema *detector_schema(const struct detector *detector);
+/* How that is made of what users send; NULL: it is the same. */
+struct preparation *detector_preparation(const struct detector *detector);
+/* What users send: the preparation's values, or the schema. */
+const struct schema *detector_values(const struct detector *detector);
+/* What users read about: the preparation's inputs, or the schema. */
+struct vocabulary detector_vocabulary(const struct detector *detector);
 const struct ensemble *detector_ensemble(const struct detector *detector);
 const struct calibration *detector_calibration(const struct detector *detector);
 const struct explanation *detector_explanation(const struct detector *detector); /* or NULL */
@@ -73,6 +84,8 @@ struct verdict {
     double score;                /* reconstruction_error / threshold */
     double p_value;              /* P(a normal row has at least this error), in (0, 1] */
     bool anomaly;
+    bool is_late;       /* the row is not newer than one before of its series: set by who
+                         * has prepared it */
     unsigned n_imputed; /* features that were missing (NaN), taken as their training median */
     uint64_t event;     /* its id, which the service may give an anomaly; else 0 */
 };

@@ -2,6 +2,7 @@
  * model_read_networks.c and model_read_training.c. */
 #include "base/checksum.h"
 #include "base/number.h"
+#include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/clusters.h"
@@ -13,6 +14,7 @@
 #include "detector/model_reader.h"
 #include "detector/movement.h"
 #include "detector/pareto_tail.h"
+#include "detector/preparation_json.h"
 #include "detector/prototypes.h"
 #include "detector/rank_gauss.h"
 #include "detector/scaler.h"
@@ -42,6 +44,26 @@ static int read_schema(struct model_reader *reader, struct schema **ret_schema)
     return r < 0 ? error_set_at(reader->reterr, r, reader->file, 0, "schema.features: %s",
                                 problem.text)
                  : 0;
+}
+
+/* There where rows are not judged as they come. */
+static int read_preparation(const struct model_reader *reader, const struct schema *schema,
+                            struct preparation **ret_preparation)
+{
+    const json_t *document = json_object_get(reader->document, "preparation");
+    struct error problem = {0};
+
+    if (!document)
+        return 0;
+    int r = preparation_from_json(document, ret_preparation, &problem);
+    if (r < 0)
+        return r == -ENOMEM ? r : model_damaged(reader, problem.text);
+    const struct schema *features = (*ret_preparation)->features;
+    bool is_same = schema_n_features(features) == schema_n_features(schema);
+    for (size_t i = 0; is_same && i < schema_n_features(schema); i++)
+        is_same = strcmp(schema_name(features, i), schema_name(schema, i)) == 0;
+    return is_same ? 0
+                   : model_damaged(reader, "preparation makes other features than the schema's");
 }
 
 static int floats_from_json(const json_t *array, size_t n, float *ret_values)
@@ -276,6 +298,7 @@ int model_read(const char *name, const json_t *header, const char *tensors, size
 {
     json_auto_t *document = NULL;
     CLEANUP(schema_freep) struct schema *schema = NULL;
+    CLEANUP(preparation_freep) struct preparation *preparation = NULL;
     CLEANUP(ensemble_clear) struct ensemble ensemble = {0};
     CLEANUP(calibration_freep) struct calibration *calibration = NULL;
     CLEANUP(explanation_freep) struct explanation *explanation = NULL;
@@ -295,6 +318,8 @@ int model_read(const char *name, const json_t *header, const char *tensors, size
     if (r == 0)
         r = read_schema(&reader, &schema);
     if (r == 0)
+        r = read_preparation(&reader, schema, &preparation);
+    if (r == 0)
         r = read_scaler(&reader, &ensemble.scaler);
     if (r == 0)
         r = read_encoding(&reader, &ensemble.encoding);
@@ -310,6 +335,6 @@ int model_read(const char *name, const json_t *header, const char *tensors, size
         r = model_read_training(&reader, ensemble.n_networks, &summary);
     if (r < 0)
         return r;
-    return detector_new(TAKE(schema), &ensemble, TAKE(calibration), TAKE(explanation), &summary,
-                        ret_detector);
+    return detector_new(TAKE(schema), TAKE(preparation), &ensemble, TAKE(calibration),
+                        TAKE(explanation), &summary, ret_detector);
 }

@@ -9,6 +9,7 @@
 #include "detector/model_parts.h"
 #include "detector/movement.h"
 #include "detector/pareto_tail.h"
+#include "detector/preparation_json.h"
 #include "detector/prototypes.h"
 #include "detector/rank_gauss.h"
 #include "detector/residual.h"
@@ -281,6 +282,7 @@ static json_t *document_of(const struct detector *detector, const char *checksum
 {
     const struct ensemble *ensemble = detector_ensemble(detector);
     const struct explanation *explanation = detector_explanation(detector);
+    const struct preparation *preparation = detector_preparation(detector);
     const struct training_summary *summary = detector_summary(detector);
 
     json_t *document =
@@ -296,8 +298,10 @@ static json_t *document_of(const struct detector *detector, const char *checksum
                   "summary", summary_to_json(summary),                                //
                   "kernel", summary->kernel,                                          //
                   "sha256", checksum);
-    if (explanation &&
-        json_object_set_new(document, "explanation", explanation_to_json(explanation)) < 0) {
+    if ((explanation &&
+         json_object_set_new(document, "explanation", explanation_to_json(explanation)) < 0) ||
+        (preparation &&
+         json_object_set_new(document, "preparation", preparation_to_json(preparation)) < 0)) {
         json_decref(document);
         return NULL;
     }

@@ -6,7 +6,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define FADE        0.9F
 #define LEAST_JUMP  0.2F /* deviations: less than this is no movement, however still the feature */
@@ -81,6 +83,52 @@ void movement_rescale(struct movement *movement, const struct scaler *from, cons
         const double limit = (double)SCALER_LIMIT;
         movement->averages[k] = (float)fmin(fmax(z, -limit), limit);
     }
+}
+
+size_t movement_size(size_t n_features)
+{
+    return sizeof(uint64_t) + (MOVEMENT_WINDOWS + 1) * n_features * sizeof(float);
+}
+
+void movement_save(const struct movement *movement, const struct scaler *scaler, void *ret_bytes)
+{
+    const size_t n = movement->n_features;
+    const uint64_t n_rows = movement->n_rows;
+    char *at = mempcpy(ret_bytes, &n_rows, sizeof(n_rows));
+
+    for (size_t k = 0; k < MOVEMENT_WINDOWS * n; k++) {
+        const size_t j = k % n;
+        const float value = scaler_mean(scaler)[j] + scaler_std(scaler)[j] * movement->averages[k];
+        at = mempcpy(at, &value, sizeof(value));
+    }
+    memcpy(at, movement->hold, n * sizeof(*movement->hold));
+}
+
+int movement_load(struct movement *movement, const struct scaler *scaler, const void *bytes,
+                  size_t size)
+{
+    const size_t n = movement->n_features, n_averages = MOVEMENT_WINDOWS * n;
+    const char *const floats = (const char *)bytes + sizeof(uint64_t);
+    uint64_t n_rows;
+    float value;
+
+    if (size != movement_size(n))
+        return -EINVAL;
+    for (size_t k = 0; k < n_averages + n; k++) {
+        memcpy(&value, floats + k * sizeof(value), sizeof(value));
+        if (!isfinite(value))
+            return -EINVAL;
+    }
+    memcpy(&n_rows, bytes, sizeof(n_rows));
+    movement->n_rows = (size_t)n_rows;
+    memcpy(movement->averages, floats, n_averages * sizeof(float));
+    memcpy(movement->hold, floats + n_averages * sizeof(float), n * sizeof(float));
+    for (size_t k = 0; k < n_averages; k++) {
+        const size_t j = k % n;
+        const float z = (movement->averages[k] - scaler_mean(scaler)[j]) / scaler_std(scaler)[j];
+        movement->averages[k] = fminf(fmaxf(z, -SCALER_LIMIT), SCALER_LIMIT);
+    }
+    return 0;
 }
 
 /* Of n_columns neighbouring features: values[n_columns][n_values], each step-th row's hold. */

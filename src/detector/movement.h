@@ -40,6 +40,13 @@ void movement_follow(struct movement *movement, const float *jumps, const float 
 void movement_rescale(struct movement *movement, const struct scaler *from,
                       const struct scaler *to);
 
+/* As bytes, for a machine of the same kind and any scaler: averages are in the user's units there.
+ * -EINVAL: the bytes are no movement of so many features; it is as it was. */
+size_t movement_size(size_t n_features);
+void movement_save(const struct movement *movement, const struct scaler *scaler, void *ret_bytes);
+MUST_CHECK int movement_load(struct movement *movement, const struct scaler *scaler,
+                             const void *bytes, size_t size);
+
 /* What is usual: ret_jumps[MOVEMENT_WINDOWS][n_features], the 90 % quantile of the hold of each
  * window alone over standardised rows[n_rows][n_features] in their order, n_rows > 0. -ENOMEM. */
 MUST_CHECK int movement_find_jumps(const float *rows, size_t n_rows, size_t n_features,

@@ -2,6 +2,7 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
@@ -431,7 +432,7 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
     if (r < 0)
         return r == -ENOMEM ? no_memory(r, reterr) : r;
     summarise(&training, calibration, &summary);
-    r = detector_new(TAKE(schema), &training.ensemble, TAKE(calibration), TAKE(explanation),
-                     &summary, ret_detector);
+    r = detector_new(TAKE(schema), preparation_share(options->preparation), &training.ensemble,
+                     TAKE(calibration), TAKE(explanation), &summary, ret_detector);
     return r < 0 ? no_memory(r, reterr) : 0;
 }

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 struct detector;
+struct preparation;
 
 #define TRAINER_MIN_ROWS 20
 #define TRAINER_SMALL    4000
@@ -34,6 +35,8 @@ struct trainer_options {
     struct recipe recipe;
     size_t n_threads;  /* at least 1 */
     size_t n_left_out; /* for the summary only */
+    /* How the rows were prepared, for those that will be judged; shared. NULL: they were not. */
+    struct preparation *preparation;
     /* [n_calibration][n_features] rows that no network sees and that alone decide the threshold;
      * NULL: those of the folds. Borrowed, as is start: whose weights are tried as a beginning
      * beside a fresh one; the better on held-out rows is kept. NULL, or with other layers: fresh

@@ -1,5 +1,6 @@
 #include "detector/verdict_json.h"
 
+#include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/detail.h"
 #include "detector/detector.h"
@@ -9,30 +10,24 @@
 #include <math.h>
 #include <string.h>
 
-static void append_name(struct text *text, const struct schema *schema, size_t feature)
+static void append_name(struct text *text, const struct vocabulary *vocabulary, size_t input)
 {
-    const char *name = schema_name(schema, feature);
+    const char *name = schema_name(vocabulary->inputs, input);
 
     text_json_string(text, name, strlen(name));
 }
 
-void verdict_json_missing(struct text *text, const struct schema *schema, const float *row)
+static void append_usual(struct text *text, const struct vocabulary *vocabulary,
+                         const struct contribution *contribution)
 {
-    const char *separator = "[";
-
-    for (size_t i = 0; i < schema_n_features(schema); i++) {
-        if (!isnan(row[i]))
-            continue;
-        text_puts(text, separator);
-        append_name(text, schema, i);
-        separator = ",";
-    }
-    text_puts(text, *separator == '[' ? "[]" : "]");
-}
-
-static void append_usual(struct text *text, const struct contribution *contribution)
-{
+    const char *change = vocabulary_change(vocabulary, contribution->feature);
     const float value = contribution->value, expected = contribution->expected;
+    char room[PREPARATION_WORD_SIZE];
+
+    if (change)
+        text_printf(text, ",\"prepared\":\"%s\"", change);
+    if (vocabulary_word(vocabulary, contribution->feature, expected, room))
+        return;
 
     if (!isnan(contribution->usual_low)) {
         text_puts(text, ",\"usual\":[");
@@ -45,19 +40,19 @@ static void append_usual(struct text *text, const struct contribution *contribut
         text_puts(text, value > expected ? ",\"direction\":\"above\"" : ",\"direction\":\"below\"");
 }
 
-/* error_shares: in the order of the schema; NULL: not asked for. */
-static void append_contribution(struct text *text, const struct schema *schema,
+/* error_shares: in the order of the inputs; NULL: not asked for. */
+static void append_contribution(struct text *text, const struct vocabulary *vocabulary,
                                 const struct contribution *contribution, const double *error_shares)
 {
     text_puts(text, "{\"feature\":");
-    append_name(text, schema, contribution->feature);
+    append_name(text, vocabulary, contribution->feature);
     text_puts(text, ",\"value\":");
-    text_float(text, contribution->value);
+    vocabulary_put_json(vocabulary, contribution->feature, contribution->value, text);
     text_puts(text, ",\"expected\":");
-    text_float(text, contribution->expected);
+    vocabulary_put_json(vocabulary, contribution->feature, contribution->expected, text);
     text_puts(text, ",\"share\":");
     text_double(text, contribution->share);
-    append_usual(text, contribution);
+    append_usual(text, vocabulary, contribution);
     if (error_shares) {
         text_puts(text, ",\"error_share\":");
         text_double(text, error_shares[contribution->feature]);
@@ -65,52 +60,52 @@ static void append_contribution(struct text *text, const struct schema *schema,
     text_puts(text, "}");
 }
 
-static void append_contributions(struct text *text, const struct schema *schema,
+static void append_contributions(struct text *text, const struct vocabulary *vocabulary,
                                  const struct contribution *contributions, size_t n,
                                  const double *error_shares)
 {
     text_puts(text, "[");
     for (size_t i = 0; i < n; i++) {
         text_puts(text, i ? "," : "");
-        append_contribution(text, schema, &contributions[i], error_shares);
+        append_contribution(text, vocabulary, &contributions[i], error_shares);
     }
     text_puts(text, "]");
 }
 
-void verdict_json_contributions(struct text *text, const struct schema *schema,
+void verdict_json_contributions(struct text *text, const struct vocabulary *vocabulary,
                                 const struct contribution *contributions, size_t n)
 {
-    append_contributions(text, schema, contributions, n, NULL);
+    append_contributions(text, vocabulary, contributions, n, NULL);
 }
 
-static void append_summary(struct text *text, const struct schema *schema,
+static void append_summary(struct text *text, const struct vocabulary *vocabulary,
                            const struct explained *explained)
 {
     CLEANUP(text_clear) struct text summary = {0};
 
-    summary_print(&summary, schema, explained);
+    summary_print(&summary, vocabulary, explained);
     text->failed |= summary.failed;
     text_puts(text, ",\"summary\":");
     text_json_string(text, summary.data ? summary.data : "", summary.length);
 }
 
-static void append_relations(struct text *text, const struct schema *schema,
+static void append_relations(struct text *text, const struct vocabulary *vocabulary,
                              const struct explained *explained)
 {
     text_puts(text, ",\"broken_relations\":[");
     for (size_t i = 0; i < explained->n_relations; i++) {
         const struct broken_relation *relation = &explained->relations[i];
         text_puts(text, i ? ",{\"features\":[" : "{\"features\":[");
-        append_name(text, schema, relation->features[0]);
+        append_name(text, vocabulary, relation->inputs[0]);
         text_puts(text, ",");
-        append_name(text, schema, relation->features[1]);
+        append_name(text, vocabulary, relation->inputs[1]);
         text_printf(text, "],\"correlation\":%.3f,\"distance\":%.1f}", relation->correlation,
                     relation->distance);
     }
     text_puts(text, "]");
 }
 
-static void append_counterfactual(struct text *text, const struct schema *schema,
+static void append_counterfactual(struct text *text, const struct vocabulary *vocabulary,
                                   const struct counterfactual *counterfactual)
 {
     text_puts(text, ",\"counterfactual\":");
@@ -121,30 +116,30 @@ static void append_counterfactual(struct text *text, const struct schema *schema
     text_puts(text, "{\"features\":{");
     for (size_t i = 0; i < counterfactual->n; i++) {
         text_puts(text, i ? "," : "");
-        append_name(text, schema, counterfactual->features[i]);
+        append_name(text, vocabulary, counterfactual->inputs[i]);
         text_puts(text, ":");
-        text_float(text, counterfactual->values[i]);
+        vocabulary_put_json(vocabulary, counterfactual->inputs[i], counterfactual->values[i], text);
     }
     text_puts(text, "},\"score\":");
     text_double(text, counterfactual->score);
     text_puts(text, "}");
 }
 
-static void append_explained(struct text *text, const struct schema *schema, bool is_anomaly,
-                             const struct explained *explained, size_t n_shown)
+static void append_explained(struct text *text, const struct vocabulary *vocabulary,
+                             bool is_anomaly, const struct explained *explained, size_t n_shown)
 {
     text_puts(text, ",\"contributions\":");
-    append_contributions(text, schema, explained->contributions, n_shown,
+    append_contributions(text, vocabulary, explained->contributions, n_shown,
                          explained->has_detail ? explained->error_shares : NULL);
     if (is_anomaly)
-        append_summary(text, schema, explained);
+        append_summary(text, vocabulary, explained);
     if (explained->n_relations > 0)
-        append_relations(text, schema, explained);
+        append_relations(text, vocabulary, explained);
     if (explained->has_detail)
-        append_counterfactual(text, schema, &explained->counterfactual);
+        append_counterfactual(text, vocabulary, &explained->counterfactual);
 }
 
-void verdict_json_append(struct text *text, const struct schema *schema,
+void verdict_json_append(struct text *text, const struct vocabulary *vocabulary,
                          const struct verdict *verdict, const double *threshold, const float *row,
                          const struct explained *explained, size_t n_shown)
 {
@@ -161,10 +156,12 @@ void verdict_json_append(struct text *text, const struct schema *schema,
     text_puts(text, verdict->anomaly ? ",\"anomaly\":true" : ",\"anomaly\":false");
     if (verdict->event)
         text_printf(text, ",\"event\":%" PRIu64, verdict->event);
+    if (verdict->is_late)
+        text_puts(text, ",\"late\":true");
     if (verdict->n_imputed > 0) {
         text_puts(text, ",\"imputed\":");
-        verdict_json_missing(text, schema, row);
+        vocabulary_put_missing(vocabulary, row, text);
     }
     if (explained)
-        append_explained(text, schema, verdict->anomaly, explained, n_shown);
+        append_explained(text, vocabulary, verdict->anomaly, explained, n_shown);
 }

@@ -8,20 +8,17 @@
 
 struct contribution;
 struct explained;
-struct schema;
 struct verdict;
-
-/* ["a","b"]: the features that row[n_features] has no value for. */
-void verdict_json_missing(struct text *text, const struct schema *schema, const float *row);
+struct vocabulary;
 
 /* The members "reconstruction_error" to "contributions" and what belongs to these, without braces.
  * threshold NULL: it is left out (a batch says it once). "event" appears if it has one, "imputed"
  * if something was missing; explained NULL: nothing is explained, else n_shown contributions are
  * there, "summary" (detector/summary.h) of an anomaly, and what else was found. */
-void verdict_json_append(struct text *text, const struct schema *schema,
+void verdict_json_append(struct text *text, const struct vocabulary *vocabulary,
                          const struct verdict *verdict, const double *threshold, const float *row,
                          const struct explained *explained, size_t n_shown);
 
 /* [{"feature":…},…] of contributions[n]. */
-void verdict_json_contributions(struct text *text, const struct schema *schema,
+void verdict_json_contributions(struct text *text, const struct vocabulary *vocabulary,
                                 const struct contribution *contributions, size_t n);

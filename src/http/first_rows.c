@@ -1,16 +1,19 @@
 #include "http/first_rows.h"
 
 #include "base/text.h"
+#include "data/preparation.h"
 #include "data/schema.h"
 #include "http/handler.h"
 #include "http/later.h"
 #include "http/lookup.h"
+#include "http/prepared_rows.h"
 #include "http/reply.h"
 #include "http/request.h"
 #include "http/row_body.h"
 #include "http/row_names.h"
 #include "http/score_options.h"
 #include "service/learner.h"
+#include "service/live.h"
 #include "service/service.h"
 
 #include <errno.h>
@@ -25,13 +28,15 @@ struct first {
     struct learner_terms terms;
     enum first_rows from;
     struct score_options options;
-    struct schema *schema;
-    bool has_features; /* the learner knows them */
+    struct schema *values;
+    struct preparation *preparation; /* NULL: they are the features */
+    bool has_features;               /* the learner knows them */
 };
 
 static void first_clear(struct first *first)
 {
-    schema_free(first->schema);
+    schema_free(first->values);
+    preparation_free(first->preparation);
 }
 
 /* Reads the body by a schema that no body fits, for the sake of the answer to a malformed one. */
@@ -43,7 +48,7 @@ static void refuse_body(struct first *first, const struct request *request, stru
 
     if (schema_new(&name, 1, &any, NULL) < 0)
         reply_no_memory(reply);
-    else if (row_body_read(rows, &first->options, any, false, request, reply) == 0 ||
+    else if (row_body_read(rows, &first->options, any, NULL, false, request, reply) == 0 ||
              reply->status == 422)
         reply_problem(reply, 422,
                       "The first row for a model without features must name them: send "
@@ -56,11 +61,19 @@ static int find_schema(struct first *first, const struct request *request, struc
 {
     struct error error = {0};
 
-    schema_free(TAKE(first->schema));
-    int r = learner_schema(first->learner, first->model, &first->schema);
+    schema_free(TAKE(first->values));
+    preparation_free(TAKE(first->preparation));
+    int r = learner_inputs(first->learner, first->model, &first->values, &first->preparation);
     first->has_features = r == 0;
     if (r == -ENODATA)
-        r = row_names_read(request->body, request->body_size, &first->schema, &error);
+        r = row_names_read(request->body, request->body_size, &first->values, &error);
+    if (r == 0 && !first->has_features) {
+        r = learner_plan_inputs(first->learner, first->model, first->values, &first->preparation,
+                                &error);
+        if (r < 0)
+            lookup_learner_problem(r, &error, reply);
+        return r < 0 ? -EINVAL : 0;
+    }
     if (r == 0)
         return 0;
     if (r == -ENOMEM)
@@ -78,14 +91,19 @@ static int read_body(struct first *first, const struct request *request, struct 
     first->options.is_for_observe = first->from == FIRST_ROWS_OBSERVED;
     int r = find_schema(first, request, reply);
     return r < 0 ? r
-                 : row_body_read(&first->handler->rows, &first->options, first->schema,
-                                 first->terms.rejects_missing, request, reply);
+                 : row_body_read(&first->handler->rows, &first->options, first->values,
+                                 first->preparation, first->terms.rejects_missing, request, reply);
+}
+
+static size_t n_features(const struct first *first)
+{
+    return schema_n_features(first->preparation ? first->preparation->features : first->values);
 }
 
 static int tell_features(const struct first *first, struct error *reterr)
 {
-    return learner_set_features(first->learner, first->model, schema_names(first->schema),
-                                schema_n_features(first->schema), reterr);
+    return learner_set_features(first->learner, first->model, schema_names(first->values),
+                                schema_n_features(first->values), reterr);
 }
 
 /* Makes the model if it is new, and tells its features. Where another first row was quicker, the
@@ -94,8 +112,7 @@ static int settle(struct first *first, const struct request *request, struct rep
 {
     struct error error = {0};
 
-    int r =
-        learner_check_rows(first->handler->rows.n_rows, schema_n_features(first->schema), &error);
+    int r = learner_check_rows(first->handler->rows.n_rows, n_features(first), &error);
     if (r == 0 && first->is_new)
         r = learner_create(first->learner, first->model, &error);
     if (r == 0 && !first->has_features) {
@@ -157,11 +174,38 @@ static bool is_kept(const struct first *first)
            (first->options.learn && first->terms.learns_scored);
 }
 
+/* By what is remembered of their series. -EINVAL: the reply is there. */
+static int prepare(const struct first *first, struct reply *reply)
+{
+    struct live *live = service_live(first->handler->service);
+    struct live_model *model = live_acquire(live, first->model, strlen(first->model));
+    int r = -EINVAL;
+
+    if (model)
+        r = prepared_rows_make(first->handler, first->preparation, model->memory, &first->options,
+                               reply);
+    else
+        lookup_learner_problem(
+            LEARNER_NOT_FOUND,
+            &(struct error){"The model is gone; GET /v1/models lists what there is"}, reply);
+    live_release(live, model);
+    if (r == 0)
+        prepared_rows_drop_late(first->handler, first->preparation);
+    return r;
+}
+
 static void keep(const struct first *first, struct reply *reply)
 {
     const struct json_rows *rows = &first->handler->rows;
     const struct score_options *options = &first->options;
     struct error error = {0};
+
+    if (prepare(first, reply) < 0)
+        return;
+    if (rows->n_rows == 0) { /* all were late */
+        put_progress(first->handler, first->model, reply);
+        return;
+    }
     CLEANUP(later_freep)
     struct later *later = later_new(first->handler->later, finish, first->model);
     if (!later) {
@@ -169,7 +213,7 @@ static void keep(const struct first *first, struct reply *reply)
         return;
     }
     int r = learner_observe(first->learner, first->model, rows->rows, rows->n_rows,
-                            schema_n_features(first->schema), score_options_time_us(options),
+                            n_features(first), score_options_time_us(options),
                             score_options_series(options), later_done, later, &error);
     if (r < 0)
         lookup_learner_problem(r, &error, reply);

@@ -33,6 +33,7 @@ void handler_free(struct handler *handler)
     later_queue_free(handler->later);
     json_rows_clear(&handler->rows);
     free(handler->verdicts);
+    free(handler->is_late);
     free(handler->is_explained);
     free(handler->holds);
     explained_clear(&handler->explained);
@@ -60,6 +61,11 @@ int handler_reserve(struct handler *handler, size_t n_rows)
     if (r == 0)
         r = RESERVE(handler->is_explained, handler->explained_capacity, n_rows);
     return r;
+}
+
+int handler_reserve_late(struct handler *handler, size_t n_rows)
+{
+    return RESERVE(handler->is_late, handler->late_capacity, n_rows);
 }
 
 int handler_reserve_holds(struct handler *handler, size_t n_rows, size_t n_features)

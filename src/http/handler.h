@@ -23,6 +23,8 @@ struct handler {
     struct json_rows rows;
     struct verdict *verdicts; /* [verdicts_capacity] */
     size_t verdicts_capacity;
+    bool *is_late; /* [late_capacity] which rows are, of a model that prepares them */
+    size_t late_capacity;
     bool *is_explained; /* [explained_capacity] */
     size_t explained_capacity;
     float *holds; /* [holds_capacity] floats: of the explained rows, one behind the other */
@@ -36,7 +38,8 @@ DEFINE_CLEANUP(struct handler *, handler_free)
 
 /* Room for that many verdicts; -ENOMEM. */
 MUST_CHECK int handler_reserve(struct handler *handler, size_t n_rows);
-/* And for the holds of that many rows (service/movements.h). */
+MUST_CHECK int handler_reserve_late(struct handler *handler, size_t n_rows);
+/* And for the holds of that many rows (service/series_memory.h). */
 MUST_CHECK int handler_reserve_holds(struct handler *handler, size_t n_rows, size_t n_features);
 
 /* Gives back what a large request made grow. Call it after each request. */

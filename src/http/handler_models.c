@@ -1,10 +1,12 @@
 /* GET /v1/models and /v1/models/{m}: what there is and how it was made. */
 #include "base/clock.h"
 #include "base/text.h"
+#include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/architecture.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
+#include "detector/preparation_json.h"
 #include "http/handler.h"
 #include "http/lookup.h"
 #include "http/reply.h"
@@ -55,6 +57,19 @@ static void put_features(struct text *text, const struct schema *schema)
     text_puts(text, "]");
 }
 
+/* How the features are prepared; nothing where they are not. */
+static void put_preparation(struct text *text, const struct preparation *preparation)
+{
+    json_auto_t *document = preparation ? preparation_to_json(preparation) : NULL;
+    AUTO_FREE char *dumped = document ? json_dumps(document, JSON_COMPACT) : NULL;
+
+    if (!preparation)
+        return;
+    text->failed |= !dumped;
+    text_puts(text, ",\"preparation\":");
+    text_puts(text, dumped ? dumped : "null");
+}
+
 /* For each network the widths of its layers, from input to output. */
 static void put_architecture(struct text *text, const struct detector *detector)
 {
@@ -70,7 +85,8 @@ static void put_architecture(struct text *text, const struct detector *detector)
 
 static void put_detail(struct text *text, const struct live_model *model)
 {
-    put_features(text, detector_schema(model->detector));
+    put_features(text, detector_values(model->detector));
+    put_preparation(text, detector_preparation(model->detector));
     text_puts(text, ",\"false_alarm_rate\":");
     text_double(text, model->false_alarm_rate);
     text_puts(text, ",\"threshold\":");
@@ -105,6 +121,20 @@ void handle_models(struct handler *handler, const struct request *request, struc
     text_puts(&reply->body, "]}");
 }
 
+/* What a model is sent that has no version yet, if somebody has said it. */
+static void put_first_inputs(struct handler *handler, const struct live_model *model,
+                             struct text *text)
+{
+    struct learner *learner = service_learner(handler->service);
+    CLEANUP(schema_freep) struct schema *values = NULL;
+    CLEANUP(preparation_freep) struct preparation *preparation = NULL;
+
+    if (!learner || learner_inputs(learner, model->name, &values, &preparation) < 0)
+        return;
+    put_features(text, values);
+    put_preparation(text, preparation);
+}
+
 /* How far a model is that has no version yet. */
 static void put_progress(struct handler *handler, const struct live_model *model, struct text *text)
 {
@@ -126,8 +156,10 @@ void handle_model(struct handler *handler, const struct request *request, struct
     put_summary(handler, model, &reply->body);
     if (model->state == LIVE_SERVING)
         put_detail(&reply->body, model);
-    if (model->state == LIVE_LEARNING)
+    if (model->state == LIVE_LEARNING) {
+        put_first_inputs(handler, model, &reply->body);
         put_progress(handler, model, &reply->body);
+    }
     text_puts(&reply->body, "}");
     lookup_release(handler, model);
 }

@@ -7,6 +7,7 @@
 #include "http/handler.h"
 #include "http/later.h"
 #include "http/lookup.h"
+#include "http/prepared_rows.h"
 #include "http/reply.h"
 #include "http/request.h"
 #include "http/row_body.h"
@@ -14,6 +15,17 @@
 #include "service/learner.h"
 #include "service/live.h"
 #include "service/service.h"
+
+/* late ones are not learned from. */
+static void put_rows(struct reply *reply, size_t n_rows, size_t n_late)
+{
+    reply->status = 200;
+    reply->content_type = "application/json";
+    text_printf(&reply->body, "{\"rows\":%zu", n_rows);
+    if (n_late > 0)
+        text_printf(&reply->body, ",\"late\":%zu", n_late);
+    text_puts(&reply->body, "}");
+}
 
 /* The rows are on the disk, or they could not be brought there. */
 static void finish(struct handler *handler, const struct later *later, struct reply *reply)
@@ -23,16 +35,14 @@ static void finish(struct handler *handler, const struct later *later, struct re
         lookup_learner_problem(later->r, &later->error, reply);
         return;
     }
-    reply->status = 200;
-    reply->content_type = "application/json";
-    text_printf(&reply->body, "{\"rows\":%zu}", later->n_rows);
+    put_rows(reply, later->n_rows, later->n_late);
 }
 
 static void observe(struct handler *handler, const struct live_model *model,
                     const struct request *request, struct reply *reply)
 {
     struct learner *learner = service_learner(handler->service);
-    const struct schema *schema = detector_schema(model->detector);
+    struct preparation *preparation = detector_preparation(model->detector);
     const struct json_rows *rows = &handler->rows;
     struct score_options options;
     struct error error = {0};
@@ -43,16 +53,25 @@ static void observe(struct handler *handler, const struct live_model *model,
     }
     score_options_init(&options);
     options.is_for_observe = true;
-    if (row_body_read(&handler->rows, &options, schema, model->reject_missing, request, reply) < 0)
+    if (row_body_read(&handler->rows, &options, detector_values(model->detector), preparation,
+                      model->reject_missing, request, reply) < 0 ||
+        prepared_rows_make(handler, preparation, model->memory, &options, reply) < 0)
         return;
+    const size_t n_late = prepared_rows_count_late(handler, preparation);
+    prepared_rows_drop_late(handler, preparation);
+    if (rows->n_rows == 0) {
+        put_rows(reply, 0, n_late);
+        return;
+    }
     CLEANUP(later_freep) struct later *later = later_new(handler->later, finish, model->name);
     if (!later) {
         reply_no_memory(reply);
         return;
     }
     later->n_rows = rows->n_rows;
+    later->n_late = n_late;
     int r = learner_observe(learner, model->name, rows->rows, rows->n_rows,
-                            schema_n_features(schema), score_options_time_us(&options),
+                            detector_n_features(model->detector), score_options_time_us(&options),
                             score_options_series(&options), later_done, later, &error);
     if (r < 0)
         lookup_learner_problem(r, &error, reply);

@@ -5,19 +5,21 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "data/json_rows.h"
+#include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/detector.h"
 #include "detector/verdict_json.h"
 #include "http/first_rows.h"
 #include "http/handler.h"
 #include "http/lookup.h"
+#include "http/prepared_rows.h"
 #include "http/reply.h"
 #include "http/row_body.h"
 #include "http/score_options.h"
 #include "service/learner.h"
 #include "service/live.h"
-#include "service/movements.h"
 #include "service/recent.h"
+#include "service/series_memory.h"
 #include "service/service.h"
 #include "service/stats.h"
 
@@ -36,7 +38,9 @@ static void put_name(struct text *text, const char *name)
 struct scoring {
     struct handler *handler;
     const struct live_model *model;
-    const struct schema *schema;
+    struct preparation *preparation;
+    size_t n_features; /* that the model sees */
+    struct vocabulary vocabulary;
     struct score_options options;
     const float *hold; /* of the next explained row; NULL: rows are independent */
 };
@@ -52,22 +56,27 @@ static int put_verdict(struct scoring *scoring, size_t i, struct text *text)
 {
     struct handler *handler = scoring->handler;
     const struct verdict *verdict = &handler->verdicts[i];
-    const size_t n_features = schema_n_features(scoring->schema);
+    const size_t n_features = scoring->n_features;
+    const size_t n_inputs = schema_n_features(scoring->vocabulary.inputs);
     const float *row = handler->rows.rows + i * n_features;
+    const double *values =
+        scoring->preparation
+            ? handler->rows.values + i * schema_n_features(scoring->preparation->values)
+            : NULL;
     const bool explained = handler->is_explained[i];
 
     if (explained) {
         int r = explained_fill(&handler->explained, scoring->model->detector, handler->workspace,
-                               row, scoring->hold,
+                               row, values, scoring->hold,
                                scoring->options.detail ? scoring->model->threshold : 0.0);
         if (r < 0)
             return r;
         scoring->hold += scoring->hold ? n_features : 0;
     }
-    verdict_json_append(text, scoring->schema, verdict,
+    verdict_json_append(text, &scoring->vocabulary, verdict,
                         handler->rows.is_batch ? NULL : &scoring->model->threshold, row,
                         explained ? &handler->explained : NULL,
-                        scoring->options.top < n_features ? scoring->options.top : n_features);
+                        scoring->options.top < n_inputs ? scoring->options.top : n_inputs);
     return 0;
 }
 
@@ -116,11 +125,11 @@ static int follow_series(struct scoring *scoring)
     }
     if (!series)
         return 0;
-    int r = handler_reserve_holds(handler, n_explained, schema_n_features(scoring->schema));
+    int r = handler_reserve_holds(handler, n_explained, scoring->n_features);
     if (r == 0)
-        r = movements_follow(scoring->model->movements, scoring->model->detector,
-                             handler->workspace, series, rows->rows, rows->n_rows,
-                             handler->is_explained, handler->holds);
+        r = series_memory_follow(scoring->model->memory, scoring->model->detector,
+                                 handler->workspace, series, rows->rows, rows->n_rows,
+                                 handler->is_explained, handler->holds);
     scoring->hold = handler->holds;
     return r;
 }
@@ -140,6 +149,8 @@ static int score_rows(struct scoring *scoring, struct reply *reply)
         r = follow_series(scoring);
     if (r < 0)
         return r;
+    for (size_t i = 0; i < rows->n_rows; i++)
+        handler->verdicts[i].is_late = scoring->preparation && handler->is_late[i];
     if (service_learner(handler->service))
         learner_name_verdicts(service_learner(handler->service), handler->verdicts, rows->n_rows);
 
@@ -160,11 +171,12 @@ static void offer_rows(const struct scoring *scoring)
 {
     struct handler *handler = scoring->handler;
     struct learner *learner = service_learner(handler->service);
+    const bool has_late = prepared_rows_count_late(handler, scoring->preparation) > 0;
 
     if (learner)
-        learner_offer(learner, scoring->model, handler->rows.rows, scoring->options.learn,
-                      handler->verdicts, handler->rows.n_rows, schema_n_features(scoring->schema),
-                      score_options_time_us(&scoring->options),
+        learner_offer(learner, scoring->model, handler->rows.rows,
+                      scoring->options.learn && !has_late, handler->verdicts, handler->rows.n_rows,
+                      scoring->n_features, score_options_time_us(&scoring->options),
                       score_options_series(&scoring->options));
 }
 
@@ -173,8 +185,8 @@ static void score_with(struct scoring *scoring, const struct request *request, s
 {
     struct json_rows *rows = &scoring->handler->rows;
 
-    if (row_body_read(rows, &scoring->options, scoring->schema, scoring->model->reject_missing,
-                      request, reply) < 0)
+    if (row_body_read(rows, &scoring->options, detector_values(scoring->model->detector),
+                      scoring->preparation, scoring->model->reject_missing, request, reply) < 0)
         return;
     if (scoring->options.detail && rows->n_rows > MOST_DETAILED) {
         reply_problem(
@@ -184,6 +196,9 @@ static void score_with(struct scoring *scoring, const struct request *request, s
             MOST_DETAILED, rows->n_rows);
         return;
     }
+    if (prepared_rows_make(scoring->handler, scoring->preparation, scoring->model->memory,
+                           &scoring->options, reply) < 0)
+        return;
     int r = score_rows(scoring, reply);
     if (r == 0)
         offer_rows(scoring);
@@ -208,7 +223,12 @@ void handle_score(struct handler *handler, const struct request *request, struct
         first_rows_take(handler, model, FIRST_ROWS_SCORED, request, reply);
     } else {
         struct scoring scoring = {
-            .handler = handler, .model = model, .schema = detector_schema(model->detector)};
+            .handler = handler,
+            .model = model,
+            .preparation = detector_preparation(model->detector),
+            .n_features = detector_n_features(model->detector),
+            .vocabulary = detector_vocabulary(model->detector),
+        };
         score_options_init(&scoring.options);
         score_with(&scoring, request, reply);
     }

@@ -24,7 +24,7 @@ struct later {
     /* Fills the reply; on the worker's thread. */
     void (*finish)(struct handler *handler, const struct later *later, struct reply *reply);
     char model[LIVE_NAME_MAX + 1];
-    size_t n_rows;
+    size_t n_rows, n_late;
     int r;              /* what later_done() was told */
     struct error error; /* and why, if r is below 0 */
     void *waiting;      /* the worker's: who gets the answer */

@@ -3,7 +3,6 @@
 #include "base/text.h"
 #include "data/json_rows.h"
 #include "data/schema.h"
-#include "detector/verdict_json.h"
 #include "http/reply.h"
 #include "http/request.h"
 #include "http/score_options.h"
@@ -50,14 +49,38 @@ static void reply_unfit(const struct json_rows *rows, struct reply *reply)
     text_puts(&reply->body, "}");
 }
 
+static bool is_missing(const struct json_rows *rows, const struct preparation *preparation,
+                       size_t i)
+{
+    return preparation ? isnan(rows->values[i]) != 0 : isnan(rows->rows[i]) != 0;
+}
+
+/* ["a","b"]: the values that a row does not have. */
+static void put_missing(struct text *text, const struct schema *schema,
+                        const struct json_rows *rows, const struct preparation *preparation,
+                        size_t row)
+{
+    const size_t n = schema_n_features(schema);
+    const char *separator = "[";
+
+    for (size_t j = 0; j < n; j++) {
+        if (!is_missing(rows, preparation, row * n + j))
+            continue;
+        text_puts(text, separator);
+        put_string(text, schema_name(schema, j));
+        separator = ",";
+    }
+    text_puts(text, "]");
+}
+
 /* missing = reject: -EINVAL and a 422 for the first row that has a missing value. */
 static int check_nothing_missing(const struct json_rows *rows, const struct schema *schema,
-                                 struct reply *reply)
+                                 const struct preparation *preparation, struct reply *reply)
 {
     size_t n_features = schema_n_features(schema);
 
     for (size_t i = 0; i < rows->n_rows * n_features; i++) {
-        if (!isnan(rows->rows[i]))
+        if (!is_missing(rows, preparation, i))
             continue;
         size_t row = i / n_features;
         char shown[TEXT_SHOWN_SIZE];
@@ -67,7 +90,7 @@ static int check_nothing_missing(const struct json_rows *rows, const struct sche
                             "values (missing = reject); send all features",
                             row, text_show(shown, name, strlen(name)));
         text_puts(&reply->body, ",\"missing\":");
-        verdict_json_missing(&reply->body, schema, rows->rows + row * n_features);
+        put_missing(&reply->body, schema, rows, preparation, row);
         text_puts(&reply->body, "}");
         return -EINVAL;
     }
@@ -75,9 +98,10 @@ static int check_nothing_missing(const struct json_rows *rows, const struct sche
 }
 
 static int read_rows(struct json_rows *rows, const struct schema *schema,
-                     const struct request *request, struct reply *reply)
+                     const struct preparation *preparation, const struct request *request,
+                     struct reply *reply)
 {
-    int r = json_rows_read(rows, schema, request->body, request->body_size);
+    int r = json_rows_read(rows, schema, preparation, request->body, request->body_size);
     if (r == 0)
         return 0;
     if (r == -EBADMSG)
@@ -90,15 +114,15 @@ static int read_rows(struct json_rows *rows, const struct schema *schema,
 }
 
 int row_body_read(struct json_rows *rows, struct score_options *options,
-                  const struct schema *schema, bool reject_missing, const struct request *request,
-                  struct reply *reply)
+                  const struct schema *schema, const struct preparation *preparation,
+                  bool reject_missing, const struct request *request, struct reply *reply)
 {
     int r = score_options_read_query(options, request, reply);
     if (r == 0)
-        r = read_rows(rows, schema, request, reply);
+        r = read_rows(rows, schema, preparation, request, reply);
     if (r == 0)
         r = score_options_read_body(options, rows, reply);
     if (r == 0 && reject_missing)
-        r = check_nothing_missing(rows, schema, reply);
+        r = check_nothing_missing(rows, schema, preparation, reply);
     return r;
 }

@@ -7,13 +7,16 @@
 #include <stdbool.h>
 
 struct json_rows;
+struct preparation;
 struct reply;
 struct request;
 struct schema;
 struct score_options;
 
-/* Fills rows and options (from score_options_init()) from body and query. -EINVAL: reply says what
+/* Fills rows and options (from score_options_init()) from body and query; schema and preparation as
+ * for json_rows_read(). -EINVAL: reply says what
  * is wrong with them, or that memory is short. reject_missing: a missing value is wrong too. */
 MUST_CHECK int row_body_read(struct json_rows *rows, struct score_options *options,
-                             const struct schema *schema, bool reject_missing,
-                             const struct request *request, struct reply *reply);
+                             const struct schema *schema, const struct preparation *preparation,
+                             bool reject_missing, const struct request *request,
+                             struct reply *reply);

@@ -65,6 +65,11 @@ static int number_values(struct json_text *text, struct names *names)
     return r;
 }
 
+static bool is_key(const struct json_string *key, const char *name)
+{
+    return key->length == strlen(name) && memcmp(key->bytes, name, key->length) == 0;
+}
+
 /* `{"cpu": 0.3, …}` */
 static int name_values(struct json_text *text, struct names *names)
 {
@@ -74,7 +79,7 @@ static int name_values(struct json_text *text, struct names *names)
     for (bool is_last = json_text_opens_empty(text, '}'); r == 0 && !is_last && !is_full(names);) {
         (void)json_text_next(text);
         r = json_text_key(text, &key);
-        if (r == 0)
+        if (r == 0 && !is_key(&key, "timestamp"))
             r = add(names, key.bytes, key.length);
         (void)json_text_next(text);
         if (r == 0)
@@ -99,11 +104,6 @@ static int read_instances(struct json_text *text, struct names *names)
     if (json_text_next(text) != '[' || json_text_opens_empty(text, ']'))
         return -EBADMSG;
     return read_row(text, names);
-}
-
-static bool is_key(const struct json_string *key, const char *name)
-{
-    return key->length == strlen(name) && memcmp(key->bytes, name, key->length) == 0;
 }
 
 /* `{"features": ROW}` or `{"instances": [ROW, …]}`, with options before it. */

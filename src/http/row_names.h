@@ -12,8 +12,8 @@
 struct schema;
 struct error;
 
-/* The names of the first row in body[size] (any form that data/json_rows.h takes) in their order;
- * f0, f1, … for a row without names. -ENODATA: there is no row with a value, or no JSON. -EINVAL:
- * reterr says why they are no names of features. -ENOMEM. */
+/* The names of the first row in body[size] (any form that data/json_rows.h takes) in their order,
+ * but for its "timestamp"; f0, f1, … for a row without names. -ENODATA: there is no row with a
+ * value, or no JSON. -EINVAL: reterr says why they are no names of features. -ENOMEM. */
 MUST_CHECK int row_names_read(const char *body, size_t size, struct schema **ret_schema,
                               struct error *reterr);

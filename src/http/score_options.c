@@ -113,7 +113,8 @@ static bool read_timestamp(struct score_options *options, const char *value, boo
     (void)is_null;
     double seconds;
 
-    if (timestamp_parse(value, strlen(value), &seconds) < 0 || seconds < 0)
+    if (timestamp_parse(value, strlen(value), &seconds) < 0 || seconds < 0 ||
+        timestamp_is_far_ahead(seconds))
         return false;
     options->time_us = (uint64_t)(seconds * (double)US_PER_S);
     return true;
@@ -137,7 +138,7 @@ static const struct {
                         "must be a name of 1 to 128 bytes, or null in the body"                                   },
     [OPTION_TIMESTAMP] = {"timestamp", IS_STRING | IS_NUMBER, true,  read_timestamp,
                         "must be RFC 3339 (2024-03-01T12:30:00Z; in a query + is %2B) or Unix "
-                          "seconds, from 1970 on"                                                                 },
+                          "seconds (not milliseconds), from 1970 to a day from now"                               },
 };
 
 static const char *names_of(const struct score_options *options)

@@ -24,6 +24,7 @@ static void model_clear(struct config_model *model)
     for (size_t i = 0; i < model->n_features; i++)
         free(model->features[i]);
     free(model->features);
+    prepare_spec_free(model->prepare);
 }
 
 static void draft_clear(struct draft *draft)

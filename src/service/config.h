@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "data/prepare_spec.h"
 #include "detector/recipe.h"
 #include "service/alarm.h"
 #include "service/calendar.h"
@@ -38,8 +39,11 @@ struct config_model {
     char **features;         /* [n_features] distinct; NULL: those of the file or the first row */
     size_t n_features;       /* 0: not given */
     double false_alarm_rate; /* 1e-9 to below 1; 0: what the live model file says */
-    double false_alarms_per_day; /* BUDGET_MIN to BUDGET_MAX, instead of a rate; 0: none */
-    bool reject_missing;         /* missing = reject: any missing value is a 422 */
+    double false_alarms_per_day;  /* BUDGET_MIN to BUDGET_MAX, instead of a rate; 0: none */
+    bool reject_missing;          /* missing = reject: any missing value is a 422 */
+    struct prepare_spec *prepare; /* of a model that learns from nothing; NULL: nothing is said */
+    size_t max_series;            /* that are remembered (10,000) */
+    uint64_t stale_after_us;      /* without a row a series is silent; 0: never (default) */
 
     /* With learn given as AUTO or OBSERVE there is a storage_directory; not given it is AUTO where
      * there is one, else OFF. */

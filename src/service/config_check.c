@@ -1,3 +1,4 @@
+#include "data/preparation.h"
 #include "service/config_draft.h"
 #include "service/config_read.h"
 
@@ -76,6 +77,35 @@ static void check_learning(struct draft *draft, struct draft_model *model, bool 
                         values->min_rows, values->buffer_rows);
 }
 
+/* How inputs are prepared: by the model file where there is one; else as far as it can be told
+ * before a row has come. */
+static void check_prepare(struct draft *draft, const struct draft_model *model)
+{
+    static const char *const keys[] = {"prepare", "context", "max_gap", "timezone"};
+    const struct config_model *values = &model->model;
+    struct place place = {0};
+    struct preparation *made = NULL;
+    struct error error = {0};
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys) && !place.file; i++)
+        place = place_of(draft, model->seen, keys[i]);
+    if (!values->prepare || !place.file || values->file) /* which has its own */
+        return;
+    for (size_t i = 0; i < values->prepare->n_items; i++) {
+        const struct prepare_item *item = &values->prepare->items[i];
+        if (item->how == PREPARE_ONEHOT && item->n_categories == 0)
+            config_complain(draft, place,
+                            "prepare: the categories of \"%s\" are not known before it has "
+                            "learned: give them, %s=onehot:A|B",
+                            item->name, item->name);
+    }
+    if (values->n_features > 0 &&
+        preparation_new(values->prepare, (const char *const *)values->features, values->n_features,
+                        &made, &error) < 0)
+        config_complain(draft, place, "prepare: %s", error.text);
+    preparation_free(made);
+}
+
 int config_check(struct draft *draft)
 {
     const bool is_named = place_of(draft, draft->seen, "directory").file != NULL;
@@ -94,6 +124,7 @@ int config_check(struct draft *draft)
     for (size_t i = 0; i < draft->n_models; i++) {
         check_budget(draft, &draft->models[i], has_store);
         check_learning(draft, &draft->models[i], has_store);
+        check_prepare(draft, &draft->models[i]);
     }
     return 0;
 }

@@ -91,6 +91,24 @@ static const struct config_option options[] = {
     KEY(MODEL(reject_missing), "missing", DEFAULT("impute"), missing, ANY,
         "Rows with missing values: impute takes the training median and leaves the\n"
         "feature out of the error; reject refuses the request."),
+    KEY(MODEL(prepare), "prepare", EXAMPLE("disk read=rate, timestamp=hour-of-day"),
+        prepare, ANY,
+        "How a model that learns from nothing sees its features: raw (unless said), log1p,\n"
+        "rate (of a counter, per second), delta, onehot:A|B (categories), and from the time\n"
+        "of a row hour-of-day and day-of-week. A model file has its own."),
+    KEY(MODEL(prepare), "context", DEFAULT("1"), context, ANY,
+        "Rows of a series that such a model sees at once, up to 64."),
+    KEY(MODEL(prepare), "max_gap", DEFAULT("1h"), max_gap, ANY,
+        "Time without a row after which a series begins afresh for such a model, or none."),
+    KEY(MODEL(prepare), "timezone", DEFAULT("UTC"), timezone, ANY,
+        "Of hour-of-day and day-of-week, as in Europe/Berlin."),
+    KEY(MODEL(max_series), "max_series", DEFAULT("10000"), rows, RANGE(1, 1000000),
+        "Series whose last rows and movement are remembered; the one that was silent\n"
+        "for longest goes first. Of wide rows at most 64 MiB."),
+    KEY(MODEL(stale_after_us), "stale_after", DEFAULT("never"), duration,
+        RANGE_OR("never", US_PER_MS, 7 * DAY),
+        "After so long without a row a series counts as silent: an event and a metric\n"
+        "say so."),
     KEY(MODEL(alarm), "alarm", DEFAULT("3 of 5"), alarm, ANY,
         "When anomalies of a series open an incident that is worth waking somebody\n"
         "for: so many of so many rows on end; never: none does."),

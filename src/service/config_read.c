@@ -435,37 +435,3 @@ int config_read_folder(const struct config_value *value, void *field, struct err
         return error_set(reterr, -EINVAL, "is not an absolute path: write one that begins with /");
     return replace_path(value, field);
 }
-
-/* ---- training ---- */
-
-/* Blanks and line ends around commas go: 24, 12 is 24,12. */
-static void join_list(char *text)
-{
-    static const char blanks[] = " \t\n";
-    char *to = text;
-
-    for (const char *from = text; *from; from++) {
-        const char *next = from + strspn(from, blanks);
-        if (next > from && (*next == ',' || (to > text && to[-1] == ',')))
-            from = next;
-        *to++ = *from;
-    }
-    *to = '\0';
-}
-
-int config_read_training(const struct config_value *value, void *field, struct error *reterr)
-{
-    struct config_model *model = field;
-    const struct recipe_field *option = value->option->training;
-    const size_t i = (size_t)(option - recipe_fields);
-    AUTO_FREE char *text = strdup(value->text);
-
-    assert(i < CONFIG_MAX_TRAINING);
-    if (!text)
-        return -ENOMEM;
-    join_list(text);
-    int r = recipe_set(&model->recipe, option, text, reterr);
-    if (r == 0)
-        model->has_option[i] = true;
-    return r;
-}

@@ -31,5 +31,9 @@ READER(addresses);         /* config.listen, with n_listen behind it */
 READER(features);          /* config_model.features, with n_features behind it */
 READER(path);              /* char *, owned: of a file, relative to the value's folder */
 READER(folder);            /* char *, owned: of a folder that can be written to */
-READER(training);          /* struct config_model: a field of its recipe */
+READER(prepare);           /* struct prepare_spec *, made at the first of these four */
+READER(context);
+READER(max_gap);
+READER(timezone);
+READER(training); /* struct config_model: a field of its recipe */
 #undef READER

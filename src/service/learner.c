@@ -154,8 +154,10 @@ void learner_free(struct learner *learner)
         (void)pthread_join(learner->intake_thread, NULL);
     while (learner_acts_turn(learner) || learner_intake_turn(learner))
         ; /* what came without the threads */
+    learner_save_series(learner);
     for (size_t i = 0; i < learner->n_pupils; i++)
         pupil_free(learner->pupils[i]);
+    prepare_spec_free(learner->template.prepare);
     free(learner->pupils);
     detector_workspace_free(learner->workspace);
     database_free(learner->database);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "service/learning.h"
+#include "service/series_memory.h"
 #include "store/event_log.h"
 #include "store/row_buffer.h"
 
@@ -23,6 +24,7 @@ struct learner;
 struct live;
 struct live_model;
 struct live_source;
+struct preparation;
 struct schema;
 struct stats;
 struct verdict;
@@ -117,11 +119,16 @@ MUST_CHECK int learner_may_create(struct learner *learner, const char *name, siz
 /* Makes it from [model *], unless it is there by now. name: one that may be. Fails as above. */
 MUST_CHECK int learner_create(struct learner *learner, const char *name, struct error *reterr);
 
-/* The features of a model that has no version yet, a copy. -ENODATA: nobody has said them. -ENOMEM.
- */
-MUST_CHECK int learner_schema(struct learner *learner, const char *model,
-                              struct schema **ret_schema);
-/* Says them; the first word counts. LEARNER_UNFIT: others are there already. */
+/* What users send to a model that has no version yet, a copy, and how it is prepared (free it;
+ * NULL: it is not). -ENODATA: nobody has said it. -ENOMEM. */
+MUST_CHECK int learner_inputs(struct learner *learner, const char *model,
+                              struct schema **ret_values, struct preparation **ret_preparation);
+/* How values of a model that has none yet, or is not there yet, will be prepared; NULL: they are
+ * not. LEARNER_UNFIT: the configuration does not fit them. */
+MUST_CHECK int learner_plan_inputs(struct learner *learner, const char *model,
+                                   const struct schema *values,
+                                   struct preparation **ret_preparation, struct error *reterr);
+/* Says what it will be sent; the first word counts. LEARNER_UNFIT: others are there already. */
 MUST_CHECK int learner_set_features(struct learner *learner, const char *model,
                                     const char *const *names, size_t n_features,
                                     struct error *reterr);
@@ -239,7 +246,7 @@ MUST_CHECK int learner_print_maintenance(struct learner *learner, const char *mo
 MUST_CHECK int learner_print_audit(struct learner *learner, const char *model, struct text *text,
                                    struct error *reterr);
 
-#define LEARNER_N_EVENT_KINDS 9
+#define LEARNER_N_EVENT_KINDS 11
 extern const char *const learner_event_kinds[LEARNER_N_EVENT_KINDS]; /* all but verdicts */
 
 /* What /metrics shows of a model. */
@@ -250,6 +257,7 @@ struct learner_figures {
     uint64_t n_promoted, n_refused, n_failed, n_cancelled, n_rolled_back;
     uint64_t n_events[LEARNER_N_EVENT_KINDS];
     struct learning_incidents incidents;
+    struct series_counts series;
     double drift_log10;
     double progress;    /* of the run under way, 0 to 1; 0: there is none */
     double run_seconds; /* of the last one */

@@ -12,6 +12,9 @@
     (10 * US_PER_S) /* how often rows a day are counted: a change of threshold waits \
                      * for the disk as acts do */
 
+#define WATCH_US US_PER_S        /* how often series are looked at that may fall silent */
+#define SAVE_US  (60 * US_PER_S) /* how often what is remembered of series is kept */
+
 struct act_item {
     STAILQ_ENTRY(act_item) link;
     int (*perform)(struct learner *learner, void *argument, struct error *reterr);
@@ -84,15 +87,26 @@ void *learner_acts_main(void *userdata)
 {
     struct learner *learner = userdata;
     uint64_t count_us = clock_monotonic_us() + COUNT_US;
+    uint64_t watch_us = clock_monotonic_us() + WATCH_US;
+    uint64_t save_us = clock_monotonic_us() + SAVE_US;
     bool must_stop = false;
 
     (void)pthread_setname_np(pthread_self(), "acts");
     do {
-        must_stop = wait_for_act(learner, count_us);
+        must_stop = wait_for_act(learner, watch_us);
         const uint64_t now_us = clock_monotonic_us();
-        if (now_us >= count_us && !must_stop) {
+        const bool counts = now_us >= count_us && !must_stop;
+        if (counts) {
             learner_count_rows(learner, now_us);
             count_us = now_us + COUNT_US;
+        }
+        if (now_us >= watch_us && !must_stop) {
+            learner_watch_series(learner, counts);
+            watch_us = now_us + WATCH_US;
+        }
+        if (now_us >= save_us && !must_stop) {
+            learner_save_series(learner);
+            save_us = now_us + SAVE_US;
         }
     } while (learner_acts_turn(learner) || !must_stop);
     return NULL;

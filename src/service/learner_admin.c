@@ -22,11 +22,12 @@ static void audit_number(struct pupil *pupil, const char *who, const char *act, 
 
 /* ---- features and progress ---- */
 
-int learner_schema(struct learner *learner, const char *model, struct schema **ret_schema)
+int learner_inputs(struct learner *learner, const char *model, struct schema **ret_values,
+                   struct preparation **ret_preparation)
 {
     struct pupil *pupil = learner_find(learner, model);
 
-    return pupil ? pupil_schema(pupil, ret_schema) : -ENODATA;
+    return pupil ? pupil_inputs(pupil, ret_values, ret_preparation) : -ENODATA;
 }
 
 int learner_set_features(struct learner *learner, const char *model, const char *const *names,
@@ -40,7 +41,7 @@ int learner_set_features(struct learner *learner, const char *model, const char 
     pupil_lock(pupil);
     const bool is_new = !pupil->learning, is_gone = pupil->is_gone;
     if (is_new && !is_gone)
-        r = pupil_open(pupil, names, n_features);
+        r = pupil_open_inputs(pupil, names, n_features);
     pupil_unlock(pupil);
     if (is_gone)
         return error_set(reterr, LEARNER_NOT_FOUND, "Model \"%s\" was deleted", model);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Its prepare is to be freed. */
 static struct pupil_settings settings_of(struct learner *learner, const struct config_model *model)
 {
     struct pupil_settings settings = {
@@ -45,6 +46,9 @@ static struct pupil_settings settings_of(struct learner *learner, const struct c
         .false_alarms_per_day = model->false_alarms_per_day,
         .reject_missing = model->reject_missing,
         .names_features = model->n_features > 0,
+        .prepare = prepare_spec_share(model->prepare),
+        .max_series = model->max_series,
+        .stale_after_us = model->stale_after_us,
         .recipe = model->recipe,
     };
 
@@ -102,7 +106,10 @@ static struct pupil *add_pupil(struct learner *learner, const char *name)
 
 static void set_settings(struct pupil *pupil, const struct pupil_settings *settings, int learn)
 {
+    prepare_spec_free(pupil->settings.prepare);
     pupil->settings = *settings;
+    (void)prepare_spec_share(settings->prepare);
+    atomic_store(&pupil->is_watched, settings->stale_after_us > 0);
     atomic_store(&pupil->learn, learn);
     atomic_store(&pupil->has_alarm, settings->learning.alarm.n > 0);
     if (pupil->learning)
@@ -142,6 +149,7 @@ static int prepare_source(struct learner *learner, struct live_source *source,
     source->false_alarms_per_day = said.false_alarms_per_day;
     source->is_rate_put = said.is_rate_put;
     source->reject_missing = said.reject_missing;
+    source->max_series = said.max_series;
     pupil_unlock(pupil);
     return 0;
 }
@@ -189,6 +197,7 @@ int learner_prepare(struct learner *learner, const struct config *config,
     int r = 0;
 
     (void)pthread_mutex_lock(&learner->create_lock);
+    prepare_spec_free(learner->template.prepare);
     learner->template = settings_of(learner, &config->model_template);
     learner->template_learn = (int)config->model_template.learn;
     learner->creates = config->auto_create;
@@ -197,6 +206,7 @@ int learner_prepare(struct learner *learner, const struct config *config,
         const struct pupil_settings settings = settings_of(learner, &config->models[i]);
         r = prepare_source(learner, &(*sources)[i], &settings, (int)config->models[i].learn,
                            ret_notes);
+        prepare_spec_free(settings.prepare);
     }
     if (r == 0 && config->auto_create)
         r = add_created(learner, sources, n_sources, ret_notes);
@@ -293,15 +303,17 @@ int learner_create(struct learner *learner, const char *name, struct error *rete
     return r;
 }
 
-/* There is no version yet: the features are those of the configuration, or of the rows that the
- * store has. */
+/* There is no version yet: what is sent is as the configuration says, or as it was. */
 static int open_without_version(struct pupil *pupil, const struct config_model *model)
 {
+    const struct logged_model *log = &pupil->log;
+    const char *known = log->inputs && *log->inputs ? log->inputs : log->features;
+
     if (model->n_features > 0)
-        return pupil_open(pupil, (const char *const *)model->features, model->n_features);
-    if (!pupil->log.features)
+        return pupil_open_inputs(pupil, (const char *const *)model->features, model->n_features);
+    if (!known)
         return 0;
-    json_auto_t *list = json_loads(pupil->log.features, 0, NULL);
+    json_auto_t *list = json_loads(known, 0, NULL);
     const size_t n = json_array_size(list);
     AUTO_FREE const char **names = calloc(n + 1, sizeof(*names));
     if (!list || !names)
@@ -309,7 +321,18 @@ static int open_without_version(struct pupil *pupil, const struct config_model *
 
     for (size_t i = 0; i < n; i++)
         names[i] = json_string_value(json_array_get(list, i));
-    return n > 0 ? pupil_open(pupil, names, n) : 0;
+    return n > 0 ? pupil_open_inputs(pupil, names, n) : 0;
+}
+
+/* Under the pupil's lock. */
+static void load_series(struct pupil *pupil)
+{
+    struct live *live = pupil->learner->live;
+    struct live_model *model = live_acquire(live, pupil->name, strlen(pupil->name));
+
+    if (model)
+        pupil_load_series(pupil, model);
+    live_release(live, model);
 }
 
 /* NULL: none names it. */
@@ -373,7 +396,13 @@ int learner_commit(struct learner *learner, const struct config *config)
                         error.text);
         if (r == 0 && !pupil->learning)
             r = open_without_version(pupil, section ? section : &config->model_template);
+        load_series(pupil);
         warn_of_silent_drift(pupil);
+        if (pupil_prepares_otherwise(pupil))
+            log_warning("model %s: prepare, context, max_gap or timezone are not those of version "
+                        "%u, which goes on as it is; upload one that was trained so, or delete the "
+                        "model to learn anew",
+                        pupil->name, pupil->live->version);
         pupil_unlock(pupil);
         learner_note(learner, r);
         if (r < 0)

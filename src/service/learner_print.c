@@ -379,6 +379,16 @@ static double drift(const struct learner_figures *figures)
     return figures->drift_log10;
 }
 
+static double series(const struct learner_figures *figures)
+{
+    return (double)figures->series.n_series;
+}
+
+static double series_silent(const struct learner_figures *figures)
+{
+    return (double)figures->series.n_silent;
+}
+
 static double incidents_open(const struct learner_figures *figures)
 {
     return (double)figures->incidents.n_open;
@@ -423,6 +433,8 @@ static const struct {
      ",opened_by=\"alarm\"",                                                                                                      opened_by_alarm },
     {"anomalyd_incidents_opened_total",   NULL,      NULL,                                              ",opened_by=\"hard\"",    opened_by_hard  },
     {"anomalyd_incidents_opened_total",   NULL,      NULL,                                              ",opened_by=\"soft\"",    opened_by_soft  },
+    {"anomalyd_series",                   "gauge",   "Series that are remembered.",                     "",                       series          },
+    {"anomalyd_series_silent",            "gauge",   "Series without a row for stale_after.",           "",                       series_silent   },
     {"anomalyd_drift_log10_martingale",   "gauge",   "Evidence of drift, log10; an event at 6.",        "",
      drift                                                                                                                                        },
 };

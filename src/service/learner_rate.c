@@ -40,6 +40,7 @@ struct live_source pupil_source(const struct pupil *pupil)
         .false_alarms_per_day = aim.alarms_per_day,
         .is_rate_put = is_put(put),
         .reject_missing = settings->reject_missing,
+        .max_series = settings->max_series,
     };
 }
 

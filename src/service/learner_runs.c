@@ -141,6 +141,7 @@ static void describe(struct run *run)
         .recipe = recipe_of(pupil),
         .names = (const char *const *)pupil->features,
         .n_features = pupil->n_features,
+        .preparation = pupil->preparation,
         .rows = run->set.rows,
         .n_rows = run->set.n_rows,
         .calibration = run->set.calibration,

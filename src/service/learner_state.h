@@ -18,6 +18,7 @@
 struct act_item;
 struct database;
 struct logged_event;
+struct preparation;
 struct schema;
 
 /* What the configuration says of a model, copied: a reload may drop the configuration. */
@@ -29,6 +30,9 @@ struct pupil_settings {
     double false_alarms_per_day; /* 0: the rate says it */
     bool reject_missing;
     bool names_features;
+    struct prepare_spec *prepare; /* shared; NULL: nothing is said of it */
+    size_t max_series;            /* that are remembered */
+    uint64_t stale_after_us;      /* 0: no series falls silent */
     struct recipe recipe;
     bool has_option[CONFIG_MAX_TRAINING];
 };
@@ -61,13 +65,15 @@ struct pupil {
     bool is_configured;                       /* a section names it; under create_lock */
     atomic_int learn;                         /* enum config_learn; without the lock */
     atomic_bool has_shadow;                   /* scored rows are compared; without the lock */
+    atomic_bool is_watched;                   /* stale_after; without the lock */
     atomic_bool has_alarm;                    /* they may open one; without the lock */
     atomic_uint_least64_t n_dropped_by_queue; /* rows; without the lock */
     atomic_uint_least64_t n_verdicts_dropped; /* that became no event; without the lock */
     pthread_mutex_t lock;                     /* pupil_lock() */
-    pthread_mutex_t view_lock; /* of view, and for changes of features; held for copies only */
-    struct pupil_view view;    /* as it was when lock was last let go of */
-    pthread_mutex_t pin_lock;  /* of the pinned version, which a run works with; after lock */
+    pthread_mutex_t
+        view_lock; /* of view, and for changes of features and preparation; held for copies only */
+    struct pupil_view view;   /* as it was when lock was last let go of */
+    pthread_mutex_t pin_lock; /* of the pinned version, which a run works with; after lock */
     struct pupil_settings settings;
     char path[VERSIONS_PATH_SIZE];         /* of the live version; main thread and runs thread */
     char sha256[SHA256_HEX_SIZE];          /* that it must have; "": any */
@@ -76,10 +82,14 @@ struct pupil {
     struct logged_model log; /* log.id 0: nothing is known of it yet */
     char **features;         /* [n_features] */
     size_t n_features;
+    struct preparation
+        *preparation;          /* that they are made by, shared; NULL: rows are as they come */
     unsigned n_schemas;        /* how often features came or went; for changes pin_lock, too */
     struct learning *learning; /* NULL: no features yet */
     struct live_model *live;   /* a reference; NULL: there is no version */
     struct shadow shadow;
+    bool has_series;           /* what the store remembers of series has been read */
+    bool has_unsaved_series;   /* as was told */
     struct budget_meter meter; /* of scored rows; what is followed is in log */
     struct detector *pinned;   /* NULL: nothing is */
     /* runs; the last one is remembered here, all are in the log */
@@ -183,8 +193,24 @@ MUST_CHECK int pupil_forget_features(struct pupil *pupil);
 void pupil_lock(struct pupil *pupil);
 void pupil_unlock(struct pupil *pupil);
 struct pupil_view pupil_look(struct pupil *pupil); /* without the lock */
-/* A copy of the features, without the lock. -ENODATA: nobody has said them yet. -ENOMEM. */
-MUST_CHECK int pupil_schema(struct pupil *pupil, struct schema **ret_schema);
+/* What users send, a copy, and how it is prepared (shared, or NULL), without the lock. -ENODATA:
+ * nobody has said it yet. -ENOMEM. */
+MUST_CHECK int pupil_inputs(struct pupil *pupil, struct schema **ret_values,
+                            struct preparation **ret_preparation);
+/* Shares it; NULL: there is none. Under the pupil's lock. */
+void pupil_set_preparation(struct pupil *pupil, struct preparation *preparation);
+/* Under the pupil's lock: pupil_open() of what the configuration makes of values of these names.
+ * LEARNER_UNFIT: it does not fit them. */
+MUST_CHECK int pupil_open_inputs(struct pupil *pupil, const char *const *names, size_t n_names);
+/* Under the pupil's lock: the configuration wants its inputs prepared in another way than the
+ * version that answers does. */
+bool pupil_prepares_otherwise(const struct pupil *pupil);
+/* Under the pupil's lock, once: the series of model go on where a former process has left them. */
+void pupil_load_series(struct pupil *pupil, const struct live_model *model);
+/* Of all models: series that have fallen silent, or come back, are told of; from time to time. */
+void learner_watch_series(struct learner *learner, bool all);
+/* What has changed of them is kept for the next start. */
+void learner_save_series(struct learner *learner);
 /* Under the pupil's lock: the model's record, made or made anew where the features have changed. */
 MUST_CHECK int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_features);
 /* Under the pupil's lock: whether its features are these, in this order. */
@@ -201,8 +227,10 @@ MUST_CHECK int pupil_follow_rate(struct pupil *pupil, struct error *reterr);
 /* How many rows a day are scored, of each model; a rate that is made of it follows. From time to
  * time. */
 void learner_count_rows(struct learner *learner, uint64_t now_us);
-/* Under the pupil's lock: says the features and opens the buffer. */
-MUST_CHECK int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features);
+/* Under the pupil's lock: says the features, which preparation (or NULL) makes, and opens the
+ * buffer. */
+MUST_CHECK int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features,
+                          struct preparation *preparation);
 /* Under the pupil's lock: the windows of maintenance in the store hold from here on. */
 MUST_CHECK int pupil_follow_maintenance(struct pupil *pupil);
 /* Under the pupil's lock: the pinned version of the log guards from here on. */

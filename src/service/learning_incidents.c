@@ -68,18 +68,19 @@ static void put_peak(const struct stretch *rows, struct text *text)
 static void put_blame(struct learning *learning, const struct stretch *rows, struct text *detail,
                       struct text *reason)
 {
-    const size_t n = learning->n_features;
+    size_t n;
     CLEANUP(explained_clear) struct explained explained = {0};
 
     if (!rows->peak_values || !learning->live ||
         explained_fill(&explained, learning->live, learning->explaining, rows->peak_values, NULL,
-                       0.0) < 0)
+                       NULL, 0.0) < 0)
         return;
-    const struct schema *schema = detector_schema(learning->live);
+    const struct vocabulary vocabulary = detector_vocabulary(learning->live);
+    n = schema_n_features(vocabulary.inputs);
     text_puts(detail, ",\"contributions\":");
-    verdict_json_contributions(detail, schema, explained.contributions,
+    verdict_json_contributions(detail, &vocabulary, explained.contributions,
                                n < MOST_BLAMED ? n : MOST_BLAMED);
-    summary_print(reason, schema, &explained);
+    summary_print(reason, &vocabulary, &explained);
 }
 
 /* What is told of the incident now, to be cleared by logged_event_clear(). */

@@ -7,8 +7,8 @@
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
-#include "service/movements.h"
 #include "service/recent.h"
+#include "service/series_memory.h"
 #include "service/stats.h"
 
 #include <assert.h>
@@ -73,7 +73,7 @@ static void model_free(struct live_model *model)
         return;
     detector_free(model->detector);
     recent_release(model->recent);
-    movements_release(model->movements);
+    series_memory_release(model->memory);
     free(model->file);
     free(model);
 }
@@ -245,14 +245,20 @@ static int check_sum(struct live_model *model, const char *sha256)
                         "a backup");
 }
 
-static bool has_same_features(const struct detector *a, const struct detector *b)
+/* Goes on over versions, and from the rows before the first of them. */
+static int take_memory(struct live_model *model, const struct live_source *source,
+                       const struct live_model *old)
 {
-    const struct schema *const x = detector_schema(a), *const y = detector_schema(b);
-    bool is_same = schema_n_features(x) == schema_n_features(y);
+    int r = 0;
 
-    for (size_t i = 0; is_same && i < schema_n_features(x); i++)
-        is_same = strcmp(schema_name(x, i), schema_name(y, i)) == 0;
-    return is_same;
+    if (old)
+        model->memory = series_memory_share(old->memory);
+    else
+        r = series_memory_new(&model->memory);
+    if (r == 0)
+        series_memory_bound(model->memory,
+                            source->max_series ? source->max_series : SERIES_MEMORY_MAX_SERIES);
+    return r;
 }
 
 /* Fills the model from its file; on failure model->error says why. */
@@ -278,10 +284,6 @@ static int load(struct live_model *model, const struct live_source *source,
     if (is_same_file && old->recent)
         model->recent = recent_share(old->recent);
     else if ((r = recent_new(clock_monotonic_us(), &model->recent)) < 0)
-        return error_set(&model->error, r, "out of memory");
-    if (old && old->movements && has_same_features(old->detector, model->detector))
-        model->movements = movements_share(old->movements);
-    else if ((r = movements_new(&model->movements)) < 0)
         return error_set(&model->error, r, "out of memory");
     model->version = version ? version : !old ? 1 : is_same_file ? old->version : old->version + 1;
     model->state = LIVE_SERVING;
@@ -311,6 +313,8 @@ static int make_model(struct live *live, const struct live_source *source,
 
     /* Whoever holds `change` may look without the lock. */
     const struct live_model *old = find(&live->table, model->name, strlen(model->name));
+    if (take_memory(model, source, old) < 0)
+        return -ENOMEM;
     if (source->file && load(model, source, old) < 0) {
         detector_free(model->detector);
         model->detector = NULL;

@@ -16,8 +16,8 @@
 struct detector;
 struct live_source;
 struct model_stats;
-struct movements;
 struct recent;
+struct series_memory;
 
 #define LIVE_NAME_MAX 64 /* [A-Za-z0-9][A-Za-z0-9_-]{0,63} */
 
@@ -58,7 +58,7 @@ struct live_model {
     struct error error;             /* why it is LIVE_FAILED */
     struct model_stats *stats;      /* lives as long as struct stats */
     struct recent *recent;          /* rows that the file has scored; NULL unless LIVE_SERVING */
-    struct movements *movements;    /* of its series, while its features stay; NULL as recent */
+    struct series_memory *memory;   /* of its series */
     unsigned references;            /* of live.c alone */
 };
 
@@ -79,6 +79,7 @@ struct live_source {
     double false_alarms_per_day; /* that the rate stands for, or will; 0: none */
     bool is_rate_put;            /* by PUT …/thresholds, not by the configuration */
     bool reject_missing;
+    size_t max_series; /* that are remembered; 0: SERIES_MEMORY_MAX_SERIES */
 };
 
 /* Loads sources[n_sources], sorted by name, and puts them in place of all there were. With `strict`

@@ -41,6 +41,8 @@ void pupil_clear(struct pupil *pupil)
     live_release(pupil->learner->live, TAKE(pupil->live));
     logged_model_clear(&pupil->log);
     free_features(pupil);
+    pupil_set_preparation(pupil, NULL);
+    pupil->has_series = false;
     pupil->queued_run = 0;
     pupil->figures = (struct learner_figures){0};
     pupil->meter = (struct budget_meter){0};
@@ -58,7 +60,9 @@ int pupil_forget_features(struct pupil *pupil)
     pupil->n_schemas++;
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     free_features(pupil);
+    pupil_set_preparation(pupil, NULL);
     free(TAKE(pupil->log.features));
+    free(TAKE(pupil->log.inputs));
     *pupil->log.fingerprint = '\0';
     return 0;
 }
@@ -68,6 +72,7 @@ void pupil_free(struct pupil *pupil)
     if (!pupil)
         return;
     pupil_clear(pupil);
+    prepare_spec_free(pupil->settings.prepare);
     (void)pthread_mutex_destroy(&pupil->lock);
     (void)pthread_mutex_destroy(&pupil->view_lock);
     (void)pthread_mutex_destroy(&pupil->pin_lock);
@@ -118,18 +123,6 @@ struct pupil_view pupil_look(struct pupil *pupil)
     view.figures.n_dropped_queue = atomic_load(&pupil->n_dropped_by_queue);
     view.figures.n_verdicts_dropped = atomic_load(&pupil->n_verdicts_dropped);
     return view;
-}
-
-int pupil_schema(struct pupil *pupil, struct schema **ret_schema)
-{
-    struct error ignored;
-
-    (void)pthread_mutex_lock(&pupil->view_lock);
-    const int r = pupil->features ? schema_new((const char *const *)pupil->features,
-                                               pupil->n_features, ret_schema, &ignored)
-                                  : -ENODATA;
-    (void)pthread_mutex_unlock(&pupil->view_lock);
-    return r;
 }
 
 /* ---- features ---- */
@@ -241,8 +234,10 @@ static int resume(struct pupil *pupil)
     return 0;
 }
 
-int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features)
+int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features,
+               struct preparation *preparation)
 {
+    pupil_set_preparation(pupil, preparation);
     if (pupil->learning && pupil_has_features(pupil, names, n_features))
         return 0;
     (void)pthread_mutex_lock(&pupil->pin_lock); /* a run may be reading it */
@@ -328,7 +323,8 @@ static int open_as_live(struct pupil *pupil, const struct live_model *live)
 {
     const struct schema *schema = detector_schema(live->detector);
 
-    return pupil_open(pupil, schema_names(schema), schema_n_features(schema));
+    return pupil_open(pupil, schema_names(schema), schema_n_features(schema),
+                      detector_preparation(live->detector));
 }
 
 /* It has been loaded anew, perhaps at another rate. */
@@ -436,8 +432,8 @@ int pupil_promote(struct pupil *pupil, unsigned version, bool pin_too, struct er
 /* ---- what people are told ---- */
 
 const char *const learner_event_kinds[LEARNER_N_EVENT_KINDS] = {
-    "drift",   "excess",        "failing",     "incident",   "promoted",
-    "refused", "regime_change", "rolled_back", "stale_input"};
+    "drift",         "excess",      "failing",     "incident",      "promoted",   "refused",
+    "regime_change", "rolled_back", "series_back", "series_silent", "stale_input"};
 
 void pupil_note_event(struct pupil *pupil, const struct logged_event *event)
 {

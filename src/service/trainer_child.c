@@ -109,6 +109,7 @@ static int train(struct child *child, struct error *reterr)
     const struct trainer_options options = {
         .recipe = job->recipe,
         .n_threads = 1,
+        .preparation = job->preparation,
         .calibration = job->calibration,
         .n_calibration = job->n_calibration,
         .start = start,

@@ -2,6 +2,8 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "data/preparation.h"
+#include "detector/preparation_json.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -57,9 +59,11 @@ static json_int_t clamp(uint64_t value)
 static char *print_header(const struct training_job *job)
 {
     json_t *names = names_to_json(job), *recipe = recipe_to_json(&job->recipe);
+    json_t *preparation = job->preparation ? preparation_to_json(job->preparation) : json_null();
     json_auto_t *header =
-        json_pack("{s:I, s:o, s:I, s:I, s:o, s:s?, s:I, s:I}",       //
+        json_pack("{s:I, s:o, s:o, s:I, s:I, s:o, s:s?, s:I, s:I}",  //
                   "parent", (json_int_t)getpid(), "features", names, //
+                  "preparation", preparation,                        //
                   "rows", clamp(job->n_rows),                        //
                   "calibration_rows", clamp(job->n_calibration),     //
                   "recipe", recipe, "start", job->start,             //
@@ -169,6 +173,19 @@ static int read_names(struct mapped_job *mapped, struct error *reterr)
     return 0;
 }
 
+static int read_preparation(struct mapped_job *mapped, struct error *reterr)
+{
+    const json_t *document = json_object_get(mapped->header, "preparation");
+    struct error why = {0};
+
+    if (!document || json_is_null(document))
+        return 0;
+    if (preparation_from_json(document, &mapped->preparation, &why) < 0)
+        return damaged(reterr, why.text);
+    mapped->job.preparation = mapped->preparation;
+    return 0;
+}
+
 static int read_recipe(const json_t *fields, struct recipe *recipe, struct error *reterr)
 {
     recipe_init(recipe);
@@ -239,6 +256,8 @@ static int read_job(struct mapped_job *mapped, struct error *reterr)
         return damaged(reterr, why.text);
     int r = read_names(mapped, reterr);
     if (r == 0)
+        r = read_preparation(mapped, reterr);
+    if (r == 0)
         r = read_recipe(json_object_get(mapped->header, "recipe"), &mapped->job.recipe, reterr);
     if (r == 0)
         r = read_limits(mapped, reterr);
@@ -263,6 +282,7 @@ int training_job_map(int fd, struct mapped_job *ret_mapped, struct error *reterr
 void training_job_unmap(struct mapped_job *mapped)
 {
     json_decref(mapped->header);
+    preparation_free(mapped->preparation);
     free(mapped->names);
     if (mapped->memory)
         (void)munmap(mapped->memory, mapped->size);

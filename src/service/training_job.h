@@ -12,11 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct preparation;
+
 struct training_job {
     struct recipe recipe;
     const char *const *names; /* [n_features], UTF-8 */
     size_t n_features;
-    const float *rows; /* [n_rows][n_features] to train on */
+    struct preparation *preparation; /* of the features, borrowed; NULL: none */
+    const float *rows;               /* [n_rows][n_features] to train on */
     size_t n_rows;
     const float *calibration; /* [n_calibration][n_features]; NULL: the folds calibrate */
     size_t n_calibration;
@@ -34,6 +37,7 @@ struct mapped_job {
     int64_t parent;          /* process id of who packed it */
     struct json_t *header;
     const char **names;
+    struct preparation *preparation;
     void *memory; /* [size] */
     size_t size;
 };

@@ -10,6 +10,7 @@
 void logged_model_clear(struct logged_model *model)
 {
     free(model->features);
+    free(model->inputs);
     *model = (struct logged_model){0};
 }
 
@@ -18,7 +19,7 @@ void logged_model_clear(struct logged_model *model)
 #define SELECT_MODELS                                                        \
     "SELECT id, name, fingerprint, features, live_version, former_version, " \
     "pinned_version, last_version, is_frozen, repin, false_alarm_rate, "     \
-    "false_alarms_per_day, rows_per_day, observed_s FROM models "
+    "false_alarms_per_day, rows_per_day, observed_s, inputs FROM models "
 
 static void read_model(struct query *query, void *item)
 {
@@ -38,6 +39,7 @@ static void read_model(struct query *query, void *item)
     model->false_alarms_per_day = query_double(query, 11);
     model->rows_per_day = query_double(query, 12);
     model->observed_s = query_double(query, 13);
+    model->inputs = query_dup_text(query, 14);
 }
 
 static void clear_model(void *item)
@@ -59,7 +61,7 @@ static int find_model(struct database *database, const char *name, struct logged
     if (query.r < 0)
         return query.r;
     *ret_model = model;
-    model.features = NULL;
+    model.features = model.inputs = NULL;
     return 0;
 }
 
@@ -108,8 +110,19 @@ int model_log_open(struct database *database, const char *name, const char *feat
     if (features && strcmp(model.fingerprint, fingerprint) != 0)
         return -ESTALE;
     *ret_model = model;
-    model.features = NULL;
+    model.features = model.inputs = NULL;
     return 0;
+}
+
+int model_log_set_inputs(struct database *database, int64_t model, const char *inputs)
+{
+    assert(database && inputs);
+    CLEANUP(query_end)
+    struct query query = query_begin_write(database, "UPDATE models SET inputs = ? WHERE id = ?");
+    query_bind_text(&query, inputs);
+    query_bind_int(&query, model);
+    query_change(&query);
+    return query_commit(&query);
 }
 
 int model_log_set_frozen(struct database *database, int64_t model, bool is_frozen)

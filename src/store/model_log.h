@@ -22,6 +22,7 @@ struct logged_model {
     char name[MODEL_LOG_NAME_SIZE];
     char fingerprint[MODEL_LOG_FINGERPRINT_SIZE];
     char *features;        /* JSON array of names */
+    char *inputs;          /* the same of what users send, where that is prepared; else "" */
     unsigned live_version; /* 0: none yet */
     unsigned former_version, pinned_version;
     unsigned last_version; /* the highest number ever given */
@@ -48,6 +49,8 @@ MUST_CHECK int model_log_list(struct database *database, struct logged_model **r
  * stay. A row_buffer of the model must be opened anew. */
 MUST_CHECK int model_log_reschema(struct database *database, int64_t model, const char *features,
                                   const char *fingerprint);
+/* Until the features are replaced. */
+MUST_CHECK int model_log_set_inputs(struct database *database, int64_t model, const char *inputs);
 MUST_CHECK int model_log_set_frozen(struct database *database, int64_t model, bool is_frozen);
 MUST_CHECK int model_log_set_repin(struct database *database, int64_t model, bool repin);
 /* One of the two at most is not 0. */

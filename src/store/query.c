@@ -91,6 +91,13 @@ void query_bind_double(struct query *query, double value)
         note_code(query, sqlite3_bind_double(query->statement, ++query->n_bound, value));
 }
 
+void query_bind_blob(struct query *query, const void *bytes, size_t size)
+{
+    if (query->r == 0)
+        note_code(query, sqlite3_bind_blob64(query->statement, ++query->n_bound, bytes, size,
+                                             SQLITE_STATIC));
+}
+
 void query_bind_text(struct query *query, const char *text)
 {
     if (query->r == 0)
@@ -178,6 +185,20 @@ char *query_dup_text(struct query *query, int column)
 
     if (text && !copy)
         query->r = -ENOMEM;
+    return copy;
+}
+
+void *query_dup_blob(struct query *query, int column, size_t *ret_size)
+{
+    const void *bytes = query->r < 0 ? NULL : sqlite3_column_blob(query->statement, column);
+    const size_t size = bytes ? (size_t)sqlite3_column_bytes(query->statement, column) : 0;
+    void *copy = bytes ? malloc(size) : NULL;
+
+    if (bytes && !copy)
+        query->r = -ENOMEM;
+    if (copy)
+        memcpy(copy, bytes, size);
+    *ret_size = copy ? size : 0;
     return copy;
 }
 

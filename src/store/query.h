@@ -38,6 +38,7 @@ void query_bind_int(struct query *query, int64_t value);
 void query_bind_uint(struct query *query, uint64_t value); /* above INT64_MAX: -ERANGE */
 void query_bind_double(struct query *query, double value);
 void query_bind_text(struct query *query, const char *text);
+void query_bind_blob(struct query *query, const void *bytes, size_t size);
 
 /* Runs what gives no rows. */
 int query_run(struct query *query);
@@ -54,6 +55,7 @@ double query_double(struct query *query, int column);
 uint64_t query_uint(struct query *query, int column);
 void query_copy_text(struct query *query, int column, char *ret_text, size_t size); /* or "" */
 char *query_dup_text(struct query *query, int column); /* NULL: it is NULL, or an error */
+void *query_dup_blob(struct query *query, int column, size_t *ret_size); /* the same */
 
 /* All rows: read() fills a zeroed item of item_size bytes, clear() frees what it holds. ret_items
  * is the address of a pointer to items; NULL when there are none. */

@@ -140,6 +140,17 @@ static const char *const migrations[] = {
     " skips_learning INTEGER NOT NULL,"
     " who TEXT NOT NULL) STRICT;"
     "CREATE INDEX maintenance_of_model ON maintenance (model);",
+
+    /* 9: what users send, where that is prepared; what is remembered of each series. */
+    "ALTER TABLE models ADD COLUMN inputs TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE series ("
+    " model INTEGER NOT NULL REFERENCES models ON DELETE CASCADE,"
+    " name TEXT NOT NULL,"
+    " seen_us INTEGER NOT NULL,"
+    " is_silent INTEGER NOT NULL,"
+    " state BLOB,"
+    " movement BLOB,"
+    " PRIMARY KEY (model, name)) STRICT, WITHOUT ROWID;",
 };
 static_assert(sizeof(migrations) / sizeof(*migrations) == SCHEMA_VERSION, "one migration each");
 
@@ -149,7 +160,8 @@ static const char probe[] =
     " (SELECT max(version) FROM versions),"
     " (SELECT max(id) FROM runs), (SELECT max(id) FROM events),"
     " (SELECT max(id) FROM audit), (SELECT max(model) FROM buffers), (SELECT max(id) FROM rows),"
-    " (SELECT max(model) FROM rows), (SELECT max(id) FROM maintenance)";
+    " (SELECT max(model) FROM rows), (SELECT max(id) FROM maintenance),"
+    " (SELECT max(model) FROM series)";
 
 static int execute(struct sqlite3 *sqlite, const char *sql)
 {

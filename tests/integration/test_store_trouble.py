@@ -564,19 +564,23 @@ def test_incidents_do_not_stay_open_when_nobody_watches_them(start_learner):
 
 
 def test_times_of_rows_may_jump(start_learner):
-    """Forwards to the last year there is, back to the first: none is lost, others are stored."""
+    """Forwards to tomorrow, back to the first year: none is lost, others are stored; what cannot be
+    is refused."""
     auto = {"learn": "auto", "sample_rate": "1/s", "retrain_rows": "never"}
     learner = start_learner(auto)
-    times = ["9999-12-31T23:59:59Z", "1970-01-01T00:00:00Z", 1700000000, 1700000002, 1699999000,
-             "2262-04-11T23:47:17Z", 1700000003, 1700000001]
+    tomorrow = int(time.time()) + 80000
+    times = [tomorrow, "1970-01-01T00:00:00Z", 1700000000, 1700000002, 1699999000, tomorrow,
+             1700000003, 1700000001]
     for n, moment in enumerate(times, 1):
         reply = learner.score({"features": NORMAL, "timestamp": moment})
         assert reply.status == 200, reply.body
         assert learner.observe(normal_rows(1)).status == 200
         wait_for(lambda: learner.get("/buffer")["rows"] >= n, "the row")
-    reply = learner.post("/observe", {"instances": normal_rows(5),
-                                      "timestamp": "9999-12-31T23:59:59Z"})
+    reply = learner.post("/observe", {"instances": normal_rows(5), "timestamp": tomorrow})
     assert reply.status == 200
+    for beyond in ("9999-12-31T23:59:59Z", tomorrow * 1000, tomorrow + 80000):
+        reply = learner.post("/observe", {"instances": normal_rows(5), "timestamp": beyond})
+        assert reply.status == 400 and "a day from now" in reply.json()["detail"]
     learner.restart()
     assert learner.get("/buffer")["rows"] >= len(times) + 5
     check_scores(learner)

@@ -126,7 +126,8 @@ static void lines_are_counted_through_quoted_line_ends(void **state)
     dataset_clear(&dataset);
     assert_int_equal(read_text("a,note\n1,\"x\ny\"\nb,z\n", &options, &dataset, &err), -EINVAL);
     assert_string_equal(behind_path(&err), ":4: column 1 (a): \"b\" is not a number; leave the "
-                                           "column out with --exclude a");
+                                           "column out with --exclude a, or train with "
+                                           "--prepare a=onehot");
 }
 
 static void numbers_are_bit_equal_to_strtod(void **state)
@@ -320,7 +321,9 @@ static void unknown_columns_are_refused(void **state)
                                            "leave the column out with --exclude disk");
 }
 
-#define NO_NUMBER(name) "is not a number; leave the column out with --exclude " name
+#define NO_NUMBER(name)                                                                            \
+    "is not a number; leave the column out with --exclude " name ", or train with --prepare " name \
+    "=onehot"
 
 static void bad_files_are_refused_with_place_and_remedy(void **state)
 {

@@ -43,7 +43,7 @@ static int tear_down(void **state)
 
 static void explain(const float *row, double in_detail, struct explained *explained)
 {
-    assert_int_equal(explained_fill(explained, detector, workspace, row, NULL, in_detail), 0);
+    assert_int_equal(explained_fill(explained, detector, workspace, row, NULL, NULL, in_detail), 0);
 }
 
 static double score_of(const float *row)
@@ -66,8 +66,8 @@ static void a_pair_that_no_longer_moves_together_is_named(void **state)
     explain(row, 0.0, &explained);
     assert_in_range(explained.n_relations, 1, DETAIL_MOST_RELATIONS);
     const struct broken_relation *relation = &explained.relations[0];
-    assert_int_equal(relation->features[0], 0);
-    assert_int_equal(relation->features[1], 4);
+    assert_int_equal(relation->inputs[0], 0);
+    assert_int_equal(relation->inputs[1], 4);
     assert_true(relation->correlation > 0.95 && relation->correlation < 1.0);
     assert_true(relation->distance > 4.0);
     for (size_t i = 1; i < explained.n_relations; i++)
@@ -89,7 +89,7 @@ static void of_what_moves_together_no_relation_is_broken(void **state)
     row[4] = NAN; /* of a missing one nothing is known */
     explain(row, 0.0, &explained);
     for (size_t i = 0; i < explained.n_relations; i++)
-        assert_true(explained.relations[i].features[1] != 4);
+        assert_true(explained.relations[i].inputs[1] != 4);
 }
 
 static void what_is_put_back_makes_the_row_normal_and_all_of_it_is_needed(void **state)
@@ -109,12 +109,12 @@ static void what_is_put_back_makes_the_row_normal_and_all_of_it_is_needed(void *
 
         memcpy(changed, row, sizeof(row));
         for (size_t k = 0; k < found->n; k++)
-            changed[found->features[k]] = found->values[k];
+            changed[found->inputs[k]] = found->values[k];
         assert_true(fabs(score_of(changed) - found->score) < 1e-12);
         for (size_t k = 0; k < found->n; k++) {
-            changed[found->features[k]] = row[found->features[k]];
+            changed[found->inputs[k]] = row[found->inputs[k]];
             assert_true(score_of(changed) > 1.0);
-            changed[found->features[k]] = found->values[k];
+            changed[found->inputs[k]] = found->values[k];
         }
     }
 }
@@ -205,7 +205,7 @@ static void survives_every_failed_allocation(void **state)
         CLEANUP(detector_workspace_freep) struct workspace *own = NULL;
         assert_int_equal(detector_workspace_new(&own), 0);
         alloc_fail_in = nth;
-        r = explained_fill(&explained, detector, own, row, NULL, threshold);
+        r = explained_fill(&explained, detector, own, row, NULL, NULL, threshold);
         alloc_fail_in = -1;
     }
     assert_int_equal(r, 0);

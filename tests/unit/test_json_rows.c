@@ -40,7 +40,7 @@ static int read_bytes(const struct schema *by, const char *body, size_t size)
     AUTO_FREE char *copy = malloc(size ? size : 1);
     assert_non_null(copy);
     memcpy(copy, body, size);
-    return json_rows_read(&rows, by, copy, size);
+    return json_rows_read(&rows, by, NULL, copy, size);
 }
 
 static int read_text(const char *body)
@@ -238,7 +238,7 @@ static void a_nul_byte_is_no_json(void **state)
     assert_int_equal(rows.offset, 9);
     assert_int_equal(read_bytes(schema, "[1,2\0,3,4]", 10), -EBADMSG);
     assert_int_equal(rows.offset, 4);
-    assert_int_equal(json_rows_read(&rows, schema, NULL, 0), -EBADMSG);
+    assert_int_equal(json_rows_read(&rows, schema, NULL, NULL, 0), -EBADMSG);
 }
 
 static void other_shapes_are_refused_with_what_to_send(void **state)
@@ -651,7 +651,7 @@ static void survives_every_failed_allocation(void **state)
     json_rows_clear(&rows);
     for (int nth = 0; r == -ENOMEM && nth < 100; nth++) {
         alloc_fail_in = nth;
-        r = json_rows_read(&rows, schema, body, sizeof(body) - 1);
+        r = json_rows_read(&rows, schema, NULL, body, sizeof(body) - 1);
         alloc_fail_in = -1;
         assert_true(nth > 0 || r == -ENOMEM);
     }

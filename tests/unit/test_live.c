@@ -193,7 +193,7 @@ static void recent_rows_stay_with_their_file(void **state)
 }
 
 /* The names count and their order, not how many there are. */
-static void movements_stay_with_their_features(void **state)
+static void what_series_leave_goes_on_over_versions(void **state)
 {
     (void)state;
     char *const files[] = {path_a, path_b, path_other};
@@ -203,8 +203,8 @@ static void movements_stay_with_their_features(void **state)
         assert_int_equal(load(web(files[i]), true, NULL), 0);
         models[i] = acquire("web");
     }
-    assert_ptr_equal(models[1]->movements, models[0]->movements);
-    assert_ptr_not_equal(models[2]->movements, models[0]->movements);
+    assert_ptr_equal(models[1]->memory, models[0]->memory);
+    assert_ptr_equal(models[2]->memory, models[0]->memory);
     for (size_t i = 0; i < 3; i++)
         live_release(live, models[i]);
 }
@@ -489,7 +489,7 @@ int main(void)
         TEST(the_configured_rate_comes_first),
         TEST(who_has_said_the_rate_is_known),
         TEST(recent_rows_stay_with_their_file),
-        TEST(movements_stay_with_their_features),
+        TEST(what_series_leave_goes_on_over_versions),
         TEST(a_rate_that_the_rows_do_not_support_is_marked),
         TEST(a_model_of_format_1_may_rest_on_its_largest_error),
         TEST(another_file_is_another_version),

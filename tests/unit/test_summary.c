@@ -42,7 +42,7 @@ static void check(const struct explained *explained, const char *line)
 {
     CLEANUP(text_clear) struct text text = {0};
 
-    summary_print(&text, schema, explained);
+    summary_print(&text, &(struct vocabulary){schema, NULL}, explained);
     assert_string_equal(text.data ? text.data : "", line);
 }
 
@@ -62,14 +62,14 @@ static void what_normally_moves_along_and_did_not_is_as_usual(void **state)
     struct contribution parts[] = {part(0, 91.2F, 0.9), part(1, 12, 0.06), part(2, 20, 0.04),
                                    part(3, 12, 0), part(4, 12, 0)};
     struct explained explained = {
-        .contributions = parts, .relations = {{.features = {0, 1}}}, .n_relations = 1};
+        .contributions = parts, .relations = {{.inputs = {0, 1}}}, .n_relations = 1};
 
     check(&explained, "disk_io 91.2 (expected 12.4, usually 8 to 40); net_rx as usual");
     parts[1].value = 41; /* no, it is not */
     check(&explained, "disk_io 91.2 (expected 12.4, usually 8 to 40)");
     parts[1].value = 12;
     explained.relations[1] = (struct broken_relation){
-        .features = {0, 2}
+        .inputs = {0, 2}
     };
     explained.n_relations = 2;
     check(&explained, "disk_io 91.2 (expected 12.4, usually 8 to 40); net_rx, cpu as usual");

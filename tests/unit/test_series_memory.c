@@ -1,4 +1,4 @@
-#include "service/movements.h"
+#include "service/series_memory.h"
 
 #include "data/schema.h"
 #include "detector/detector.h"
@@ -20,7 +20,7 @@
 
 static struct detector *first, *other; /* of different rows */
 static struct workspace *workspace;
-static struct movements *movements;
+static struct series_memory *memory;
 static float rows[N_ROWS * D];
 static bool all[N_ROWS];
 
@@ -54,13 +54,13 @@ static int tear_down_all(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    return movements_new(&movements);
+    return series_memory_new(&memory);
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    movements_release(movements);
+    series_memory_release(memory);
     return 0;
 }
 
@@ -78,8 +78,8 @@ static void follow_alone(const struct detector *detector, size_t n, float ret_ho
 static void follow(const struct detector *detector, const char *series, size_t begin, size_t n,
                    float *ret_holds)
 {
-    assert_int_equal(movements_follow(movements, detector, workspace, series, rows + begin * D, n,
-                                      all, ret_holds),
+    assert_int_equal(series_memory_follow(memory, detector, workspace, series, rows + begin * D, n,
+                                          all, ret_holds),
                      0);
 }
 
@@ -104,7 +104,7 @@ static void only_the_holds_that_are_wanted_are_given(void **state)
     const bool is_wanted[5] = {false, true, false, false, true};
     float holds[2 * D], expected[D];
 
-    assert_int_equal(movements_follow(movements, first, workspace, "", rows, 5, is_wanted, holds),
+    assert_int_equal(series_memory_follow(memory, first, workspace, "", rows, 5, is_wanted, holds),
                      0);
     follow_alone(first, 2, expected);
     assert_memory_equal(holds, expected, sizeof(expected));
@@ -150,8 +150,8 @@ static void of_too_many_series_the_one_that_was_silent_for_longest_goes(void **s
     float hold[D], expected[2 * D];
     char name[16];
 
-    for (size_t i = 0; i < MOVEMENTS_MAX_SERIES; i++) {
-        (void)snprintf(name, sizeof(name), "%zu", i * 7919 % MOVEMENTS_MAX_SERIES);
+    for (size_t i = 0; i < SERIES_MEMORY_MAX_SERIES; i++) {
+        (void)snprintf(name, sizeof(name), "%zu", i * 7919 % SERIES_MEMORY_MAX_SERIES);
         follow(first, name, 0, 1, hold);
     }
     follow(first, "0", 1, 1, hold); /* the first one is heard of again */
@@ -196,30 +196,31 @@ static void wide_rows_have_room_for_fewer_series(void **state)
         values[k] = (float)(k * 7919 % 101);
     CLEANUP(detector_freep) struct detector *wide = wide_detector(WIDE, values, FEW);
     CLEANUP(movement_freep) struct movement *anew = NULL;
-    const size_t most = movements_most_series(WIDE);
+    assert_int_equal(series_memory_most(memory), SERIES_MEMORY_MAX_SERIES);
+    assert_int_equal(series_memory_follow(memory, wide, workspace, "", values, 1, all, hold), 0);
+    const size_t most = series_memory_most(memory);
 
-    assert_true(most > 1000 && most * 3 * sizeof(hold) <= MOVEMENTS_MAX_BYTES);
-    assert_int_equal(movements_most_series(D), MOVEMENTS_MAX_SERIES);
+    assert_true(most > 1000 && most * 3 * sizeof(hold) <= SERIES_MEMORY_MAX_BYTES);
     for (size_t i = 0; i <= most; i++) {
         (void)snprintf(name, sizeof(name), "%zu", i);
-        assert_int_equal(movements_follow(movements, wide, workspace, name, values, 1, all, hold),
+        assert_int_equal(series_memory_follow(memory, wide, workspace, name, values, 1, all, hold),
                          0);
     }
     assert_int_equal(movement_new(WIDE, &anew), 0);
     assert_int_equal(detector_follow(wide, workspace, values + WIDE, anew), 0);
-    assert_int_equal(movements_follow(movements, wide, workspace, "0", values + WIDE, 1, all, hold),
-                     0);
+    assert_int_equal(
+        series_memory_follow(memory, wide, workspace, "0", values + WIDE, 1, all, hold), 0);
     assert_memory_equal(hold, anew->hold, sizeof(hold));
 }
 
 static void who_shares_them_keeps_them(void **state)
 {
     (void)state;
-    struct movements *shared = movements_share(movements);
+    struct series_memory *shared = series_memory_share(memory);
     float holds[N_ROWS * D];
 
-    assert_ptr_equal(shared, movements);
-    movements_release(movements);
+    assert_ptr_equal(shared, memory);
+    series_memory_release(memory);
     follow(first, "a", 0, 3, holds);
 }
 
@@ -241,11 +242,11 @@ static void *follow_alone_and_together(void *data)
 
     assert_int_equal(detector_workspace_new(&own), 0);
     for (size_t i = 0; i < N_ROWS; i++) {
-        assert_int_equal(movements_follow(movements, follower->detector, own, follower->series,
-                                          rows + i * D, 1, all, follower->hold),
+        assert_int_equal(series_memory_follow(memory, follower->detector, own, follower->series,
+                                              rows + i * D, 1, all, follower->hold),
                          0);
-        assert_int_equal(movements_follow(movements, follower->detector, own, "all", rows + i * D,
-                                          1, all, together),
+        assert_int_equal(series_memory_follow(memory, follower->detector, own, "all", rows + i * D,
+                                              1, all, together),
                          0);
     }
     return NULL;
@@ -275,15 +276,15 @@ static void threads_of_two_versions_follow_at_a_time(void **state)
 static void survives_every_failed_allocation(void **state)
 {
     (void)state;
-    struct movements *none = NULL;
+    struct series_memory *none = NULL;
     float hold[D];
     int r = -ENOMEM, nth = 0;
 
     alloc_fail_in = 0;
-    assert_int_equal(movements_new(&none), -ENOMEM);
+    assert_int_equal(series_memory_new(&none), -ENOMEM);
     for (; r == -ENOMEM && nth < 20; nth++) {
         alloc_fail_in = nth;
-        r = movements_follow(movements, first, workspace, "a", rows, 1, all, hold);
+        r = series_memory_follow(memory, first, workspace, "a", rows, 1, all, hold);
         alloc_fail_in = -1;
     }
     assert_int_equal(r, 0);

@@ -1,0 +1,148 @@
+#include "http/prepared_rows.h"
+
+#include "base/clock.h"
+#include "data/json_rows.h"
+#include "data/preparation.h"
+#include "data/schema.h"
+#include "http/handler.h"
+#include "http/reply.h"
+#include "http/score_options.h"
+#include "service/series_memory.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define ROWS_MAX ((size_t)256 << 20) /* bytes: context makes rows many times longer */
+
+/* Rows of one request that have no times of their own follow each other in their order. */
+#define STEP 1e-6 /* seconds */
+
+static bool is_given(const struct score_options *options)
+{
+    return options->is_given[OPTION_TIMESTAMP];
+}
+
+/* A rate needs to know how much time passed between two rows. */
+static int check_times(const struct json_rows *rows, const struct preparation *preparation,
+                       const struct score_options *options, struct reply *reply)
+{
+    if (rows->n_rows < 2 || options->is_independent || !preparation_has_rates(preparation))
+        return 0;
+    for (size_t i = 0; i < rows->n_rows; i++)
+        if (isnan(rows->times[i])) {
+            reply_problem(reply, 422,
+                          "Row %zu has no time, and this model takes rates: give each row of a "
+                          "batch its own, {\"timestamp\": 1709292600, …}, or send one at a time",
+                          i);
+            return -EINVAL;
+        }
+    return 0;
+}
+
+static void settle_times(struct json_rows *rows, const struct score_options *options)
+{
+    const double base = (double)options->time_us / 1e6;
+
+    for (size_t i = 0; is_given(options) && i < rows->n_rows; i++)
+        if (isnan(rows->times[i]))
+            rows->times[i] = base + (double)i * STEP;
+}
+
+/* Each row by itself. */
+static void prepare_alone(struct handler *handler, const struct preparation *preparation)
+{
+    struct json_rows *rows = &handler->rows;
+    const size_t n_values = schema_n_features(preparation->values);
+    const size_t n_features = schema_n_features(preparation->features);
+    const double now = (double)clock_realtime_us() / 1e6;
+
+    for (size_t i = 0; i < rows->n_rows; i++)
+        handler->is_late[i] =
+            preparation_follow(preparation, NULL, isnan(rows->times[i]) ? now : rows->times[i],
+                               rows->values + i * n_values, rows->rows + i * n_features);
+}
+
+static int reserve(struct handler *handler, const struct preparation *preparation,
+                   struct reply *reply)
+{
+    struct json_rows *rows = &handler->rows;
+    const size_t n_features = schema_n_features(preparation->features);
+
+    if (rows->n_rows > ROWS_MAX / (n_features * sizeof(float))) {
+        reply_problem(reply, 413,
+                      "%zu rows are too many at a time: with %zu features each, made by prepare "
+                      "and context, they would take more than %zu MiB; send fewer",
+                      rows->n_rows, n_features, ROWS_MAX >> 20);
+        return -EINVAL;
+    }
+    if (json_rows_reserve(rows, rows->n_rows * n_features) == 0 &&
+        handler_reserve_late(handler, rows->n_rows) == 0)
+        return 0;
+    reply_no_memory(reply);
+    return -EINVAL;
+}
+
+/* Without its memory a row is judged all the same. */
+static int touch(struct series_memory *memory, const struct score_options *options)
+{
+    const char *series = score_options_series(options);
+
+    return series ? series_memory_touch(memory, series, clock_realtime_us()) : 0;
+}
+
+int prepared_rows_make(struct handler *handler, struct preparation *preparation,
+                       struct series_memory *memory, const struct score_options *options,
+                       struct reply *reply)
+{
+    struct json_rows *rows = &handler->rows;
+    const char *series = score_options_series(options);
+    int r = 0;
+
+    if (!preparation) {
+        (void)!touch(memory, options);
+        return 0;
+    }
+    r = check_times(rows, preparation, options, reply);
+    if (r == 0)
+        r = reserve(handler, preparation, reply);
+    if (r < 0)
+        return r;
+    settle_times(rows, options);
+    if (!series) {
+        prepare_alone(handler, preparation);
+        return 0;
+    }
+    r = series_memory_prepare(memory, preparation, series, rows->times, rows->values, rows->n_rows,
+                              rows->rows, handler->is_late);
+    if (r < 0) {
+        reply_no_memory(reply);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+size_t prepared_rows_count_late(const struct handler *handler,
+                                const struct preparation *preparation)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; preparation && i < handler->rows.n_rows; i++)
+        n += handler->is_late[i];
+    return n;
+}
+
+void prepared_rows_drop_late(struct handler *handler, const struct preparation *preparation)
+{
+    struct json_rows *rows = &handler->rows;
+    size_t n_features, n = 0;
+    if (!preparation)
+        return;
+
+    n_features = schema_n_features(preparation->features);
+    for (size_t i = 0; i < rows->n_rows; i++)
+        if (!handler->is_late[i])
+            memmove(rows->rows + n++ * n_features, rows->rows + i * n_features,
+                    n_features * sizeof(*rows->rows));
+    rows->n_rows = n;
+}

@@ -1,0 +1,29 @@
+/* prepared_rows - the rows of a request as its model sees them (data/preparation.h).
+ *
+ * The last step before they are used: a request that is refused leaves no trace in its series. */
+#pragma once
+
+#include "base/cleanup.h"
+
+#include <stddef.h>
+
+struct handler;
+struct preparation;
+struct reply;
+struct schema;
+struct score_options;
+struct series_memory;
+
+/* Makes handler->rows.rows, rows of preparation's features, of what row_body_read() has read, and
+ * says in handler->is_late which are late. A row's time is its own, that of the request, or now.
+ * preparation NULL: the rows are there, only their series is remembered. -EINVAL: reply says why
+ * they cannot be prepared. */
+MUST_CHECK int prepared_rows_make(struct handler *handler, struct preparation *preparation,
+                                  struct series_memory *memory, const struct score_options *options,
+                                  struct reply *reply);
+
+/* That are late. */
+size_t prepared_rows_count_late(const struct handler *handler,
+                                const struct preparation *preparation);
+/* Leaves the late ones out. */
+void prepared_rows_drop_late(struct handler *handler, const struct preparation *preparation);

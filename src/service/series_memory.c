@@ -1,0 +1,456 @@
+#include "service/series_memory.h"
+
+#include "base/clock.h"
+#include "data/preparation.h"
+#include "data/schema.h"
+#include "detector/detector.h"
+#include "detector/movement.h"
+#include "detector/scaler.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct remembered {
+    char *name;
+    struct preparation_state *state; /* NULL: none of its rows was prepared */
+    struct movement *movement;       /* NULL: none was followed */
+    uint64_t used;                   /* when last, by memory->clock */
+    uint64_t seen_us;                /* the same, since 1970 */
+    bool is_silent;                  /* as was told */
+    bool is_changed;                 /* since it was saved */
+};
+
+struct series_memory {
+    pthread_mutex_t lock;
+    struct remembered *items; /* [n_items] sorted by name */
+    size_t n_items, capacity, max_series;
+    uint64_t clock;                  /* one more with each use */
+    struct preparation *preparation; /* that states are of; NULL before the first row */
+    struct scaler *scaler;           /* that movements are in terms of; NULL before the first row */
+    atomic_uint n_users;
+};
+
+int series_memory_new(struct series_memory **ret_memory)
+{
+    struct series_memory *memory = calloc(1, sizeof(*memory));
+    if (!memory)
+        return -ENOMEM;
+    (void)pthread_mutex_init(&memory->lock, NULL); /* cannot fail with default attributes */
+    atomic_store(&memory->n_users, 1);
+    memory->max_series = SERIES_MEMORY_MAX_SERIES;
+    *ret_memory = memory;
+    return 0;
+}
+
+struct series_memory *series_memory_share(struct series_memory *memory)
+{
+    (void)atomic_fetch_add(&memory->n_users, 1);
+    return memory;
+}
+
+static void item_clear(struct remembered *item)
+{
+    free(item->name);
+    preparation_state_free(item->state);
+    movement_free(item->movement);
+}
+
+void series_memory_release(struct series_memory *memory)
+{
+    if (!memory || atomic_fetch_sub(&memory->n_users, 1) != 1)
+        return;
+    for (size_t i = 0; i < memory->n_items; i++)
+        item_clear(&memory->items[i]);
+    free(memory->items);
+    preparation_free(memory->preparation);
+    scaler_free(memory->scaler);
+    (void)pthread_mutex_destroy(&memory->lock);
+    free(memory);
+}
+
+/* ---- what versions change ---- */
+
+static void forget_movements(struct series_memory *memory)
+{
+    for (size_t i = 0; i < memory->n_items; i++)
+        movement_free(TAKE(memory->items[i].movement));
+}
+
+/* All series at once: at most some 80 ms (SERIES_MEMORY_MAX_BYTES), when a version takes over and
+ * for each turn that requests in flight of the one before take with it. */
+static int follow_scaler(struct series_memory *memory, const struct scaler *scaler)
+{
+    const size_t n = scaler_n_features(scaler);
+    struct scaler *was = memory->scaler, *is = NULL;
+    const bool fits = was && scaler_n_features(was) == n;
+
+    if (fits && memcmp(scaler_mean(was), scaler_mean(scaler), n * sizeof(float)) == 0 &&
+        memcmp(scaler_std(was), scaler_std(scaler), n * sizeof(float)) == 0)
+        return 0;
+    int r = scaler_new(scaler_mean(scaler), scaler_std(scaler), scaler_median(scaler), n, &is);
+    if (r < 0)
+        return r;
+    if (!fits)
+        forget_movements(memory);
+    for (size_t i = 0; i < memory->n_items; i++)
+        if (memory->items[i].movement)
+            movement_rescale(memory->items[i].movement, was, is);
+    memory->scaler = is;
+    scaler_free(was);
+    return 0;
+}
+
+static void follow_preparation(struct series_memory *memory, struct preparation *preparation)
+{
+    struct preparation *was = memory->preparation;
+
+    if (was == preparation)
+        return;
+    for (size_t i = 0; i < memory->n_items && !preparation_equals(was, preparation); i++)
+        preparation_state_free(TAKE(memory->items[i].state));
+    memory->preparation = preparation_share(preparation);
+    preparation_free(was);
+}
+
+/* ---- the table ---- */
+
+/* Where a series is, or would be. */
+static size_t place_of(const struct series_memory *memory, const char *name)
+{
+    size_t low = 0, high = memory->n_items;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(memory->items[middle].name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void forget(struct series_memory *memory, size_t place)
+{
+    struct remembered *item = &memory->items[place];
+
+    item_clear(item);
+    memory->n_items--;
+    memmove(item, item + 1, (memory->n_items - place) * sizeof(*item));
+}
+
+static void forget_oldest(struct series_memory *memory)
+{
+    size_t oldest = 0;
+
+    for (size_t i = 1; i < memory->n_items; i++)
+        if (memory->items[i].used < memory->items[oldest].used)
+            oldest = i;
+    forget(memory, oldest);
+}
+
+/* Under the lock. */
+static size_t most_series(const struct series_memory *memory)
+{
+    const size_t bytes = (memory->scaler ? movement_size(scaler_n_features(memory->scaler)) : 0) +
+                         (memory->preparation ? preparation_state_size(memory->preparation) : 0) +
+                         sizeof(struct remembered);
+    const size_t n = SERIES_MEMORY_MAX_BYTES / bytes;
+
+    return n < memory->max_series ? n : memory->max_series;
+}
+
+size_t series_memory_most(struct series_memory *memory)
+{
+    (void)pthread_mutex_lock(&memory->lock);
+    const size_t n = most_series(memory);
+    (void)pthread_mutex_unlock(&memory->lock);
+    return n;
+}
+
+void series_memory_bound(struct series_memory *memory, size_t max_series)
+{
+    assert(max_series > 0);
+    (void)pthread_mutex_lock(&memory->lock);
+    memory->max_series = max_series;
+    (void)pthread_mutex_unlock(&memory->lock);
+}
+
+static int make_room(struct series_memory *memory)
+{
+    if (memory->n_items < memory->capacity)
+        return 0;
+    const size_t capacity = memory->capacity ? 2 * memory->capacity : 1;
+    void *items = reallocarray(memory->items, capacity, sizeof(*memory->items));
+    if (!items)
+        return -ENOMEM;
+    memory->items = items;
+    memory->capacity = capacity;
+    return 0;
+}
+
+static int begin(struct series_memory *memory, const char *name, struct remembered **ret_item)
+{
+    struct remembered item = {.name = strdup(name)};
+
+    int r = item.name ? make_room(memory) : -ENOMEM;
+    if (r < 0) {
+        item_clear(&item);
+        return r;
+    }
+    while (memory->n_items > 0 && memory->n_items >= most_series(memory))
+        forget_oldest(memory);
+    const size_t place = place_of(memory, name);
+    memmove(memory->items + place + 1, memory->items + place,
+            (memory->n_items - place) * sizeof(item));
+    memory->items[place] = item;
+    memory->n_items++;
+    *ret_item = &memory->items[place];
+    return 0;
+}
+
+static struct remembered *find(const struct series_memory *memory, const char *name)
+{
+    const size_t place = place_of(memory, name);
+
+    return place < memory->n_items && strcmp(memory->items[place].name, name) == 0
+               ? &memory->items[place]
+               : NULL;
+}
+
+/* For a row that has come now. The item is good until another one begins. */
+static int use(struct series_memory *memory, const char *name, uint64_t now_us,
+               struct remembered **ret_item)
+{
+    struct remembered *item = find(memory, name);
+    int r = item ? 0 : begin(memory, name, &item);
+
+    if (r < 0)
+        return r;
+    item->used = ++memory->clock;
+    item->seen_us = now_us;
+    item->is_changed = true;
+    *ret_item = item;
+    return 0;
+}
+
+int series_memory_touch(struct series_memory *memory, const char *series, uint64_t now_us)
+{
+    struct remembered *item;
+
+    (void)pthread_mutex_lock(&memory->lock);
+    const int r = use(memory, series, now_us, &item);
+    (void)pthread_mutex_unlock(&memory->lock);
+    return r;
+}
+
+/* ---- rows ---- */
+
+/* The clock may have been set back, and rows of one request come at once: one that does not say its
+ * time is never late. */
+static double now_for(const struct preparation_state *state)
+{
+    const double now = (double)clock_realtime_us() / 1e6, newest = preparation_state_time(state);
+
+    return now > newest || isnan(newest) ? now : newest + 1e-6;
+}
+
+static int prepare(struct series_memory *memory, struct preparation *preparation,
+                   const char *series, const double *times, const double *values, size_t n_rows,
+                   float *ret_rows, bool *ret_late)
+{
+    const size_t n_values = schema_n_features(preparation->values);
+    const size_t n_features = schema_n_features(preparation->features);
+    struct remembered *item;
+
+    follow_preparation(memory, preparation);
+    int r = use(memory, series, clock_realtime_us(), &item);
+    if (r == 0 && !item->state)
+        r = preparation_state_new(preparation, &item->state);
+    for (size_t i = 0; r == 0 && i < n_rows; i++)
+        ret_late[i] = preparation_follow(preparation, item->state,
+                                         isnan(times[i]) ? now_for(item->state) : times[i],
+                                         values + i * n_values, ret_rows + i * n_features);
+    return r;
+}
+
+int series_memory_prepare(struct series_memory *memory, struct preparation *preparation,
+                          const char *series, const double *times, const double *values,
+                          size_t n_rows, float *ret_rows, bool *ret_late)
+{
+    (void)pthread_mutex_lock(&memory->lock);
+    int r = prepare(memory, preparation, series, times, values, n_rows, ret_rows, ret_late);
+    (void)pthread_mutex_unlock(&memory->lock);
+    return r;
+}
+
+static int follow(struct series_memory *memory, const struct detector *detector,
+                  struct workspace *workspace, const char *series, const float *rows, size_t n_rows,
+                  const bool *is_wanted, float *ret_holds)
+{
+    const size_t n_features = detector_n_features(detector);
+    struct remembered *item;
+
+    int r = follow_scaler(memory, detector_ensemble(detector)->scaler);
+    if (r == 0)
+        r = use(memory, series, clock_realtime_us(), &item);
+    if (r == 0 && !item->movement)
+        r = movement_new(n_features, &item->movement);
+    for (size_t i = 0; r == 0 && i < n_rows; i++) {
+        r = detector_follow(detector, workspace, rows + i * n_features, item->movement);
+        if (r < 0 || !is_wanted[i])
+            continue;
+        memcpy(ret_holds, item->movement->hold, n_features * sizeof(*ret_holds));
+        ret_holds += n_features;
+    }
+    return r;
+}
+
+int series_memory_follow(struct series_memory *memory, const struct detector *detector,
+                         struct workspace *workspace, const char *series, const float *rows,
+                         size_t n_rows, const bool *is_wanted, float *ret_holds)
+{
+    (void)pthread_mutex_lock(&memory->lock);
+    int r = follow(memory, detector, workspace, series, rows, n_rows, is_wanted, ret_holds);
+    (void)pthread_mutex_unlock(&memory->lock);
+    return r;
+}
+
+/* ---- silence ---- */
+
+static bool is_past(uint64_t now_us, uint64_t then_us, uint64_t most_us)
+{
+    return now_us > then_us && now_us - then_us > most_us;
+}
+
+static void forget_silent(struct series_memory *memory, uint64_t now_us)
+{
+    for (size_t i = memory->n_items; i-- > 0;)
+        if (is_past(now_us, memory->items[i].seen_us, SERIES_FORGOTTEN_US))
+            forget(memory, i);
+}
+
+size_t series_memory_watch(struct series_memory *memory, uint64_t now_us, uint64_t stale_after_us,
+                           struct series_change *ret_changes, size_t most,
+                           struct series_counts *ret_counts)
+{
+    size_t n = 0;
+
+    *ret_counts = (struct series_counts){0};
+    (void)pthread_mutex_lock(&memory->lock);
+    forget_silent(memory, now_us);
+    for (size_t i = 0; i < memory->n_items; i++) {
+        struct remembered *item = &memory->items[i];
+        const bool is_silent = stale_after_us > 0 && is_past(now_us, item->seen_us, stale_after_us);
+        ret_counts->n_silent += is_silent;
+        if (is_silent == item->is_silent || n == most)
+            continue;
+        item->is_silent = is_silent;
+        item->is_changed = true;
+        ret_changes[n] = (struct series_change){.is_silent = is_silent, .seen_us = item->seen_us};
+        *stpncpy(ret_changes[n++].series, item->name, SERIES_NAME_MAX) = '\0';
+    }
+    ret_counts->n_series = memory->n_items;
+    (void)pthread_mutex_unlock(&memory->lock);
+    return n;
+}
+
+/* ---- over a restart ---- */
+
+static int save_item(const struct series_memory *memory, const struct remembered *item,
+                     struct logged_series *saved)
+{
+    *saved = (struct logged_series){.seen_us = item->seen_us, .is_silent = item->is_silent};
+    *stpncpy(saved->series, item->name, SERIES_NAME_MAX) = '\0';
+    if (item->state) {
+        saved->n_state = preparation_state_size(memory->preparation);
+        saved->state = malloc(saved->n_state);
+        if (!saved->state)
+            return -ENOMEM;
+        preparation_state_save(memory->preparation, item->state, saved->state);
+    }
+    if (item->movement) {
+        saved->n_movement = movement_size(item->movement->n_features);
+        saved->movement = malloc(saved->n_movement);
+        if (!saved->movement)
+            return -ENOMEM;
+        movement_save(item->movement, memory->scaler, saved->movement);
+    }
+    return 0;
+}
+
+int series_memory_save(struct series_memory *memory, struct logged_series **ret_saved,
+                       size_t *ret_n)
+{
+    size_t n = 0;
+    int r = 0;
+
+    (void)pthread_mutex_lock(&memory->lock);
+    struct logged_series *saved = calloc(memory->n_items + 1, sizeof(*saved));
+    if (!saved)
+        r = -ENOMEM;
+    for (size_t i = 0; r == 0 && i < memory->n_items; i++)
+        if (memory->items[i].is_changed)
+            r = save_item(memory, &memory->items[i], &saved[n++]);
+    for (size_t i = 0; r == 0 && i < memory->n_items; i++)
+        memory->items[i].is_changed = false;
+    (void)pthread_mutex_unlock(&memory->lock);
+    for (size_t i = 0; r < 0 && i < n; i++)
+        logged_series_clear(&saved[i]);
+    if (r < 0) {
+        free(saved);
+        return r;
+    }
+    *ret_saved = saved;
+    *ret_n = n;
+    return 0;
+}
+
+/* What does not fit begins anew. */
+static int load_item(struct series_memory *memory, const struct detector *detector,
+                     const struct logged_series *saved, struct remembered *item)
+{
+    int r = 0;
+
+    item->seen_us = saved->seen_us;
+    item->is_silent = saved->is_silent;
+    if (saved->state && memory->preparation) {
+        r = preparation_state_new(memory->preparation, &item->state);
+        if (r == 0 && preparation_state_load(memory->preparation, item->state, saved->state,
+                                             saved->n_state) < 0)
+            preparation_state_free(TAKE(item->state));
+    }
+    if (r == 0 && saved->movement && detector) {
+        r = movement_new(detector_n_features(detector), &item->movement);
+        if (r == 0 &&
+            movement_load(item->movement, memory->scaler, saved->movement, saved->n_movement) < 0)
+            movement_free(TAKE(item->movement));
+    }
+    return r;
+}
+
+int series_memory_load(struct series_memory *memory, struct preparation *preparation,
+                       const struct detector *detector, const struct logged_series *saved)
+{
+    struct remembered *item = NULL;
+    int r = 0;
+
+    (void)pthread_mutex_lock(&memory->lock);
+    if (preparation)
+        follow_preparation(memory, preparation);
+    if (detector)
+        r = follow_scaler(memory, detector_ensemble(detector)->scaler);
+    if (r == 0 && *saved->series && !find(memory, saved->series))
+        r = use(memory, saved->series, saved->seen_us, &item);
+    if (r == 0 && item) {
+        item->is_changed = false;
+        r = load_item(memory, detector, saved, item);
+    }
+    (void)pthread_mutex_unlock(&memory->lock);
+    return r;
+}
