@@ -4,10 +4,12 @@
 #include "anomalyctl/options.h"
 #include "anomalyctl/output.h"
 #include "base/text.h"
+#include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/architecture.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
+#include "detector/preparation_json.h"
 #include "detector/scaler.h"
 
 #include <math.h>
@@ -198,6 +200,40 @@ static void print_histogram(const struct detector *detector, struct text *text)
     }
 }
 
+static void print_categories(const struct prepared_input *input, struct text *text)
+{
+    for (size_t i = 0; i < input->n_categories; i++)
+        text_printf(text, "%s%s", i ? ", " : ": ", input->categories[i]);
+}
+
+/* What is not raw. */
+static void print_preparation(const struct detector *detector, struct text *text)
+{
+    const struct preparation *preparation = detector_preparation(detector);
+    if (!preparation)
+        return;
+
+    text_puts(text, "\nInputs\n");
+    for (size_t i = 0; i < schema_n_features(preparation->inputs); i++) {
+        const struct prepared_input *input = &preparation->input[i];
+        if (input->how == PREPARE_RAW)
+            continue;
+        text_puts(text, "  ");
+        output_append_padded(text, schema_name(preparation->inputs, i), 32);
+        text_printf(text, "  %s", preparing_name(input->how));
+        print_categories(input, text);
+        text_puts(text, "\n");
+    }
+    if (preparation->context > 1)
+        text_printf(text, "  the last %zu rows of a series are seen at once\n",
+                    preparation->context);
+    if (preparation->max_gap > 0.0)
+        text_printf(text, "  after %g s without a row a series begins afresh\n",
+                    preparation->max_gap);
+    if (preparation->zone)
+        text_printf(text, "  times of day are those of %s\n", preparation->zone_name);
+}
+
 static void print_features(const struct detector *detector, struct text *text)
 {
     const struct schema *schema = detector_schema(detector);
@@ -287,6 +323,19 @@ static void append_features(const struct detector *detector, struct text *text)
     text_puts(text, "]");
 }
 
+/* As the model file has it; nothing where rows are judged as they come. */
+static void append_preparation(const struct detector *detector, struct text *text)
+{
+    const struct preparation *preparation = detector_preparation(detector);
+    json_auto_t *document = preparation ? preparation_to_json(preparation) : NULL;
+    AUTO_FREE char *dumped = document ? json_dumps(document, JSON_COMPACT) : NULL;
+
+    if (!preparation)
+        return;
+    text->failed |= !dumped;
+    text_printf(text, ",\"preparation\":%s", dumped ? dumped : "null");
+}
+
 static void append_threshold(const struct calibration *calibration, double rate, struct text *text)
 {
     append_number(text, "{\"false_alarm_rate\"", rate);
@@ -372,10 +421,11 @@ int inspect_main(int argc, char **argv)
         return report_error(&err);
 
     static void (*const for_people[])(const struct detector *, struct text *) = {
-        print_architecture, print_choices,   print_training,
-        print_calibration,  print_histogram, print_features};
+        print_architecture, print_choices,     print_training, print_calibration,
+        print_histogram,    print_preparation, print_features};
     static void (*const for_programs[])(const struct detector *, struct text *) = {
-        append_architecture, append_choices, append_features, append_calibration, append_training};
+        append_architecture, append_choices,     append_preparation,
+        append_features,     append_calibration, append_training};
     if (settings.json)
         for (size_t i = 0; i < sizeof(for_programs) / sizeof(*for_programs); i++)
             for_programs[i](detector, &text);

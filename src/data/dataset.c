@@ -76,9 +76,9 @@ static int find_categories(const struct dataset *dataset, size_t column, const c
         return error_set(reterr, -ENOMEM, "out of memory");
     if (texts->n == 0)
         return error_set_at(reterr, -EINVAL, path, 0,
-                            "column %zu (%s): there is no value at all, so no category; leave the "
-                            "column out",
-                            column + 1, item->name);
+                            "column %s: there is no value at all, so no category; leave the column "
+                            "out",
+                            item->name);
     memcpy(sorted, texts->texts, texts->n * sizeof(*sorted));
     qsort(sorted, texts->n, sizeof(*sorted), by_text);
     for (size_t i = 0; r == 0 && i < texts->n; i++)
@@ -111,9 +111,9 @@ static int check_counter(const struct dataset *dataset, size_t column, const cha
     if (n_falls < LEAST_FALLS || n_falls * STEPS_A_FALL <= n_steps)
         return 0;
     return error_set_at(reterr, -EINVAL, path, dataset->lines[first],
-                        "column %zu (%s): the value falls here, and in %zu of %zu steps, so it is "
+                        "column %s: the value falls here, and in %zu of %zu steps, so it is "
                         "no counter; prepare it as delta or raw instead of rate",
-                        column + 1, dataset->names[column], n_falls, n_steps);
+                        dataset->names[column], n_falls, n_steps);
 }
 
 int dataset_complete_spec(const struct dataset *dataset, const char *path,

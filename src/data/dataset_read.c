@@ -346,8 +346,9 @@ static int read_timestamp(struct reader *reader, size_t column, const char *text
     double *moment = &reader->dataset.timestamps[reader->row];
 
     if (timestamp_parse(text, length, moment) < 0)
-        return refuse_cell(reader, column, text, length,
-                           "is no moment; write 2024-03-01T12:30:00Z or seconds since 1970");
+        return refuse_cell(
+            reader, column, text, length,
+            "is no moment; write 2024-03-01T12:30:00Z or seconds (not milliseconds) since 1970");
     if (*moment > (double)clock_realtime_us() / 1e6 + FAR_FUTURE)
         return refuse_cell(reader, column, text, length,
                            "is more than a year ahead; are these milliseconds? Write seconds since "

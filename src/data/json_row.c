@@ -352,7 +352,7 @@ static int read_timestamp(struct json_reader *reader, const struct json_key *key
     if (timestamp_parse(string.bytes, string.length, time) < 0 || *time < 0)
         json_row_problem(reader, key,
                          "this is no moment: it must be RFC 3339 (2024-03-01T12:30:00Z) or Unix "
-                         "seconds, from 1970 on");
+                         "seconds (not milliseconds), from 1970 on");
     else if (timestamp_is_far_ahead(*time))
         json_row_problem(reader, key,
                          "this is more than a day ahead of the clock; are these milliseconds? Unix "

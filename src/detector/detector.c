@@ -62,6 +62,7 @@ int detector_new(struct schema *schema, struct preparation *preparation, struct 
         return -ENOMEM;
     }
     *detector = parts;
+    detector->ensemble.imputer = explanation;
     *ensemble = (struct ensemble){0};
     *ret_detector = detector;
     return 0;

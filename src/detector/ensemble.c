@@ -6,6 +6,7 @@
 
 #include "detector/clusters.h"
 #include "detector/encoding.h"
+#include "detector/explanation.h"
 #include "detector/prototypes.h"
 #include "detector/residual.h"
 #include "detector/scaler.h"
@@ -101,6 +102,8 @@ static void begin_block(const struct ensemble *ensemble, float *scratch, const f
         float *z = block->z + i * d, *encoded = block->encoded + i * n_values;
         block->n_missing[i] = scaler_apply(ensemble->scaler, rows + i * d, z);
         block->some_missing |= block->n_missing[i] > 0;
+        if (block->n_missing[i] > 0 && ensemble->imputer && ensemble->imputer->precision)
+            explanation_impute(ensemble->imputer, rows + i * d, z);
         encoding_apply(ensemble->encoding, z, encoded);
         encoding_blend(ensemble->encoding, z, encoded, block->blended + i * d);
     }

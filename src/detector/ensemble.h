@@ -21,6 +21,7 @@
 
 struct clusters;
 struct encoding;
+struct explanation;
 struct network;
 struct prototypes;
 struct residual;
@@ -40,6 +41,9 @@ struct ensemble {
     struct prototypes *prototypes;                     /* NULL: none, as for clusters */
     struct clusters *clusters;
     double median_networks, median_prototypes, median_clusters; /* above 0 */
+    /* Borrowed: what is missing in a row reaches the networks as the other values let expect it;
+     * NULL, or one without a precision: as its median. */
+    const struct explanation *imputer;
 };
 
 #define ENSEMBLE_PROTOTYPES_WEIGHT 1.0

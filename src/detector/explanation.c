@@ -12,10 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RIDGE             1e-2
-#define MOST_ROWS         20000 /* evenly spread: enough for a covariance and quantiles */
-#define SPARSE            3.0F  /* conditional deviations, of the fault that is blamed */
-#define SPARSE_FIRST      2.0F  /* of the fault that is taken away, at first */
+#define RIDGE          1e-2
+#define MOST_ROWS      20000 /* evenly spread: enough for a covariance and quantiles */
+#define SPARSE         3.0F  /* conditional deviations, of the fault that is blamed */
+#define SPARSE_FIRST   2.0F  /* of the fault that is taken away, at first */
+#define IMPUTE_SWEEPS  20
+#define IMPUTE_SETTLED 1e-3F /* deviations */
+
 #define SPARSE_SWEEPS     15
 #define MOST_STEPS        400 /* that change a fault: what all is wrong with has no sparse fault */
 #define WHOLE_SWEEPS      10
@@ -226,6 +229,38 @@ int explanation_new(const float *precision, const float *ranges, const float *ju
         return r;
     *ret_explanation = TAKE(explanation);
     return 0;
+}
+
+/* ---- what is missing ---- */
+
+static float dot(const float *a, const float *b, size_t n)
+{
+    float sum = 0.0F;
+
+    for (size_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+void explanation_impute(const struct explanation *explanation, const float *row, float *z)
+{
+    const size_t n = explanation->n_features;
+    float moved = INFINITY;
+    assert(explanation->precision);
+
+    for (size_t k = 0; k < IMPUTE_SWEEPS && moved > IMPUTE_SETTLED; k++) {
+        moved = 0.0F;
+        for (size_t i = 0; i < n; i++) {
+            const float deviation = explanation->deviation[i];
+            if (!isnan(row[i]))
+                continue;
+            const float gradient = dot(explanation->precision + i * n, z, n);
+            const float mean = z[i] - gradient * deviation * deviation;
+            const float within = fminf(fmaxf(mean, explanation->low[i]), explanation->high[i]);
+            moved = fmaxf(moved, fabsf(within - z[i]));
+            z[i] = within;
+        }
+    }
 }
 
 /* ---- the faults of a row ---- */

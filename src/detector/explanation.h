@@ -48,6 +48,10 @@ MUST_CHECK int explanation_new(const float *precision, const float *ranges, cons
 void explanation_free(struct explanation *explanation);
 DEFINE_CLEANUP(struct explanation *, explanation_free)
 
+/* Fills z[n_features], with P, in where row[n_features] has no value (NaN): with the mean given the
+ * other values, within what training has seen: some sweeps of Gauss-Seidel over P z = 0. */
+void explanation_impute(const struct explanation *explanation, const float *row, float *z);
+
 /* Of z[n_features], with P: ret_unusual[n_features], |u| in conditional deviations, finite; and
  * ret_expected[n_features] (NULL: not wanted), what the others let expect in its place, within what
  * training has seen: with the fault found once more at 2 deviations, those above 3 then taken away

@@ -418,6 +418,7 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
     r = prepare(&training, names, &random, reterr);
     if (r == 0)
         r = fit_explanation(&training, &explanation);
+    training.imputer = explanation;
     if (r == 0)
         r = run_fits(&training, reterr);
     if (r == 0)

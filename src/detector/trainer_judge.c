@@ -37,6 +37,7 @@ static struct ensemble ensemble_of_fit(const struct training *training, const st
 {
     return (struct ensemble){
         .scaler = fit->scaler ? fit->scaler : training->ensemble.scaler,
+        .imputer = training->imputer,
         .encoding = fit->encoding ? fit->encoding : training->ensemble.encoding,
         .n_networks = 1,
         .networks = {fit->network},

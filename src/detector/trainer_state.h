@@ -29,6 +29,7 @@ struct training {
     struct fit fits[MAX_FITS];
     size_t n_fits, n_folds; /* n_folds: that calibrate, 1 or all */
     struct ensemble ensemble;
+    const struct explanation *imputer; /* of values that are missing where rows are judged */
     /* progress */
     bool (*on_epoch)(void *userdata, const struct trainer_progress *);
     void *userdata;

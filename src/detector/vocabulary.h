@@ -40,11 +40,11 @@ size_t vocabulary_input_of(const struct vocabulary *vocabulary, size_t feature);
 /* Columns folded back onto their inputs: shares are summed, values and expected ones are those of
  * the newest row in the user's unit. contributions[of features] in any order → ret[of inputs], the
  * largest share first, equal ones in the order of the inputs. row[of features]; values[of values]
- * as they were sent, NULL: they are turned back from the row; means[of features] in training. With a
- * preparation only. -ENOMEM. */
+ * as they were sent, NULL: they are turned back from the row; means[of features] in training. With
+ * a preparation only. -ENOMEM. */
 MUST_CHECK int vocabulary_fold(const struct vocabulary *vocabulary, const float *row,
-                               const double *values, const struct contribution *contributions, const float *means,
-                               struct contribution *ret);
+                               const double *values, const struct contribution *contributions,
+                               const float *means, struct contribution *ret);
 
 /* The same for one number a feature: summed to one an input. In place is not possible. */
 void vocabulary_fold_sums(const struct vocabulary *vocabulary, const double *of_features,

@@ -51,14 +51,22 @@ static void drop_rows(struct row_block *block, size_t n_features, const bool *ke
     block->n_rows = n;
 }
 
-/* A collector that hangs: /observe keeps all that it sends, but one row over and over would weigh
- * as much as all others. */
-static int drop_repeats(const struct learning *learning, struct row_block *block)
+/* Rows of which little is known say little of normal: the first of a series has no rates. */
+static bool is_incomplete(const float *row, size_t n_features)
+{
+    size_t n_missing = 0;
+
+    for (size_t j = 0; j < n_features; j++)
+        n_missing += isnan(row[j]) != 0;
+    return 2 * n_missing > n_features;
+}
+
+/* And a collector that hangs: /observe keeps all that it sends, but one row over and over would
+ * weigh as much as all others. */
+static int drop_useless(const struct learning *learning, struct row_block *block)
 {
     const size_t d = learning->n_features;
     size_t n_equal = 0;
-    if (!learning->live) /* what all rows repeat is told by check_movement() */
-        return 0;
     AUTO_FREE bool *keep = malloc(block->n_rows + 1);
     if (!keep)
         return -ENOMEM;
@@ -67,7 +75,8 @@ static int drop_repeats(const struct learning *learning, struct row_block *block
         const float *row = block->values + i * d;
         const bool repeats = i > 0 && memcmp(row, row - d, d * sizeof(*row)) == 0;
         n_equal = repeats ? n_equal + 1 : 1;
-        keep[i] = n_equal <= MOST_EQUAL;
+        /* Before there is a version, what all rows repeat is told by check_movement(). */
+        keep[i] = (!learning->live || n_equal <= MOST_EQUAL) && !is_incomplete(row, d);
     }
     drop_rows(block, d, keep);
     return 0;
@@ -108,9 +117,9 @@ static int read_judges(struct learning *learning, struct training_set *set)
     if (r == 0)
         r = row_buffer_read(learning->buffer, ROW_GATE, SIZE_MAX, SIZE_MAX, &judging);
     if (r == 0)
-        r = drop_repeats(learning, &calibrating);
+        r = drop_useless(learning, &calibrating);
     if (r == 0)
-        r = drop_repeats(learning, &judging);
+        r = drop_useless(learning, &judging);
     if (r == 0)
         r = balance(&calibrating, d, since);
     if (r == 0)
@@ -141,7 +150,7 @@ static int read_rows(struct learning *learning, enum row_role role, float **ret_
 
     int r = row_buffer_read(learning->buffer, role, SIZE_MAX, SIZE_MAX, &block);
     if (r == 0 && role == ROW_TRAIN)
-        r = drop_repeats(learning, &block);
+        r = drop_useless(learning, &block);
     if (r < 0)
         return r;
     *ret_rows = TAKE(block.values);

@@ -232,7 +232,7 @@ static void timestamps_are_read_when_asked_for(void **state)
     assert_int_equal(read_text("a,timestamp\n1,\n", &options, &dataset, &err), -EINVAL);
     assert_string_equal(behind_path(&err),
                         ":2: column 2 (timestamp): \"\" is no moment; write 2024-03-01T12:30:00Z "
-                        "or seconds since 1970");
+                        "or seconds (not milliseconds) since 1970");
 }
 
 static void series_are_read_when_asked_for(void **state)
