@@ -6,6 +6,7 @@
 #include "service/thinning.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
