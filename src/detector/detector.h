@@ -110,6 +110,11 @@ struct contribution {
                      * median of a model that cannot tell */
     float usual_low, usual_high; /* 1 % and 99 % quantile in training; NaN: not known */
     double share;                /* of the blame; of all features together 1 (0: none) */
+    /* Of a model that sees several rows at once (detector/vocabulary.h): */
+    size_t rows_back; /* the row before this one that most of it is on; 0: this one */
+    struct {
+        float value, expected;
+    } back; /* there */
 };
 
 /* Takes the next row[n_features] of a series into its movement (detector/movement.h). 0 or -ENOMEM.

@@ -68,14 +68,17 @@ static void print_told(struct text *text, const struct vocabulary *vocabulary, s
 static void print_one(struct text *text, const struct vocabulary *vocabulary,
                       const struct contribution *contribution)
 {
-    const size_t input = contribution->feature;
-    const float value = contribution->value;
+    const size_t input = contribution->feature, rows_back = contribution->rows_back;
+    const float value = rows_back ? contribution->back.value : contribution->value;
 
     print_name(text, vocabulary, input);
     text_puts(text, " ");
     print_told(text, vocabulary, input, value);
+    if (rows_back)
+        text_printf(text, " %zu row%s before", rows_back, rows_back == 1 ? "" : "s");
     text_puts(text, " (expected ");
-    print_told(text, vocabulary, input, contribution->expected);
+    print_told(text, vocabulary, input,
+               rows_back ? contribution->back.expected : contribution->expected);
     if (value < contribution->usual_low || value > contribution->usual_high) {
         text_puts(text, ", usually ");
         print_told(text, vocabulary, input, contribution->usual_low);

@@ -40,6 +40,19 @@ static void append_usual(struct text *text, const struct vocabulary *vocabulary,
         text_puts(text, value > expected ? ",\"direction\":\"above\"" : ",\"direction\":\"below\"");
 }
 
+/* What is blamed stood in a row before this one. */
+static void append_back(struct text *text, const struct vocabulary *vocabulary,
+                        const struct contribution *contribution)
+{
+    if (contribution->rows_back == 0)
+        return;
+    text_printf(text, ",\"before\":{\"rows\":%zu,\"value\":", contribution->rows_back);
+    vocabulary_put_json(vocabulary, contribution->feature, contribution->back.value, text);
+    text_puts(text, ",\"expected\":");
+    vocabulary_put_json(vocabulary, contribution->feature, contribution->back.expected, text);
+    text_puts(text, "}");
+}
+
 /* error_shares: in the order of the inputs; NULL: not asked for. */
 static void append_contribution(struct text *text, const struct vocabulary *vocabulary,
                                 const struct contribution *contribution, const double *error_shares)
@@ -53,6 +66,7 @@ static void append_contribution(struct text *text, const struct vocabulary *voca
     text_puts(text, ",\"share\":");
     text_double(text, contribution->share);
     append_usual(text, vocabulary, contribution);
+    append_back(text, vocabulary, contribution);
     if (error_shares) {
         text_puts(text, ",\"error_share\":");
         text_double(text, error_shares[contribution->feature]);
@@ -158,7 +172,7 @@ void verdict_json_append(struct text *text, const struct vocabulary *vocabulary,
         text_printf(text, ",\"event\":%" PRIu64, verdict->event);
     if (verdict->is_late)
         text_puts(text, ",\"late\":true");
-    if (verdict->n_imputed > 0) {
+    if (verdict->n_imputed > 0 && vocabulary_misses(vocabulary, row)) {
         text_puts(text, ",\"imputed\":");
         vocabulary_put_missing(vocabulary, row, text);
     }

@@ -47,27 +47,38 @@ size_t vocabulary_input_of(const struct vocabulary *vocabulary, size_t feature)
     return preparation ? preparation->input_of[feature % preparation->n_columns] : feature;
 }
 
+static bool is_missing(const struct vocabulary *vocabulary, const float *row, size_t input)
+{
+    const struct preparation *preparation = vocabulary->preparation;
+
+    return isnan(row[preparation ? preparation->input[input].column : input]) != 0;
+}
+
+bool vocabulary_misses(const struct vocabulary *vocabulary, const float *row)
+{
+    for (size_t i = 0; i < schema_n_features(vocabulary->inputs); i++)
+        if (is_missing(vocabulary, row, i))
+            return true;
+    return false;
+}
+
 void vocabulary_put_missing(const struct vocabulary *vocabulary, const float *row,
                             struct text *text)
 {
-    const struct preparation *preparation = vocabulary->preparation;
-    size_t n = 0;
+    const char *separator = "[";
 
     for (size_t i = 0; i < schema_n_features(vocabulary->inputs); i++) {
         const char *name = schema_name(vocabulary->inputs, i);
-        if (!isnan(row[preparation ? preparation->input[i].column : i]))
+        if (!is_missing(vocabulary, row, i))
             continue;
-        text_puts(text, n++ ? "," : "[");
+        text_puts(text, separator);
         text_json_string(text, name, strlen(name));
+        separator = ",";
     }
-    text_puts(text, n ? "]" : "[]");
+    text_puts(text, *separator == '[' ? "[]" : "]");
 }
 
 /* ---- folding ---- */
-
-/* The columns of a category that never was let expect several others alike: then the most frequent
- * one. */
-#define PRIOR 0.1F
 
 static float usual(const struct prepared_input *input, float quantile)
 {
@@ -106,35 +117,70 @@ static int by_share(const void *a, const void *b)
     return (x->feature > y->feature) - (x->feature < y->feature);
 }
 
+/* What each input has to do with a row: its columns there, and their share of the blame. */
+struct folding {
+    const struct preparation *preparation;
+    size_t n_inputs;
+    float *expected; /* [of features] */
+    double *shares;  /* [context][n_inputs] */
+};
+
+static void fold_columns(const struct folding *folding, const struct contribution *contributions,
+                         struct contribution *ret)
+{
+    const struct preparation *preparation = folding->preparation;
+    const size_t n_columns = preparation->n_columns;
+
+    for (size_t k = 0; k < n_columns * preparation->context; k++) {
+        const struct contribution *column = &contributions[k];
+        const size_t input = preparation->input_of[column->feature % n_columns];
+        const size_t lag = column->feature / n_columns;
+        ret[input].share += column->share;
+        folding->shares[lag * folding->n_inputs + input] += column->share;
+        folding->expected[column->feature] = column->expected;
+        if (lag > 0)
+            continue;
+        ret[input].usual_low = usual(&preparation->input[input], column->usual_low);
+        ret[input].usual_high = usual(&preparation->input[input], column->usual_high);
+    }
+}
+
+/* The row that more than half of an input's share is on. */
+static void look_back(const struct folding *folding, const float *row, struct contribution *ret)
+{
+    const struct preparation *preparation = folding->preparation;
+    const size_t input = ret->feature;
+
+    for (size_t lag = 1; lag < preparation->context; lag++) {
+        const size_t at = lag * preparation->n_columns + preparation->input[input].column;
+        if (!(folding->shares[lag * folding->n_inputs + input] > 0.5 * ret->share))
+            continue;
+        ret->rows_back = lag;
+        ret->back.value = (float)preparation_value(preparation, input, row + at);
+        ret->back.expected = (float)preparation_value(preparation, input, folding->expected + at);
+    }
+}
+
 int vocabulary_fold(const struct vocabulary *vocabulary, const float *row, const double *values,
-                    const struct contribution *contributions, const float *means,
-                    struct contribution *ret)
+                    const struct contribution *contributions, struct contribution *ret)
 {
     const struct preparation *preparation = vocabulary->preparation;
-    const size_t n_columns = preparation->n_columns;
     const size_t n_inputs = schema_n_features(preparation->inputs);
-    AUTO_FREE float *expected = calloc(n_columns, sizeof(*expected));
-    if (!expected)
+    const size_t context = preparation->context;
+    AUTO_FREE float *expected = calloc(context * preparation->n_columns, sizeof(*expected));
+    AUTO_FREE double *shares = calloc(context * n_inputs, sizeof(*shares));
+    const struct folding folding = {preparation, n_inputs, expected, shares};
+    if (!expected || !shares)
         return -ENOMEM;
 
     for (size_t i = 0; i < n_inputs; i++)
         ret[i] = (struct contribution){.feature = i, .usual_low = NAN, .usual_high = NAN};
-    for (size_t k = 0; k < n_columns * preparation->context; k++) {
-        const struct contribution *column = &contributions[k];
-        const size_t input = preparation->input_of[column->feature % n_columns];
-        ret[input].share += column->share;
-        if (column->feature >= n_columns)
-            continue;
-        expected[column->feature] = column->expected;
-        if (preparation->input[input].how == PREPARE_ONEHOT)
-            expected[column->feature] += PRIOR * means[column->feature];
-        ret[input].usual_low = usual(&preparation->input[input], column->usual_low);
-        ret[input].usual_high = usual(&preparation->input[input], column->usual_high);
-    }
+    fold_columns(&folding, contributions, ret);
     for (size_t i = 0; i < n_inputs; i++) {
         ret[i].value = (float)value_of(preparation, i, row, values);
         ret[i].expected =
             (float)preparation_value(preparation, i, expected + preparation->input[i].column);
+        look_back(&folding, row, &ret[i]);
     }
     qsort(ret, n_inputs, sizeof(*ret), by_share);
     return 0;

@@ -30,7 +30,9 @@ const char *vocabulary_word(const struct vocabulary *vocabulary, size_t input, f
 /* "rate" or "delta", whose values are not those that were sent; NULL: they are. */
 const char *vocabulary_change(const struct vocabulary *vocabulary, size_t input);
 
-/* Appends ["a","b"]: the inputs that row[of features] does not know the newest value of. */
+/* Whether there are inputs that row[of features] does not know the newest value of; appends them,
+ * ["a","b"]. */
+bool vocabulary_misses(const struct vocabulary *vocabulary, const float *row);
 void vocabulary_put_missing(const struct vocabulary *vocabulary, const float *row,
                             struct text *text);
 
@@ -38,13 +40,14 @@ void vocabulary_put_missing(const struct vocabulary *vocabulary, const float *ro
 size_t vocabulary_input_of(const struct vocabulary *vocabulary, size_t feature);
 
 /* Columns folded back onto their inputs: shares are summed, values and expected ones are those of
- * the newest row in the user's unit. contributions[of features] in any order → ret[of inputs], the
+ * the newest row in the user's unit; where most of the blame is on a row behind it, .rows_back says
+ * which, and .back what was there. contributions[of features] in any order → ret[of inputs], the
  * largest share first, equal ones in the order of the inputs. row[of features]; values[of values]
  * as they were sent, NULL: they are turned back from the row; means[of features] in training. With
  * a preparation only. -ENOMEM. */
 MUST_CHECK int vocabulary_fold(const struct vocabulary *vocabulary, const float *row,
                                const double *values, const struct contribution *contributions,
-                               const float *means, struct contribution *ret);
+                               struct contribution *ret);
 
 /* The same for one number a feature: summed to one an input. In place is not possible. */
 void vocabulary_fold_sums(const struct vocabulary *vocabulary, const double *of_features,
