@@ -11,7 +11,8 @@
 
 struct detector;
 
-#define MODEL_FILE_VERSION  2 /* written; from 1 on all are read */
+#define MODEL_FILE_VERSION  3 /* from 1 on all are read */
+#define MODEL_FILE_PLAIN    2 /* of rows that are judged as they come: older programs read it */
 #define MODEL_FILE_MAX_SIZE ((size_t)1 << 30)
 
 /* Replaces path as a whole or not at all (base/file.h). */

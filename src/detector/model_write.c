@@ -316,7 +316,8 @@ static json_t *metadata_of(const struct detector *detector, const char *checksum
 
     if (!text)
         return NULL;
-    (void)snprintf(version, sizeof(version), "%d", MODEL_FILE_VERSION);
+    (void)snprintf(version, sizeof(version), "%d",
+                   detector_preparation(detector) ? MODEL_FILE_VERSION : MODEL_FILE_PLAIN);
     return json_pack("{s:s, s:s, s:s}", "format", "anomalyd", "format_version", version, "detector",
                      text);
 }

@@ -597,7 +597,7 @@ static void set_offset(json_t *header, const char *name, size_t index, json_int_
 EDIT(nothing, 0)
 EDIT(no_metadata, json_object_del(header, "__metadata__"))
 EDIT(other_format, SET(at(header, "__metadata__"), "format", json_string("pt")))
-EDIT(version_3, FORMAT_VERSION("3"))
+EDIT(version_4, FORMAT_VERSION("4"))
 EDIT(version_0, FORMAT_VERSION("0"))
 EDIT(version_x, FORMAT_VERSION("x"))
 EDIT(version_huge, FORMAT_VERSION("99999999999999999999999999999999999"))
@@ -695,7 +695,7 @@ static void hostile_files_are_refused_with_the_reason(void **state)
     static const struct damage cases[] = {
         {no_metadata,              "no __metadata__"                                                       },
         {other_format,             "not a model file"                                                      },
-        {version_3,                "has format version 3, this program reads up to 2; use a newer anomalyd"},
+        {version_4,                "has format version 4, this program reads up to 3; use a newer anomalyd"},
         {version_0,                "has format version 0"                                                  },
         {version_x,                "has format version x"                                                  },
         {version_huge,             "has format version 9999999999999999,"                                  },
