@@ -91,8 +91,7 @@ static const struct config_option options[] = {
     KEY(MODEL(reject_missing), "missing", DEFAULT("impute"), missing, ANY,
         "Rows with missing values: impute takes the training median and leaves the\n"
         "feature out of the error; reject refuses the request."),
-    KEY(MODEL(prepare), "prepare", EXAMPLE("disk read=rate, timestamp=hour-of-day"),
-        prepare, ANY,
+    KEY(MODEL(prepare), "prepare", EXAMPLE("disk read=rate, timestamp=hour-of-day"), prepare, ANY,
         "How a model that learns from nothing sees its features: raw (unless said), log1p,\n"
         "rate (of a counter, per second), delta, onehot:A|B (categories), and from the time\n"
         "of a row hour-of-day and day-of-week. A model file has its own."),
