@@ -1,4 +1,5 @@
 /* POST /v1/models/{m}/observe: rows known to be normal, answered when they are durable. */
+#include "base/clock.h"
 #include "base/text.h"
 #include "data/json_rows.h"
 #include "data/schema.h"
@@ -14,6 +15,7 @@
 #include "http/score_options.h"
 #include "service/learner.h"
 #include "service/live.h"
+#include "service/series_memory.h"
 #include "service/service.h"
 
 /* late ones are not learned from. */
@@ -57,6 +59,9 @@ static void observe(struct handler *handler, const struct live_model *model,
                       model->reject_missing, request, reply) < 0 ||
         prepared_rows_make(handler, preparation, model->memory, &options, reply) < 0)
         return;
+    const char *series = score_options_series(&options);
+    if (series && !preparation) /* without memory for it the rows are kept all the same */
+        (void)!series_memory_touch(model->memory, series, clock_realtime_us());
     const size_t n_late = prepared_rows_count_late(handler, preparation);
     prepared_rows_drop_late(handler, preparation);
     if (rows->n_rows == 0) {

@@ -83,14 +83,6 @@ static int reserve(struct handler *handler, const struct preparation *preparatio
     return -EINVAL;
 }
 
-/* Without its memory a row is judged all the same. */
-static int touch(struct series_memory *memory, const struct score_options *options)
-{
-    const char *series = score_options_series(options);
-
-    return series ? series_memory_touch(memory, series, clock_realtime_us()) : 0;
-}
-
 int prepared_rows_make(struct handler *handler, struct preparation *preparation,
                        struct series_memory *memory, const struct score_options *options,
                        struct reply *reply)
@@ -99,10 +91,8 @@ int prepared_rows_make(struct handler *handler, struct preparation *preparation,
     const char *series = score_options_series(options);
     int r = 0;
 
-    if (!preparation) {
-        (void)!touch(memory, options);
+    if (!preparation)
         return 0;
-    }
     r = check_times(rows, preparation, options, reply);
     if (r == 0)
         r = reserve(handler, preparation, reply);

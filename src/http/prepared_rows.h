@@ -16,7 +16,7 @@ struct series_memory;
 
 /* Makes handler->rows.rows, rows of preparation's features, of what row_body_read() has read, and
  * says in handler->is_late which are late. A row's time is its own, that of the request, or now.
- * preparation NULL: the rows are there, only their series is remembered. -EINVAL: reply says why
+ * preparation NULL: the rows are there already. -EINVAL: reply says why
  * they cannot be prepared. */
 MUST_CHECK int prepared_rows_make(struct handler *handler, struct preparation *preparation,
                                   struct series_memory *memory, const struct score_options *options,
