@@ -7,6 +7,7 @@
 #include "data/schema.h"
 #include "detector/architecture.h"
 #include "detector/detector.h"
+#include "detector/relevance.h"
 #include "detector/scaler.h"
 
 #include <stdio.h>
@@ -32,22 +33,40 @@ static const struct recipe *recipe_of(const struct diff_side *side)
     return &detector_summary(side->detector)->recipe;
 }
 
-/* What it was set to; "chosen" by the preset. */
-static void print_option(const struct diff_side *side, const struct recipe_field *field,
-                         struct text *text)
+/* Options of the training, those of the recipe first. */
+static size_t count_options(void)
 {
-    if (recipe_is_set(recipe_of(side), field))
-        recipe_print(recipe_of(side), field, text);
-    else
-        text_puts(text, "chosen");
+    return recipe_n_fields + N_RELEVANCE_PARTS;
 }
 
-static bool is_same_option(const struct diff *diff, const struct recipe_field *field)
+static const char *option_name(size_t i)
+{
+    return i < recipe_n_fields ? recipe_fields[i].name
+                               : relevance_options[i - recipe_n_fields].name;
+}
+
+/* What it was set to; "chosen" by the preset. */
+static void print_option(const struct diff_side *side, size_t i, struct text *text)
+{
+    const struct relevance *relevance = detector_relevance(side->detector);
+    const enum relevance_part part = (enum relevance_part)(i - recipe_n_fields);
+
+    if (i < recipe_n_fields && recipe_is_set(recipe_of(side), &recipe_fields[i]))
+        recipe_print(recipe_of(side), &recipe_fields[i], text);
+    else if (i < recipe_n_fields)
+        text_puts(text, "chosen");
+    else if (relevance_has(relevance, part))
+        relevance_print(relevance, part, text);
+    else
+        text_puts(text, "none");
+}
+
+static bool is_same_option(const struct diff *diff, size_t i)
 {
     CLEANUP(text_clear) struct text a = {0}, b = {0};
 
-    print_option(&diff->a, field, &a);
-    print_option(&diff->b, field, &b);
+    print_option(&diff->a, i, &a);
+    print_option(&diff->b, i, &b);
     return !text_failed(&a) && !text_failed(&b) && strcmp(a.data, b.data) == 0;
 }
 
@@ -152,13 +171,13 @@ static void put_options(const struct diff *diff, struct text *text)
     size_t n = 0;
 
     text_puts(text, "\nTraining options");
-    for (size_t i = 0; i < recipe_n_fields; i++) {
-        if (is_same_option(diff, &recipe_fields[i]))
+    for (size_t i = 0; i < count_options(); i++) {
+        if (is_same_option(diff, i))
             continue;
         text_puts(text, n++ == 0 ? " that differ\n" : "");
-        print_option(&diff->a, &recipe_fields[i], &a);
-        print_option(&diff->b, &recipe_fields[i], &b);
-        put_pair(text, recipe_fields[i].name, &a, &b);
+        print_option(&diff->a, i, &a);
+        print_option(&diff->b, i, &b);
+        put_pair(text, option_name(i), &a, &b);
     }
     text_puts(text, n == 0 ? ": the same\n" : "");
 }
@@ -306,15 +325,14 @@ static json_t *options_json(const struct diff *diff)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; list && i < recipe_n_fields; i++) {
+    for (size_t i = 0; list && i < count_options(); i++) {
         CLEANUP(text_clear) struct text a = {0}, b = {0};
-        if (is_same_option(diff, &recipe_fields[i]))
+        if (is_same_option(diff, i))
             continue;
-        print_option(&diff->a, &recipe_fields[i], &a);
-        print_option(&diff->b, &recipe_fields[i], &b);
+        print_option(&diff->a, i, &a);
+        print_option(&diff->b, i, &b);
         (void)json_array_append_new(
-            list,
-            json_pack("{s:s,s:s,s:s}", "option", recipe_fields[i].name, "a", a.data, "b", b.data));
+            list, json_pack("{s:s,s:s,s:s}", "option", option_name(i), "a", a.data, "b", b.data));
     }
     return list;
 }

@@ -10,6 +10,7 @@
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/preparation_json.h"
+#include "detector/relevance.h"
 #include "detector/scaler.h"
 
 #include <math.h>
@@ -109,9 +110,23 @@ static void print_choices(const struct detector *detector, struct text *text)
     }
 }
 
-/* As they may stand behind `anomalyctl train`, in lines of at most 80 columns if they can. */
-static void print_options(const struct recipe *recipe, struct text *text)
+/* In lines of at most 80 columns if they can. */
+static void print_option(const struct text *option, size_t *column, struct text *text)
 {
+    if (*column + option->length > 80) {
+        text_printf(text, "\n%*s", 15, "");
+        *column = 15;
+    }
+    text_append(text, option->data ? option->data : "", option->length);
+    text->failed = text->failed || option->failed;
+    *column += option->length;
+}
+
+/* As they may stand behind `anomalyctl train`. */
+static void print_options(const struct detector *detector, struct text *text)
+{
+    const struct recipe *recipe = &detector_summary(detector)->recipe;
+    const struct relevance *relevance = detector_relevance(detector);
     size_t column = 15;
 
     for (size_t i = 0; i < recipe_n_fields; i++) {
@@ -124,13 +139,15 @@ static void print_options(const struct recipe *recipe, struct text *text)
             text_puts(&option, " ");
             recipe_print(recipe, field, &option);
         }
-        if (column + option.length > 80) {
-            text_printf(text, "\n%*s", 15, "");
-            column = 15;
-        }
-        text_append(text, option.data ? option.data : "", option.length);
-        text->failed = text->failed || option.failed;
-        column += option.length;
+        print_option(&option, &column, text);
+    }
+    for (enum relevance_part i = 0; i < N_RELEVANCE_PARTS; i++) {
+        CLEANUP(text_clear) struct text option = {0};
+        if (!relevance_has(relevance, i))
+            continue;
+        text_printf(&option, " --%s ", relevance_options[i].name);
+        relevance_print(relevance, i, &option);
+        print_option(&option, &column, text);
     }
     text_puts(text, "\n");
 }
@@ -159,7 +176,7 @@ static void print_training(const struct detector *detector, struct text *text)
     }
     text_printf(text, "\n  seed          %llu\n  kernel        %s\n  options      ",
                 (unsigned long long)summary->recipe.seed, summary->kernel);
-    print_options(&summary->recipe, text);
+    print_options(detector, text);
 }
 
 static void print_calibration(const struct detector *detector, struct text *text)
@@ -365,8 +382,10 @@ static void append_calibration(const struct detector *detector, struct text *tex
 }
 
 /* All as strings, which `anomalyctl train` takes. */
-static void append_options(const struct recipe *recipe, struct text *text)
+static void append_options(const struct detector *detector, struct text *text)
 {
+    const struct recipe *recipe = &detector_summary(detector)->recipe;
+    const struct relevance *relevance = detector_relevance(detector);
     const char *comma = "";
 
     text_puts(text, ",\"options\":{");
@@ -377,6 +396,15 @@ static void append_options(const struct recipe *recipe, struct text *text)
             text_puts(text, "\"");
             comma = ",";
         }
+    for (enum relevance_part i = 0; i < N_RELEVANCE_PARTS; i++) {
+        CLEANUP(text_clear) struct text value = {0};
+        if (!relevance_has(relevance, i))
+            continue;
+        relevance_print(relevance, i, &value);
+        text_printf(text, ",\"%s\":", relevance_options[i].name);
+        text_json_string(text, value.data ? value.data : "", value.length);
+        text->failed = text->failed || value.failed;
+    }
     text_puts(text, "}");
 }
 
@@ -394,7 +422,7 @@ static void append_training(const struct detector *detector, struct text *text)
                 summary->n_left_out, summary->n_trimmed, summary->n_outliers,
                 (unsigned long long)summary->recipe.seed);
     text_json_string(text, summary->kernel, strlen(summary->kernel));
-    append_options(&summary->recipe, text);
+    append_options(detector, text);
     text_puts(text, ",\"networks\":[");
     for (size_t i = 0; i < summary->n_networks; i++) {
         const struct network_summary *network = &summary->networks[i];

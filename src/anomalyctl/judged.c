@@ -4,7 +4,9 @@
 #include "base/file.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
+#include "detector/judge.h"
 #include "detector/model_file.h"
+#include "detector/relevance.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,6 +15,7 @@ void judged_clear(struct judged *judged)
 {
     detector_free(judged->detector);
     detector_workspace_free(judged->workspace);
+    free(judged->rules);
     dataset_clear(&judged->dataset);
     free(judged->verdicts);
     *judged = (struct judged){0};
@@ -39,11 +42,13 @@ static int score_rows(struct judged *judged)
     judged->verdicts = calloc(n_rows + 1, sizeof(*judged->verdicts));
     if (!judged->verdicts)
         return -ENOMEM;
+    const struct vocabulary vocabulary = detector_vocabulary(detector);
     int r = detector_workspace_new(&judged->workspace);
-    if (r < 0)
-        return r;
-    return detector_score(detector, judged->workspace, judged->dataset.rows, n_rows,
-                          judged->threshold, judged->verdicts);
+    if (r == 0)
+        r = relevance_bind(detector_relevance(detector), &vocabulary, &judged->rules, NULL);
+    return r < 0 ? r
+                 : judge_rows(detector, judged->rules, judged->workspace, judged->dataset.rows,
+                              n_rows, judged->threshold, judged->verdicts);
 }
 
 int judged_load_model(const char *path, struct detector **ret_detector, struct error *reterr)

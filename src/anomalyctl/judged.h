@@ -7,15 +7,17 @@
 
 struct detector;
 struct input_options;
+struct relevance_rule;
 struct verdict;
 struct workspace;
 
 struct judged {
     struct detector *detector;
-    struct workspace *workspace; /* for detector_explain() */
-    struct dataset dataset;      /* prepared */
-    double threshold;            /* for the false-alarm rate that the model was trained for */
-    struct verdict *verdicts;    /* [dataset.n_rows] */
+    struct workspace *workspace;  /* for detector_explain() */
+    struct relevance_rule *rules; /* which deviations matter, as the model file says */
+    struct dataset dataset;       /* prepared */
+    double threshold;             /* for the false-alarm rate that the model was trained for */
+    struct verdict *verdicts;     /* [dataset.n_rows] */
 };
 
 /* Loads a model file, "-" is standard input. Errors as from model_file_load(). */

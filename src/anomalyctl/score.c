@@ -111,6 +111,8 @@ static void append_json(struct text *text, const struct judged *judged, size_t r
     verdict_json_append(text, &vocabulary, &judged->verdicts[row], &judged->threshold,
                         judged->dataset.rows + row * judged->dataset.n_features,
                         n_shown > 0 ? explained : NULL, n_shown);
+    if (judged->verdicts[row].n_set_aside > 0)
+        verdict_json_set_aside(text, &vocabulary, explained);
     text_puts(text, "}\n");
 }
 
@@ -140,8 +142,9 @@ static int explain_row(const struct judged *judged, struct movements *movements,
     if (r == 0 && movement)
         r = detector_follow(judged->detector, judged->workspace, row, movement);
     return r < 0 ? r
-                 : explained_fill(explained, judged->detector, judged->workspace, row, values,
-                                  movement ? movement->hold : NULL,
+                 : explained_fill(explained, judged->detector,
+                                  judged->verdicts[i].n_set_aside ? judged->rules : NULL,
+                                  judged->workspace, row, values, movement ? movement->hold : NULL,
                                   in_detail ? judged->threshold : 0.0);
 }
 
@@ -155,7 +158,8 @@ static int print_ndjson(const struct judged *judged, const struct settings *sett
     int status = EXIT_DONE;
 
     for (size_t i = 0; i < judged->dataset.n_rows && status == EXIT_DONE; i++) {
-        if (n_shown > 0 && explain_row(judged, &movements, i, settings->detail, &explained) < 0)
+        const bool must_explain = n_shown > 0 || judged->verdicts[i].n_set_aside > 0;
+        if (must_explain && explain_row(judged, &movements, i, settings->detail, &explained) < 0)
             return report_error(&(struct error){0});
         append_json(&text, judged, i, &explained, n_shown);
         status = output_text_if_long(&text);

@@ -12,6 +12,7 @@
 #include "data/prepare_spec.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
+#include "detector/relevance.h"
 #include "detector/trainer.h"
 
 #include <errno.h>
@@ -39,7 +40,8 @@ struct settings {
     bool json;
 };
 
-/* Those of the recipe (detector/recipe.h) stand between these. */
+/* Those of the recipe (detector/recipe.h) and of what matters (detector/relevance.h) stand between
+ * these. */
 static const struct option_row first_rows[] = {
     OPTION_ROW("data", "FILE", OPTION_TEXT, true, input.data, "CSV or .npy, - for standard input"),
     OPTION_ROW("output", "FILE", OPTION_TEXT, false, output,
@@ -56,13 +58,22 @@ static const struct option_row last_rows[] = {
     OPTION_ROW("json", NULL, OPTION_FLAG, false, json,
                "print the summary, and every epoch, as JSON"),
 };
-#define N_ROWS  (N_FIRST + N_PREPARE_SETTINGS + recipe_n_fields + N_LAST)
+#define N_ROWS  (N_FIRST + N_PREPARE_SETTINGS + recipe_n_fields + N_RELEVANCE_PARTS + N_LAST)
 #define N_FIRST (sizeof(first_rows) / sizeof(*first_rows))
 #define N_LAST  (sizeof(last_rows) / sizeof(*last_rows))
 
 static int set_recipe(void *recipe, const void *field, const char *text, struct error *reterr)
 {
     return recipe_set(recipe, field, text, reterr);
+}
+
+static int set_relevance(void *relevance, const void *option, const char *text,
+                         struct error *reterr)
+{
+    const struct relevance_option *const which = option;
+
+    return relevance_read(relevance, (enum relevance_part)(which - relevance_options), text,
+                          reterr);
 }
 
 static int set_prepare(void *spec, const void *setting, const char *text, struct error *reterr)
@@ -97,6 +108,16 @@ static struct option_row *list_options(void)
             .help = recipe_fields[i].help,
             .set = set_recipe,
             .context = &recipe_fields[i],
+        };
+    for (size_t i = 0; i < N_RELEVANCE_PARTS; i++)
+        *row++ = (struct option_row){
+            .name = relevance_options[i].name,
+            .argument = relevance_options[i].argument,
+            .kind = OPTION_SET,
+            .offset = offsetof(struct settings, trainer.relevance),
+            .help = relevance_options[i].help,
+            .set = set_relevance,
+            .context = &relevance_options[i],
         };
     memcpy(row, last_rows, sizeof(last_rows));
     return rows;
@@ -447,6 +468,7 @@ int train_main(int argc, char **argv)
     name_list_clear(&settings.input.exclude);
     prepare_spec_clear(&settings.prepare);
     preparation_free(settings.trainer.preparation);
+    relevance_release(settings.trainer.relevance);
     free(settings.numbers);
     free(settings.trimmed);
     return status;

@@ -40,6 +40,30 @@ void sort_floats(float *values, size_t n, float *scratch)
     memcpy(values, scratch, n * sizeof(*values));
 }
 
+/* Digits of a byte: items are few, and counters have to be cleared. */
+static void item_pass(struct sort_item *out, const struct sort_item *in, size_t n, unsigned shift)
+{
+    size_t begin[UINT8_MAX + 1] = {0}, sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        begin[(uint8_t)(~key_of(in[i].value) >> shift)]++;
+    for (size_t digit = 0; digit <= UINT8_MAX; digit++) {
+        const size_t count = begin[digit];
+        begin[digit] = sum;
+        sum += count;
+    }
+    for (size_t i = 0; i < n; i++)
+        out[begin[(uint8_t)(~key_of(in[i].value) >> shift)]++] = in[i];
+}
+
+void sort_items_down(struct sort_item *items, size_t n, struct sort_item *scratch)
+{
+    item_pass(scratch, items, n, 0);
+    item_pass(items, scratch, n, 8);
+    item_pass(scratch, items, n, 16);
+    item_pass(items, scratch, n, 24);
+}
+
 static int by_value(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;

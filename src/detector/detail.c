@@ -4,6 +4,7 @@
 #include "data/schema.h"
 #include "detector/detector.h"
 #include "detector/explanation.h"
+#include "detector/judge.h"
 #include "detector/scaler.h"
 #include "nn/workspace.h"
 
@@ -229,7 +230,10 @@ static int reserve(struct explained *explained, size_t n)
     explained->contributions = calloc(n, sizeof(*explained->contributions));
     explained->columns = calloc(n, sizeof(*explained->columns));
     explained->error_shares = calloc(n, sizeof(*explained->error_shares));
-    if (!explained->contributions || !explained->columns || !explained->error_shares)
+    explained->is_aside = calloc(n, sizeof(*explained->is_aside));
+    explained->judged = calloc(n, sizeof(*explained->judged));
+    if (!explained->contributions || !explained->columns || !explained->error_shares ||
+        !explained->is_aside || !explained->judged)
         return -ENOMEM;
     explained->capacity = n;
     return 0;
@@ -292,34 +296,94 @@ static int expect_whole_inputs(const struct detector *detector, const float *row
     return 0;
 }
 
+static int set_aside(struct explained *explained, const struct detector *detector,
+                     const struct relevance_rule *rules, struct workspace *workspace,
+                     const float *row)
+{
+    const size_t d = detector_n_features(detector);
+
+    if (rules)
+        return judge_set_aside(detector, rules, workspace, row, explained->is_aside,
+                               explained->judged, &explained->n_aside);
+    memset(explained->is_aside, false, d * sizeof(*explained->is_aside));
+    memcpy(explained->judged, row, d * sizeof(*row));
+    explained->n_aside = 0;
+    return 0;
+}
+
+static struct contribution *columns_of(const struct explained *explained,
+                                       const struct vocabulary *vocabulary)
+{
+    return vocabulary->preparation ? explained->columns : explained->contributions;
+}
+
+/* From the columns to what is told. 0 or -ENOMEM. */
+static int fold(struct explained *explained, const struct detector *detector, const float *row,
+                const double *values)
+{
+    const struct vocabulary vocabulary = detector_vocabulary(detector);
+    struct contribution *columns = columns_of(explained, &vocabulary);
+
+    explained->n_relations =
+        detail_broken_relations(detector, explained->judged, columns, explained->relations);
+    return vocabulary.preparation
+               ? vocabulary_fold(&vocabulary, row, values, columns, explained->contributions)
+               : 0;
+}
+
 int explained_fill(struct explained *explained, const struct detector *detector,
-                   struct workspace *workspace, const float *row, const double *values,
-                   const float *hold, double threshold)
+                   const struct relevance_rule *rules, struct workspace *workspace,
+                   const float *row, const double *values, const float *hold, double threshold)
 {
     const struct vocabulary vocabulary = detector_vocabulary(detector);
     const size_t d = detector_n_features(detector), n = schema_n_features(vocabulary.inputs);
 
     int r = reserve(explained, d > n ? d : n);
-    if (r < 0)
-        return r;
-    struct contribution *columns =
-        vocabulary.preparation ? explained->columns : explained->contributions;
-    r = detector_explain(detector, workspace, row, hold, columns);
-    if (r == 0 && vocabulary.preparation)
-        r = expect_whole_inputs(detector, row, columns);
-    if (r == 0 && vocabulary.preparation)
-        r = vocabulary_fold(&vocabulary, row, values, columns, explained->contributions);
-    if (r < 0)
-        return r;
-    explained->n_relations = detail_broken_relations(detector, row, columns, explained->relations);
-    explained->has_detail = threshold > 0.0;
-    if (!explained->has_detail)
-        return 0;
-    r = detail_error_shares(detector, workspace, row, explained->error_shares);
     if (r == 0)
-        r = detail_counterfactual(detector, workspace, row, threshold, columns,
+        r = set_aside(explained, detector, rules, workspace, row);
+    if (r < 0)
+        return r;
+    struct contribution *columns = columns_of(explained, &vocabulary);
+    r = detector_explain(detector, workspace, row, hold, explained->is_aside, columns);
+    if (r == 0 && vocabulary.preparation)
+        r = expect_whole_inputs(detector, explained->judged, columns);
+    if (r == 0)
+        r = fold(explained, detector, row, values);
+    explained->has_detail = threshold > 0.0;
+    if (r < 0 || !explained->has_detail)
+        return r;
+    r = detail_error_shares(detector, workspace, explained->judged, explained->error_shares);
+    if (r == 0)
+        r = detail_counterfactual(detector, workspace, explained->judged, threshold, columns,
                                   explained->contributions, &explained->counterfactual);
     return r;
+}
+
+static int by_share(const void *a, const void *b)
+{
+    const struct contribution *x = a, *y = b;
+
+    if (x->share != y->share)
+        return x->share < y->share ? 1 : -1;
+    return (x->feature > y->feature) - (x->feature < y->feature);
+}
+
+int explained_blame(struct explained *explained, const struct detector *detector, const float *row,
+                    const double *weights)
+{
+    const struct vocabulary vocabulary = detector_vocabulary(detector);
+    struct contribution *columns = columns_of(explained, &vocabulary);
+    const size_t d = detector_n_features(detector);
+    double sum = 0.0;
+
+    for (size_t j = 0; j < d; j++)
+        sum += weights[j];
+    if (!(sum > 0.0))
+        return 0;
+    for (size_t k = 0; k < d; k++)
+        columns[k].share = weights[columns[k].feature] / sum;
+    qsort(columns, d, sizeof(*columns), by_share);
+    return fold(explained, detector, row, NULL);
 }
 
 void explained_clear(struct explained *explained)
@@ -327,5 +391,7 @@ void explained_clear(struct explained *explained)
     free(explained->contributions);
     free(explained->columns);
     free(explained->error_shares);
+    free(explained->is_aside);
+    free(explained->judged);
     *explained = (struct explained){0};
 }

@@ -13,6 +13,7 @@
 
 struct contribution;
 struct detector;
+struct relevance_rule;
 struct workspace;
 
 /* Two inputs that normally move together, |correlation| at least 0.7, and do not in this row:
@@ -66,16 +67,25 @@ struct explained {
     struct contribution *contributions; /* [of inputs], the largest share first */
     struct broken_relation relations[DETAIL_MOST_RELATIONS];
     size_t n_relations;
-    bool has_detail;      /* what follows was asked for */
+    bool *is_aside;       /* [of features] set aside (detector/judge.h): their share is 0 */
+    size_t n_aside;       /* inputs */
+    bool has_detail;      /* what follows was asked for, of the row without these */
     double *error_shares; /* [of inputs], in their order */
     struct counterfactual counterfactual;
     struct contribution *columns; /* [of features], unless those are the inputs */
+    float *judged;                /* [of features] the row without what was set aside */
     size_t capacity;              /* features, or inputs if more, that there is room for */
 };
 
-/* values[of values] as they were sent to make the row, or NULL; hold as for detector_explain();
- * threshold above 0: in detail, 0: without. 0 or -ENOMEM. */
+/* rules: those by which inputs of the row were set aside (its verdict says whether any were); NULL:
+ * none were. values[of values] as they were sent to make the row, or NULL; hold as for
+ * detector_explain(); threshold above 0: in detail, 0: without. 0 or -ENOMEM. */
 MUST_CHECK int explained_fill(struct explained *explained, const struct detector *detector,
-                              struct workspace *workspace, const float *row, const double *values,
-                              const float *hold, double threshold);
+                              const struct relevance_rule *rules, struct workspace *workspace,
+                              const float *row, const double *values, const float *hold,
+                              double threshold);
+/* Shares of another blame, as of many rows, instead of those of the row that has been explained:
+ * weights[of features]. All 0: nothing changes. 0 or -ENOMEM. */
+MUST_CHECK int explained_blame(struct explained *explained, const struct detector *detector,
+                               const float *row, const double *weights);
 void explained_clear(struct explained *explained);

@@ -1,11 +1,13 @@
 #include "detector/detector.h"
 
+#include "base/sort.h"
 #include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/encoding.h"
 #include "detector/explanation.h"
 #include "detector/movement.h"
+#include "detector/relevance.h"
 #include "detector/scaler.h"
 #include "nn/blas.h"
 #include "nn/vector.h"
@@ -16,6 +18,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define BLOCK 64 /* rows whose terms wait for their verdict */
 
@@ -25,6 +28,7 @@ struct detector {
     struct ensemble ensemble;
     struct calibration *calibration;
     struct explanation *explanation; /* or NULL */
+    struct relevance *relevance;     /* or NULL */
     struct training_summary summary;
 };
 
@@ -45,13 +49,14 @@ void detector_print_kernels(char ret_kernels[DETECTOR_KERNELS_SIZE])
 
 int detector_new(struct schema *schema, struct preparation *preparation, struct ensemble *ensemble,
                  struct calibration *calibration, struct explanation *explanation,
-                 const struct training_summary *summary, struct detector **ret_detector)
+                 struct relevance *relevance, const struct training_summary *summary,
+                 struct detector **ret_detector)
 {
     assert(schema && ensemble && calibration && summary);
     assert(ensemble->encoding->n_features == schema_n_features(schema));
 
-    const struct detector parts = {schema,      preparation, *ensemble,
-                                   calibration, explanation, *summary};
+    const struct detector parts = {schema,      preparation, *ensemble, calibration,
+                                   explanation, relevance,   *summary};
     struct detector *detector = malloc(sizeof(*detector));
     if (!detector) {
         schema_free(schema);
@@ -59,6 +64,7 @@ int detector_new(struct schema *schema, struct preparation *preparation, struct 
         ensemble_clear(ensemble);
         calibration_free(calibration);
         explanation_free(explanation);
+        relevance_release(relevance);
         return -ENOMEM;
     }
     *detector = parts;
@@ -77,6 +83,7 @@ void detector_free(struct detector *detector)
     ensemble_clear(&detector->ensemble);
     calibration_free(detector->calibration);
     explanation_free(detector->explanation);
+    relevance_release(detector->relevance);
     free(detector);
 }
 
@@ -97,9 +104,7 @@ const struct schema *detector_values(const struct detector *detector)
 
 struct vocabulary detector_vocabulary(const struct detector *detector)
 {
-    const struct preparation *preparation = detector->preparation;
-
-    return (struct vocabulary){preparation ? preparation->inputs : detector->schema, preparation};
+    return vocabulary_of(detector->preparation, detector->schema);
 }
 
 const struct ensemble *detector_ensemble(const struct detector *detector)
@@ -115,6 +120,11 @@ const struct calibration *detector_calibration(const struct detector *detector)
 const struct explanation *detector_explanation(const struct detector *detector)
 {
     return detector->explanation;
+}
+
+struct relevance *detector_relevance(const struct detector *detector)
+{
+    return detector->relevance;
 }
 
 const struct training_summary *detector_summary(const struct detector *detector)
@@ -193,22 +203,29 @@ int detector_follow(const struct detector *detector, struct workspace *workspace
 struct explaining {
     const struct detector *detector;
     const float *row;
-    double *weights; /* [n_features] how much of the blame */
-    struct blame *blames;
+    double *weights;          /* [n_features] how much of the blame */
+    struct sort_item *blames; /* [n_features] these, on their way to their places */
     float *z, *unusual, *expected;
     bool *is_missing;
     float *scratch;
 };
 
+/* As if it were missing. */
+static float z_of_median(const struct scaler *scaler, size_t j)
+{
+    return (scaler_median(scaler)[j] - scaler_mean(scaler)[j]) / scaler_std(scaler)[j];
+}
+
 /* Doubles first, for their alignment; flags last. */
 static int begin_explaining(const struct detector *detector, struct workspace *workspace,
-                            const float *row, struct explaining *explaining)
+                            const float *row, const bool *is_aside, struct explaining *explaining)
 {
     const size_t d = detector_n_features(detector);
     const struct explanation *explanation = detector->explanation;
     const size_t by_parts = ensemble_scratch_floats(&detector->ensemble);
     const size_t by_faults = explanation ? explanation_scratch_floats(explanation) : 0;
-    const size_t n_scratch = by_parts > by_faults ? by_parts : by_faults;
+    const size_t at_least = by_parts > by_faults ? by_parts : by_faults;
+    const size_t n_scratch = at_least > 2 * d ? at_least : 2 * d; /* for sorting */
     float *block = workspace_get(workspace, 8 * d + n_scratch);
     if (!block)
         return -ENOMEM;
@@ -217,7 +234,7 @@ static int begin_explaining(const struct detector *detector, struct workspace *w
         .detector = detector,
         .row = row,
         .weights = (double *)(void *)block,
-        .blames = (struct blame *)(void *)(block + 2 * d),
+        .blames = (struct sort_item *)(void *)(block + 2 * d),
         .z = block + 4 * d,
         .unusual = block + 5 * d,
         .expected = block + 6 * d,
@@ -225,8 +242,12 @@ static int begin_explaining(const struct detector *detector, struct workspace *w
         .scratch = block + 8 * d,
     };
     (void)scaler_apply(detector->ensemble.scaler, row, explaining->z);
-    for (size_t j = 0; j < d; j++)
-        explaining->is_missing[j] = isnan(row[j]);
+    for (size_t j = 0; j < d; j++) {
+        const bool is_set_aside = is_aside && is_aside[j];
+        explaining->is_missing[j] = isnan(row[j]) || is_set_aside;
+        if (is_set_aside)
+            explaining->z[j] = z_of_median(detector->ensemble.scaler, j);
+    }
     return 0;
 }
 
@@ -245,81 +266,113 @@ static void weigh_by_parts(const struct explaining *explaining, const float *hol
 {
     ensemble_parts(&explaining->detector->ensemble, explaining->scratch, explaining->row,
                    explaining->weights);
-    if (!hold || !explaining->detector->explanation)
-        return;
-    for (size_t j = 0; j < detector_n_features(explaining->detector); j++)
+    for (size_t j = 0; j < detector_n_features(explaining->detector); j++) {
+        explaining->weights[j] = explaining->is_missing[j] ? 0.0 : explaining->weights[j];
         explaining->unusual[j] = (float)explaining->weights[j];
-    weigh(explaining, hold);
-}
-
-/* A weight on its way to its place. */
-struct blame {
-    float weight;
-    unsigned feature;
-};
-
-static int by_weight(const void *a, const void *b)
-{
-    const struct blame *x = a, *y = b;
-
-    if (x->weight != y->weight)
-        return x->weight < y->weight ? 1 : -1;
-    return (x->feature > y->feature) - (x->feature < y->feature);
+    }
+    if (hold && explaining->detector->explanation)
+        weigh(explaining, hold);
 }
 
 /* In the user's units. */
-static struct contribution contribution_of(const struct explaining *explaining, struct blame blame,
-                                           double sum)
+static void list_expected(const struct explaining *explaining, float *ret_expected)
 {
     const struct explanation *explanation = explaining->detector->explanation;
     const struct scaler *scaler = explaining->detector->ensemble.scaler;
-    const size_t j = blame.feature;
-    const float mean = scaler_mean(scaler)[j], std = scaler_std(scaler)[j];
+    const float *mean = scaler_mean(scaler), *std = scaler_std(scaler);
+    const size_t d = detector_n_features(explaining->detector);
 
-    return (struct contribution){
-        .feature = j,
-        .value = explaining->row[j],
-        .expected = explanation && explanation->precision ? mean + std * explaining->expected[j]
-                                                          : scaler_median(scaler)[j],
-        .usual_low = explanation ? mean + std * explanation->usual_low[j] : NAN,
-        .usual_high = explanation ? mean + std * explanation->usual_high[j] : NAN,
-        .share = sum > 0.0 ? (double)blame.weight / sum : 0.0,
-    };
+    if (!explanation || !explanation->precision) {
+        memcpy(ret_expected, scaler_median(scaler), d * sizeof(*ret_expected));
+        return;
+    }
+    for (size_t j = 0; j < d; j++)
+        ret_expected[j] = mean[j] + std[j] * explaining->expected[j];
 }
 
 /* The largest share first. */
 static void list_contributions(const struct explaining *explaining,
                                struct contribution *ret_contributions)
 {
+    const struct explanation *explanation = explaining->detector->explanation;
+    const struct scaler *scaler = explaining->detector->ensemble.scaler;
+    const float *mean = scaler_mean(scaler), *std = scaler_std(scaler);
     const size_t d = detector_n_features(explaining->detector);
-    struct blame *const blames = explaining->blames;
+    struct sort_item *const blames = explaining->blames;
     double sum = 0.0;
 
     for (size_t j = 0; j < d; j++) {
-        blames[j] = (struct blame){(float)explaining->weights[j], (unsigned)j};
-        sum += (double)blames[j].weight;
+        blames[j] = (struct sort_item){(float)explaining->weights[j], (uint32_t)j};
+        sum += (double)blames[j].value;
     }
-    qsort(blames, d, sizeof(*blames), by_weight);
-    for (size_t j = 0; j < d; j++)
-        ret_contributions[j] = contribution_of(explaining, blames[j], sum);
+    sort_items_down(blames, d, (struct sort_item *)(void *)explaining->scratch);
+    list_expected(explaining, explaining->expected);
+    for (size_t k = 0; k < d; k++) {
+        const size_t j = blames[k].index;
+        ret_contributions[k] = (struct contribution){
+            .feature = j,
+            .value = explaining->row[j],
+            .expected = explaining->expected[j],
+            .usual_low = explanation ? mean[j] + std[j] * explanation->usual_low[j] : NAN,
+            .usual_high = explanation ? mean[j] + std[j] * explanation->usual_high[j] : NAN,
+            .share = sum > 0.0 ? (double)blames[k].value / sum : 0.0,
+        };
+    }
+}
+
+/* expected NULL: nobody wants to know. */
+static void find_weights(const struct explaining *explaining, const float *hold, float *expected)
+{
+    const struct explanation *explanation = explaining->detector->explanation;
+
+    if (explanation && explanation->precision) {
+        explanation_find_faults(explanation, explaining->scratch, explaining->z,
+                                explaining->is_missing, explaining->unusual, expected);
+        weigh(explaining, hold);
+    } else {
+        weigh_by_parts(explaining, hold);
+    }
 }
 
 int detector_explain(const struct detector *detector, struct workspace *workspace, const float *row,
-                     const float *hold, struct contribution *ret_contributions)
+                     const float *hold, const bool *is_aside,
+                     struct contribution *ret_contributions)
+{
+    struct explaining explaining;
+
+    int r = begin_explaining(detector, workspace, row, is_aside, &explaining);
+    if (r < 0)
+        return r;
+    find_weights(&explaining, hold, explaining.expected);
+    list_contributions(&explaining, ret_contributions);
+    return 0;
+}
+
+int detector_blame(const struct detector *detector, struct workspace *workspace, const float *row,
+                   const float *hold, const bool *is_aside, double *ret_weights)
+{
+    struct explaining explaining;
+
+    int r = begin_explaining(detector, workspace, row, is_aside, &explaining);
+    if (r < 0)
+        return r;
+    find_weights(&explaining, hold, NULL);
+    memcpy(ret_weights, explaining.weights, detector_n_features(detector) * sizeof(*ret_weights));
+    return 0;
+}
+
+int detector_expect(const struct detector *detector, struct workspace *workspace, const float *row,
+                    const bool *is_aside, float *ret_expected)
 {
     const struct explanation *explanation = detector->explanation;
     struct explaining explaining;
 
-    int r = begin_explaining(detector, workspace, row, &explaining);
+    int r = begin_explaining(detector, workspace, row, is_aside, &explaining);
     if (r < 0)
         return r;
-    if (explanation && explanation->precision) {
+    if (explanation && explanation->precision)
         explanation_find_faults(explanation, explaining.scratch, explaining.z,
-                                explaining.is_missing, explaining.unusual, explaining.expected);
-        weigh(&explaining, hold);
-    } else {
-        weigh_by_parts(&explaining, hold);
-    }
-    list_contributions(&explaining, ret_contributions);
+                                explaining.is_missing, NULL, explaining.expected);
+    list_expected(&explaining, ret_expected);
     return 0;
 }

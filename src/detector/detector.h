@@ -18,6 +18,7 @@ struct detector;
 struct explanation;
 struct movement;
 struct preparation;
+struct relevance;
 struct schema;
 struct workspace; /* nn/workspace.h */
 
@@ -55,11 +56,12 @@ struct training_summary {
 
 /* Takes over the parts, also when it fails (*ensemble is empty then and afterwards). Their numbers
  * of features agree. preparation NULL: rows are judged as they come; else its features are those of
- * the schema. explanation NULL: a model file of before has none. */
+ * the schema. explanation NULL: a model file of before has none. relevance NULL: every deviation
+ * matters. */
 MUST_CHECK int detector_new(struct schema *schema, struct preparation *preparation,
                             struct ensemble *ensemble, struct calibration *calibration,
-                            struct explanation *explanation, const struct training_summary *summary,
-                            struct detector **ret_detector);
+                            struct explanation *explanation, struct relevance *relevance,
+                            const struct training_summary *summary, struct detector **ret_detector);
 void detector_free(struct detector *detector);
 DEFINE_CLEANUP(struct detector *, detector_free)
 
@@ -74,6 +76,7 @@ struct vocabulary detector_vocabulary(const struct detector *detector);
 const struct ensemble *detector_ensemble(const struct detector *detector);
 const struct calibration *detector_calibration(const struct detector *detector);
 const struct explanation *detector_explanation(const struct detector *detector); /* or NULL */
+struct relevance *detector_relevance(const struct detector *detector);           /* or NULL */
 const struct training_summary *detector_summary(const struct detector *detector);
 size_t detector_n_features(const struct detector *detector);
 
@@ -84,10 +87,11 @@ struct verdict {
     double score;                /* reconstruction_error / threshold */
     double p_value;              /* P(a normal row has at least this error), in (0, 1] */
     bool anomaly;
-    bool is_late;       /* the row is not newer than one before of its series: set by who
-                         * has prepared it */
-    unsigned n_imputed; /* features that were missing (NaN), taken as their training median */
-    uint64_t event;     /* its id, which the service may give an anomaly; else 0 */
+    bool is_late;         /* the row is not newer than one before of its series: set by who
+                           * has prepared it */
+    unsigned n_imputed;   /* features that were missing (NaN), taken as their training median */
+    unsigned n_set_aside; /* inputs whose deviation does not matter: judge_rows() sets them aside */
+    uint64_t event;       /* its id, which the service may give an anomaly; else 0 */
 };
 
 /* Scratch memory of one thread, for any number of detectors. */
@@ -123,7 +127,9 @@ MUST_CHECK int detector_follow(const struct detector *detector, struct workspace
                                const float *row, struct movement *movement);
 
 /* Which features make one row[n_features] unusual: ret_contributions[n_features], largest share
- * first, equal shares in the order of the schema; a missing feature has share 0. 0 or -ENOMEM.
+ * first, equal shares in the order of the schema; a missing feature has share 0, and so does one of
+ * which is_aside[n_features] (NULL: none) is set: it is blamed for nothing, and tells nothing of
+ * the others. 0 or -ENOMEM.
  *
  * With hold[n_features], the movement of its series up to this row, a share is proportional to
  * hold^0.7 unusual^0.3, unusual being the distance of the value from what the others let expect in
@@ -131,5 +137,15 @@ MUST_CHECK int detector_follow(const struct detector *detector, struct workspace
  * of more than EXPLANATION_MAX_FEATURES features have ensemble_parts() for unusual; those without
  * an explanation, which format 1 lacks, have nothing but these parts. */
 MUST_CHECK int detector_explain(const struct detector *detector, struct workspace *workspace,
-                                const float *row, const float *hold,
+                                const float *row, const float *hold, const bool *is_aside,
                                 struct contribution *ret_contributions);
+
+/* Only what its shares are made of: ret_weights[n_features], 0 or above, in the order of the
+ * schema; to be summed over rows. 0 or -ENOMEM. */
+MUST_CHECK int detector_blame(const struct detector *detector, struct workspace *workspace,
+                              const float *row, const float *hold, const bool *is_aside,
+                              double *ret_weights);
+
+/* Only what detector_explain() says is expected: ret_expected[n_features]. 0 or -ENOMEM. */
+MUST_CHECK int detector_expect(const struct detector *detector, struct workspace *workspace,
+                               const float *row, const bool *is_aside, float *ret_expected);

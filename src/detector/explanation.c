@@ -348,6 +348,16 @@ size_t explanation_scratch_floats(const struct explanation *explanation)
     return 4 * explanation->n_features;
 }
 
+static void find_unusual(struct taken_apart *row, float *ret_unusual)
+{
+    const struct explanation *explanation = row->explanation;
+
+    sweep(row, SPARSE_SWEEPS, DRAWN_TO_ZERO, SPARSE);
+    for (size_t i = 0; i < explanation->n_features; i++)
+        ret_unusual[i] =
+            fminf(fabsf(distance_of(row, i)) / explanation->deviation[i], MOST_UNUSUAL);
+}
+
 static void find_expected(struct taken_apart *row, const float *z, float *ret_expected)
 {
     const struct explanation *explanation = row->explanation;
@@ -371,10 +381,8 @@ void explanation_find_faults(const struct explanation *explanation, float *scrat
     blas_multiply_symmetric(explanation->precision, n, z, row.gradient);
     free_unheard_of(&row, z);
     memcpy(begin, scratch, 2 * n * sizeof(*begin));
-    sweep(&row, SPARSE_SWEEPS, DRAWN_TO_ZERO, SPARSE);
-    for (size_t i = 0; i < n; i++)
-        ret_unusual[i] =
-            fminf(fabsf(distance_of(&row, i)) / explanation->deviation[i], MOST_UNUSUAL);
+    if (ret_unusual)
+        find_unusual(&row, ret_unusual);
     if (!ret_expected)
         return;
     memcpy(scratch, begin, 2 * n * sizeof(*begin));

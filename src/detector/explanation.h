@@ -53,10 +53,10 @@ DEFINE_CLEANUP(struct explanation *, explanation_free)
 void explanation_impute(const struct explanation *explanation, const float *row, float *z);
 
 /* Of z[n_features], with P: ret_unusual[n_features], |u| in conditional deviations, finite; and
- * ret_expected[n_features] (NULL: not wanted), what the others let expect in its place, within what
- * training has seen: with the fault found once more at 2 deviations, those above 3 then taken away
- * whole. What is_missing[n_features] says has no value: its is found from the others. scratch
- * holds explanation_scratch_floats(). */
+ * ret_expected[n_features] (either NULL: not wanted), what the others let expect in its place,
+ * within what training has seen: with the fault found once more at 2 deviations, those above 3 then
+ * taken away whole. What is_missing[n_features] says has no value: its is found from the others.
+ * scratch holds explanation_scratch_floats(). */
 size_t explanation_scratch_floats(const struct explanation *explanation);
 void explanation_find_faults(const struct explanation *explanation, float *scratch, const float *z,
                              const bool *is_missing, float *ret_unusual, float *ret_expected);

@@ -17,6 +17,7 @@
 #include "detector/preparation_json.h"
 #include "detector/prototypes.h"
 #include "detector/rank_gauss.h"
+#include "detector/relevance.h"
 #include "detector/scaler.h"
 
 #include <assert.h>
@@ -259,6 +260,28 @@ static int read_explanation(const struct model_reader *reader, struct explanatio
                         : r;
 }
 
+/* ---- relevance ---- */
+
+static int read_relevance(const struct model_reader *reader, const struct preparation *preparation,
+                          const struct schema *schema, struct relevance **ret_relevance)
+{
+    const struct vocabulary vocabulary = vocabulary_of(preparation, schema);
+    const json_t *document = json_object_get(reader->document, "relevance");
+    CLEANUP(relevance_releasep) struct relevance *relevance = NULL;
+
+    if (!document)
+        return 0;
+    int r = relevance_from_json(document, &relevance);
+    if (r == 0)
+        r = relevance_check(relevance, &vocabulary, NULL, NULL);
+    if (r < 0)
+        return r == -EINVAL ? model_damaged(reader, "relevance: direction and tolerance must say "
+                                                    "of features that there are what train takes")
+                            : r;
+    *ret_relevance = TAKE(relevance);
+    return 0;
+}
+
 /* ---- all of it ---- */
 
 /* Format, version and checksum; the document itself. */
@@ -302,6 +325,7 @@ int model_read(const char *name, const json_t *header, const char *tensors, size
     CLEANUP(ensemble_clear) struct ensemble ensemble = {0};
     CLEANUP(calibration_freep) struct calibration *calibration = NULL;
     CLEANUP(explanation_freep) struct explanation *explanation = NULL;
+    CLEANUP(relevance_releasep) struct relevance *relevance = NULL;
     struct training_summary summary;
     struct error unwanted = {0};
     struct model_reader reader = {
@@ -332,9 +356,11 @@ int model_read(const char *name, const json_t *header, const char *tensors, size
     if (r == 0)
         r = read_explanation(&reader, &explanation);
     if (r == 0)
+        r = read_relevance(&reader, preparation, schema, &relevance);
+    if (r == 0)
         r = model_read_training(&reader, ensemble.n_networks, &summary);
     if (r < 0)
         return r;
     return detector_new(TAKE(schema), TAKE(preparation), &ensemble, TAKE(calibration),
-                        TAKE(explanation), &summary, ret_detector);
+                        TAKE(explanation), TAKE(relevance), &summary, ret_detector);
 }

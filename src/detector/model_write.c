@@ -12,6 +12,7 @@
 #include "detector/preparation_json.h"
 #include "detector/prototypes.h"
 #include "detector/rank_gauss.h"
+#include "detector/relevance.h"
 #include "detector/residual.h"
 #include "detector/safetensors.h"
 #include "detector/scaler.h"
@@ -283,6 +284,7 @@ static json_t *document_of(const struct detector *detector, const char *checksum
     const struct ensemble *ensemble = detector_ensemble(detector);
     const struct explanation *explanation = detector_explanation(detector);
     const struct preparation *preparation = detector_preparation(detector);
+    const struct relevance *relevance = detector_relevance(detector);
     const struct training_summary *summary = detector_summary(detector);
 
     json_t *document =
@@ -301,7 +303,9 @@ static json_t *document_of(const struct detector *detector, const char *checksum
     if ((explanation &&
          json_object_set_new(document, "explanation", explanation_to_json(explanation)) < 0) ||
         (preparation &&
-         json_object_set_new(document, "preparation", preparation_to_json(preparation)) < 0)) {
+         json_object_set_new(document, "preparation", preparation_to_json(preparation)) < 0) ||
+        (relevance &&
+         json_object_set_new(document, "relevance", relevance_to_json(relevance)) < 0)) {
         json_decref(document);
         return NULL;
     }

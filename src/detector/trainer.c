@@ -11,6 +11,7 @@
 #include "detector/fit.h"
 #include "detector/folds.h"
 #include "detector/plan.h"
+#include "detector/relevance.h"
 #include "detector/sample.h"
 #include "detector/scaler.h"
 #include "detector/trainer_state.h"
@@ -383,6 +384,14 @@ static int prepare(struct training *training, const char *const *names, struct r
     return encode_rows(training, random);
 }
 
+static int check_relevance(const struct trainer_options *options, const struct schema *schema,
+                           struct error *reterr)
+{
+    const struct vocabulary vocabulary = vocabulary_of(options->preparation, schema);
+
+    return relevance_check(options->relevance, &vocabulary, NULL, reterr);
+}
+
 int detector_train(const float *rows, size_t n_rows, const char *const *names, size_t n_features,
                    const struct trainer_options *options,
                    bool (*on_epoch)(void *userdata, const struct trainer_progress *),
@@ -412,6 +421,8 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
                       n_rows, TRAINER_MIN_ROWS);
     if (r == 0)
         r = recipe_check(&options->recipe, n_features, reterr);
+    if (r == 0)
+        r = check_relevance(options, schema, reterr);
     if (r < 0)
         return r;
     random_seed(&random, options->recipe.seed);
@@ -434,6 +445,7 @@ int detector_train(const float *rows, size_t n_rows, const char *const *names, s
         return r == -ENOMEM ? no_memory(r, reterr) : r;
     summarise(&training, calibration, &summary);
     r = detector_new(TAKE(schema), preparation_share(options->preparation), &training.ensemble,
-                     TAKE(calibration), TAKE(explanation), &summary, ret_detector);
+                     TAKE(calibration), TAKE(explanation), relevance_share(options->relevance),
+                     &summary, ret_detector);
     return r < 0 ? no_memory(r, reterr) : 0;
 }

@@ -25,6 +25,7 @@
 
 struct detector;
 struct preparation;
+struct relevance;
 
 #define TRAINER_MIN_ROWS 20
 #define TRAINER_SMALL    4000
@@ -44,6 +45,7 @@ struct trainer_options {
     const float *calibration;
     size_t n_calibration;
     const struct detector *start;
+    struct relevance *relevance; /* which deviations matter in serving, shared; NULL: all do */
     /* [n_rows], all false at first: set for the rows that the recipe's trim leaves out; NULL:
      * nobody asks. */
     bool *ret_trimmed;
@@ -62,7 +64,8 @@ struct trainer_progress {
 /* Trains on rows[n_rows][n_features], finite or NaN (missing: the median of the column), columns
  * named by names. on_epoch (may be NULL) is called after each epoch, by one thread at a time; false
  * cancels. -EINVAL with the reason: too few rows, a recipe that contradicts itself or the rows, a
- * column with no value at all; -EDOM: the training diverged; -ECANCELED; -ENOMEM. */
+ * relevance of features that are not there, a column with no value at all; -EDOM: the training
+ * diverged; -ECANCELED; -ENOMEM. */
 MUST_CHECK int detector_train(const float *rows, size_t n_rows, const char *const *names,
                               size_t n_features, const struct trainer_options *options,
                               bool (*on_epoch)(void *userdata, const struct trainer_progress *),

@@ -17,6 +17,23 @@ static void append_name(struct text *text, const struct vocabulary *vocabulary, 
     text_json_string(text, name, strlen(name));
 }
 
+void verdict_json_set_aside(struct text *text, const struct vocabulary *vocabulary,
+                            const struct explained *explained)
+{
+    const struct preparation *preparation = vocabulary->preparation;
+    const char *separator = "";
+
+    text_puts(text, ",\"set_aside\":[");
+    for (size_t i = 0; i < schema_n_features(vocabulary->inputs); i++) {
+        if (!explained->is_aside[preparation ? preparation->input[i].column : i])
+            continue;
+        text_puts(text, separator);
+        append_name(text, vocabulary, i);
+        separator = ",";
+    }
+    text_puts(text, "]");
+}
+
 static void append_usual(struct text *text, const struct vocabulary *vocabulary,
                          const struct contribution *contribution)
 {

@@ -19,6 +19,11 @@ void verdict_json_append(struct text *text, const struct vocabulary *vocabulary,
                          const struct verdict *verdict, const double *threshold, const float *row,
                          const struct explained *explained, size_t n_shown);
 
+/* The member "set_aside" behind these, for a verdict with features set aside that has been
+ * explained (by the rules), whether or not that is shown. */
+void verdict_json_set_aside(struct text *text, const struct vocabulary *vocabulary,
+                            const struct explained *explained);
+
 /* [{"feature":…},…] of contributions[n]. */
 void verdict_json_contributions(struct text *text, const struct vocabulary *vocabulary,
                                 const struct contribution *contributions, size_t n);

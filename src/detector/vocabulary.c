@@ -10,6 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct vocabulary vocabulary_of(const struct preparation *preparation,
+                                const struct schema *features)
+{
+    return (struct vocabulary){preparation ? preparation->inputs : features, preparation};
+}
+
 const char *vocabulary_word(const struct vocabulary *vocabulary, size_t input, float value,
                             char *room)
 {

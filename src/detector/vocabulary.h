@@ -19,6 +19,10 @@ struct vocabulary {
     const struct preparation *preparation; /* or NULL */
 };
 
+/* Of a model that sees these features, made by preparation (or NULL). */
+struct vocabulary vocabulary_of(const struct preparation *preparation,
+                                const struct schema *features);
+
 /* A value of an input: a number, or the word for a category, day or time of day. */
 void vocabulary_put_json(const struct vocabulary *vocabulary, size_t input, float value,
                          struct text *text);

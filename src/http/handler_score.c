@@ -8,6 +8,7 @@
 #include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/detector.h"
+#include "detector/judge.h"
 #include "detector/verdict_json.h"
 #include "http/first_rows.h"
 #include "http/handler.h"
@@ -65,18 +66,24 @@ static int put_verdict(struct scoring *scoring, size_t i, struct text *text)
             : NULL;
     const bool explained = handler->is_explained[i];
 
-    if (explained) {
-        int r = explained_fill(&handler->explained, scoring->model->detector, handler->workspace,
-                               row, values, scoring->hold,
-                               scoring->options.detail ? scoring->model->threshold : 0.0);
+    const bool is_lowered = verdict->n_set_aside > 0;
+
+    if (explained || is_lowered) {
+        int r =
+            explained_fill(&handler->explained, scoring->model->detector,
+                           is_lowered ? scoring->model->rules : NULL, handler->workspace, row,
+                           values, explained ? scoring->hold : NULL,
+                           explained && scoring->options.detail ? scoring->model->threshold : 0.0);
         if (r < 0)
             return r;
-        scoring->hold += scoring->hold ? n_features : 0;
     }
+    scoring->hold += explained && scoring->hold ? n_features : 0;
     verdict_json_append(text, &scoring->vocabulary, verdict,
                         handler->rows.is_batch ? NULL : &scoring->model->threshold, row,
                         explained ? &handler->explained : NULL,
                         scoring->options.top < n_inputs ? scoring->options.top : n_inputs);
+    if (is_lowered)
+        verdict_json_set_aside(text, &scoring->vocabulary, &handler->explained);
     return 0;
 }
 
@@ -143,8 +150,8 @@ static int score_rows(struct scoring *scoring, struct reply *reply)
 
     int r = handler_reserve(handler, rows->n_rows);
     if (r == 0)
-        r = detector_score(model->detector, handler->workspace, rows->rows, rows->n_rows,
-                           model->threshold, handler->verdicts);
+        r = judge_rows(model->detector, model->rules, handler->workspace, rows->rows, rows->n_rows,
+                       model->threshold, handler->verdicts);
     if (r == 0)
         r = follow_series(scoring);
     if (r < 0)

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "data/schema.h"
+#include "detector/relevance.h"
 #include "service/config_draft.h"
 #include "service/ini.h"
 #include "service/live.h"
@@ -25,6 +26,7 @@ static void model_clear(struct config_model *model)
         free(model->features[i]);
     free(model->features);
     prepare_spec_free(model->prepare);
+    relevance_release(model->relevance);
 }
 
 static void draft_clear(struct draft *draft)

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct relevance;
+
 #define CONFIG_MAX_LISTEN   16 /* addresses, or sockets of socket activation */
 #define CONFIG_MAX_TRAINING 32 /* training options: at least recipe_n_fields */
 
@@ -73,6 +75,8 @@ struct config_model {
      * recipe_init() says. Use config_model_train(). */
     struct recipe recipe;
     bool has_option[CONFIG_MAX_TRAINING]; /* by index into recipe_fields */
+
+    struct relevance *relevance; /* which deviations matter; NULL: what the model file says */
 };
 
 struct config {

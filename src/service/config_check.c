@@ -1,4 +1,7 @@
 #include "data/preparation.h"
+#include "data/schema.h"
+#include "detector/relevance.h"
+#include "detector/vocabulary.h"
 #include "service/config_draft.h"
 #include "service/config_read.h"
 
@@ -49,6 +52,26 @@ static void check_budget(struct draft *draft, const struct draft_model *model, b
         config_complain(draft, budget,
                         "false_alarms_per_day: there is no folder to keep the rows a day: add "
                         "directory = PATH to section [storage], or give false_alarm_rate");
+}
+
+/* Where the section names its features; else those of the model file tell. */
+static int check_relevance(struct draft *draft, const struct draft_model *model)
+{
+    const struct config_model *values = &model->model;
+    CLEANUP(schema_freep) struct schema *schema = NULL;
+    enum relevance_part part = 0;
+    struct error why = {0};
+
+    if (!values->relevance || values->n_features == 0)
+        return 0;
+    int r = schema_new((const char *const *)values->features, values->n_features, &schema, NULL);
+    const struct vocabulary vocabulary = {.inputs = schema};
+    if (r == 0)
+        r = relevance_check(values->relevance, &vocabulary, &part, &why);
+    if (r == -EINVAL)
+        config_complain(draft, place_of(draft, model->seen, relevance_options[part].name), "%s",
+                        why.text);
+    return r == -EINVAL ? 0 : r;
 }
 
 static void check_learning(struct draft *draft, struct draft_model *model, bool has_store)
@@ -121,10 +144,11 @@ int config_check(struct draft *draft)
         config_complain(draft, place_of(draft, draft->seen, "auto_create"),
                         "auto_create: a model without a file learns from nothing: add directory = "
                         "PATH to section [storage]");
-    for (size_t i = 0; i < draft->n_models; i++) {
+    for (size_t i = 0; i < draft->n_models && r == 0; i++) {
         check_budget(draft, &draft->models[i], has_store);
         check_learning(draft, &draft->models[i], has_store);
         check_prepare(draft, &draft->models[i]);
+        r = check_relevance(draft, &draft->models[i]);
     }
-    return 0;
+    return r;
 }

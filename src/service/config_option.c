@@ -91,6 +91,14 @@ static const struct config_option options[] = {
     KEY(MODEL(reject_missing), "missing", DEFAULT("impute"), missing, ANY,
         "Rows with missing values: impute takes the training median and leaves the\n"
         "feature out of the error; reject refuses the request."),
+    KEY(MODEL(relevance), "direction", EXAMPLE("cpu=above, memory=below"), relevance, ANY,
+        "Which deviations of a feature matter: above what was expected, below it, or\n"
+        "both, as of all features that are not named. A row that only others make an\n"
+        "anomaly is none. none: of no feature the model file's word counts. Unless\n"
+        "given, what the model file says."),
+    KEY(MODEL(relevance), "tolerance", EXAMPLE("cpu=5, memory=10%"), relevance, ANY,
+        "The smallest deviation of a feature that matters, in its unit or in percent\n"
+        "of what was expected; for the rest as direction."),
     KEY(MODEL(prepare), "prepare", EXAMPLE("disk read=rate, timestamp=hour-of-day"), prepare, ANY,
         "How a model that learns from nothing sees its features: raw (unless said), log1p,\n"
         "rate (of a counter, per second), delta, onehot:A|B (categories), and from the time\n"

@@ -31,6 +31,7 @@ READER(addresses);         /* config.listen, with n_listen behind it */
 READER(features);          /* config_model.features, with n_features behind it */
 READER(path);              /* char *, owned: of a file, relative to the value's folder */
 READER(folder);            /* char *, owned: of a folder that can be written to */
+READER(relevance);         /* struct relevance *, owned: the part that the key names */
 READER(prepare);           /* struct prepare_spec *, made at the first of these four */
 READER(context);
 READER(max_gap);

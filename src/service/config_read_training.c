@@ -1,4 +1,6 @@
-/* The keys of how a model is made: how its inputs are prepared, and how it is trained. */
+/* The keys of how a model is made: how its inputs are prepared, how it is trained, and which
+ * deviations matter. */
+#include "detector/relevance.h"
 #include "service/config.h"
 #include "service/config_option.h"
 #include "service/config_read.h"
@@ -42,6 +44,17 @@ int config_read_max_gap(const struct config_value *value, void *field, struct er
 int config_read_timezone(const struct config_value *value, void *field, struct error *reterr)
 {
     return read_setting("timezone", value, field, reterr);
+}
+
+/* ---- what matters ---- */
+
+int config_read_relevance(const struct config_value *value, void *field, struct error *reterr)
+{
+    enum relevance_part part = 0;
+
+    while (strcmp(relevance_options[part].name, value->option->key) != 0)
+        part++;
+    return relevance_read(field, part, value->text, reterr);
 }
 
 /* ---- training ---- */

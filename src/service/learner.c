@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "detector/detector.h"
+#include "detector/relevance.h"
 #include "service/learner_state.h"
 #include "store/database.h"
 #include "store/event_log.h"
@@ -159,6 +160,7 @@ void learner_free(struct learner *learner)
         pupil_free(learner->pupils[i]);
     prepare_spec_free(learner->template.prepare);
     free(learner->pupils);
+    relevance_release(learner->template.relevance);
     detector_workspace_free(learner->workspace);
     database_free(learner->database);
     free(learner->directory);

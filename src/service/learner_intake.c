@@ -119,6 +119,7 @@ static int fill_item(struct intake_item *item, const struct live_model *model,
             .p_value = verdicts[i].p_value,
             .score = verdicts[i].score,
             .is_flagged = verdicts[i].anomaly,
+            .has_aside = verdicts[i].n_set_aside > 0,
             .version = model->version,
             .event = verdicts[i].event,
         };

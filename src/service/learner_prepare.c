@@ -15,47 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Its prepare is to be freed. */
-static struct pupil_settings settings_of(struct learner *learner, const struct config_model *model)
-{
-    struct pupil_settings settings = {
-        .learning =
-            {
-                       .buffer_rows = model->buffer_rows,
-                       .min_rows = model->min_rows,
-                       .retrain_rows = model->retrain_rows,
-                       .retrain_every_us = model->retrain_every_us,
-                       .retrain_min_interval_us = model->retrain_min_interval_us,
-                       .retrain_on_drift = model->retrain_on_drift,
-                       .is_strict = model->is_strict,
-                       .learns_scored = model->learn == CONFIG_LEARN_AUTO,
-                       .follow_after = model->follow_after,
-                       .sample_rate = model->sample_rate,
-                       .alarm = model->alarm,
-                       .maintenance = {.calendar = model->maintenance,
-                                .skips_alarms = model->maintenance_skips & MAINTENANCE_ALARMS,
-                                .skips_learning = model->maintenance_skips & MAINTENANCE_LEARNING},
-                       .seed = 1,
-                       .next_event_id = learner_next_event,
-                       .userdata = learner,
-                       },
-        .max_memory = model->retrain_max_memory,
-        .max_run_s = model->retrain_max_time_us / US_PER_S,
-        .keep_versions = model->keep_versions,
-        .false_alarm_rate = model->false_alarm_rate,
-        .false_alarms_per_day = model->false_alarms_per_day,
-        .reject_missing = model->reject_missing,
-        .names_features = model->n_features > 0,
-        .prepare = prepare_spec_share(model->prepare),
-        .max_series = model->max_series,
-        .stale_after_us = model->stale_after_us,
-        .recipe = model->recipe,
-    };
-
-    memcpy(settings.has_option, model->has_option, sizeof(settings.has_option));
-    return settings;
-}
-
 /* One that was deleted is an empty shell, and is used again. */
 static struct pupil *revive(struct learner *learner, const char *name)
 {
@@ -106,9 +65,7 @@ static struct pupil *add_pupil(struct learner *learner, const char *name)
 
 static void set_settings(struct pupil *pupil, const struct pupil_settings *settings, int learn)
 {
-    prepare_spec_free(pupil->settings.prepare);
-    pupil->settings = *settings;
-    (void)prepare_spec_share(settings->prepare);
+    pupil_keep_settings(&pupil->settings, settings);
     atomic_store(&pupil->is_watched, settings->stale_after_us > 0);
     atomic_store(&pupil->learn, learn);
     atomic_store(&pupil->has_alarm, settings->learning.alarm.n > 0);
@@ -150,6 +107,7 @@ static int prepare_source(struct learner *learner, struct live_source *source,
     source->is_rate_put = said.is_rate_put;
     source->reject_missing = said.reject_missing;
     source->max_series = said.max_series;
+    source->relevance = said.relevance;
     pupil_unlock(pupil);
     return 0;
 }
@@ -197,16 +155,15 @@ int learner_prepare(struct learner *learner, const struct config *config,
     int r = 0;
 
     (void)pthread_mutex_lock(&learner->create_lock);
-    prepare_spec_free(learner->template.prepare);
-    learner->template = settings_of(learner, &config->model_template);
+    const struct pupil_settings template = pupil_settings_of(learner, &config->model_template);
+    pupil_keep_settings(&learner->template, &template);
     learner->template_learn = (int)config->model_template.learn;
     learner->creates = config->auto_create;
     learner->max_models = config->max_models;
     for (size_t i = 0; i < config->n_models && r == 0; i++) {
-        const struct pupil_settings settings = settings_of(learner, &config->models[i]);
+        const struct pupil_settings settings = pupil_settings_of(learner, &config->models[i]);
         r = prepare_source(learner, &(*sources)[i], &settings, (int)config->models[i].learn,
                            ret_notes);
-        prepare_spec_free(settings.prepare);
     }
     if (r == 0 && config->auto_create)
         r = add_created(learner, sources, n_sources, ret_notes);

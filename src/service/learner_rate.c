@@ -3,6 +3,7 @@
  * follows the rows a day (service/budget.h). */
 #include "base/log.h"
 #include "detector/detector.h"
+#include "detector/relevance.h"
 #include "service/learner_state.h"
 #include "service/stats.h"
 
@@ -41,7 +42,14 @@ struct live_source pupil_source(const struct pupil *pupil)
         .is_rate_put = is_put(put),
         .reject_missing = settings->reject_missing,
         .max_series = settings->max_series,
+        .relevance = settings->relevance,
     };
+}
+
+int pupil_relevance(const struct pupil *pupil, struct relevance **ret_relevance)
+{
+    return relevance_override(pupil->live ? detector_relevance(pupil->live->detector) : NULL,
+                              pupil->settings.relevance, ret_relevance);
 }
 
 static double rate_of_file(const struct live_model *model)

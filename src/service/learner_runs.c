@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
+#include "detector/relevance.h"
 #include "service/learner_state.h"
 #include "service/trainer_process.h"
 
@@ -54,6 +55,7 @@ static void run_clear(struct run *run)
 {
     training_set_clear(&run->set);
     detector_free(run->detector);
+    relevance_release(run->job.relevance);
     logged_run_clear(&run->log);
     if (*run->candidate)
         (void)unlink(run->candidate);
@@ -132,8 +134,8 @@ static int guard(struct run *run)
     return r;
 }
 
-/* Under the pupil's lock: what the child is told. */
-static void describe(struct run *run)
+/* Under the pupil's lock: what the child is told. 0 or -ENOMEM. */
+static int describe(struct run *run)
 {
     struct pupil *pupil = run->pupil;
 
@@ -153,6 +155,7 @@ static void describe(struct run *run)
         memcpy(run->start, pupil->path, sizeof(run->start));
         run->job.start = run->start;
     }
+    return pupil_relevance(pupil, &run->job.relevance);
 }
 
 /* Under the pupil's lock. */
@@ -406,8 +409,8 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     if (wanted == 0 && (run.set.has_excess || run.set.has_new_excess))
         tell_excess(&run);
     r = wanted < 0 ? wanted : r;
-    if (r == 0)
-        describe(&run);
+    if (r == 0 && describe(&run) < 0)
+        r = error_set(&run.error, -ENOMEM, "out of memory");
     if (r == 0)
         r = start(&run, &process);
     pupil_unlock(pupil);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
+#include "detector/judge.h"
 #include "service/learner_state.h"
 
 #include <math.h>
@@ -120,8 +121,8 @@ void shadow_judge(struct pupil *pupil, const struct intake_item *item)
     const double threshold = calibration_threshold(detector_calibration(shadow->former->detector),
                                                    pupil->live->false_alarm_rate);
     if (n_rows == 0 || !verdicts ||
-        detector_score(shadow->former->detector, pupil->learner->workspace, item->values, n_rows,
-                       threshold, verdicts) < 0)
+        judge_rows(shadow->former->detector, shadow->former->rules, pupil->learner->workspace,
+                   item->values, n_rows, threshold, verdicts) < 0)
         return;
 
     for (size_t i = 0; i < n_rows; i++) {

@@ -19,6 +19,7 @@ struct act_item;
 struct database;
 struct logged_event;
 struct preparation;
+struct relevance;
 struct schema;
 
 /* What the configuration says of a model, copied: a reload may drop the configuration. */
@@ -35,6 +36,7 @@ struct pupil_settings {
     uint64_t stale_after_us;      /* 0: no series falls silent */
     struct recipe recipe;
     bool has_option[CONFIG_MAX_TRAINING];
+    struct relevance *relevance; /* shared; NULL: what the file says */
 };
 
 /* The former version beside the new one (learner_shadow.c). */
@@ -220,6 +222,14 @@ bool pupil_has_features(const struct pupil *pupil, const char *const *names, siz
 MUST_CHECK int pupil_bind(struct pupil *pupil, bool is_reload);
 /* Under the pupil's lock: what a source says of it but for the file: the rate that a person has put
  * in force goes before that of the configuration. */
+/* Borrows what is shared. */
+struct pupil_settings pupil_settings_of(struct learner *learner, const struct config_model *model);
+/* In place of those that were there, with a share of its own in what they share. */
+void pupil_keep_settings(struct pupil_settings *settings, const struct pupil_settings *wanted);
+void pupil_clear_settings(const struct pupil_settings *settings);
+/* Which deviations matter: what the configuration says, else the live version's file; NULL: all do.
+ * For relevance_release(). 0 or -ENOMEM. */
+MUST_CHECK int pupil_relevance(const struct pupil *pupil, struct relevance **ret_relevance);
 struct live_source pupil_source(const struct pupil *pupil);
 /* Under the pupil's lock: the version that answers does so at the rate of pupil_source(), where it
  * does not already. */

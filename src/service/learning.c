@@ -40,6 +40,8 @@ int learning_new(struct database *database, int64_t model, size_t n_features,
     if (r == 0)
         r = detector_workspace_new(&learning->explaining);
     if (r == 0)
+        r = blaming_init(&learning->blaming, n_features);
+    if (r == 0)
         r = row_buffer_open(database, model, n_features, options->buffer_rows, options->seed,
                             &learning->buffer);
     if (r < 0)
@@ -90,6 +92,7 @@ void learning_free(struct learning *learning)
     guard_free(learning->guard);
     detector_workspace_free(learning->workspace);
     detector_workspace_free(learning->explaining);
+    blaming_clear(&learning->blaming);
     row_buffer_free(learning->buffer);
     free(learning);
 }
@@ -115,6 +118,11 @@ void learning_rebind(struct learning *learning, const struct detector *live)
     learning->live = live;
     for (size_t i = 0; i < learning->n_series; i++)
         admission_configure(learning->series[i]->admission, std, learning->options.follow_after);
+}
+
+void learning_set_rules(struct learning *learning, const struct relevance_rule *rules)
+{
+    learning->blaming.rules = rules;
 }
 
 void learning_set_threshold(struct learning *learning, double threshold, double false_alarm_rate)

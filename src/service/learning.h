@@ -20,6 +20,7 @@
 
 struct database;
 struct detector;
+struct relevance_rule;
 struct learning;
 
 struct learning_options {
@@ -61,6 +62,8 @@ MUST_CHECK int learning_swap(struct learning *learning, const struct detector *l
 void learning_rebind(struct learning *learning, const struct detector *live);
 /* The threshold or the rate alone has changed. */
 void learning_set_threshold(struct learning *learning, double threshold, double false_alarm_rate);
+/* Which deviations matter to the live version's verdicts, borrowed with it; NULL: all do. */
+void learning_set_rules(struct learning *learning, const struct relevance_rule *rules);
 /* What slow poisoning is measured against; borrowed until the next call. NULL: nothing is. */
 MUST_CHECK int learning_pin(struct learning *learning, const struct detector *pinned);
 
@@ -86,6 +89,7 @@ struct scored_row {
     const float *values; /* [n_features], copied */
     double error, p_value, score;
     bool is_flagged;
+    bool has_aside;   /* features whose deviation does not matter were set aside */
     unsigned version; /* that judged it */
     uint64_t event;   /* id of its verdict, if that is an anomaly; 0: feedback cannot name it */
 };

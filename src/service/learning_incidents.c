@@ -64,7 +64,8 @@ static void put_peak(const struct stretch *rows, struct text *text)
     text_printf(text, "\",\"version\":%u}", rows->peak_version);
 }
 
-/* Which features the worst row blames, by the version that is live now. Without memory, none. */
+/* Which features its rows blame, with the values of the worst one, by the version that is live now;
+ * where none was flagged, that one alone. Without memory, none. */
 static void put_blame(struct learning *learning, const struct stretch *rows, struct text *detail,
                       struct text *reason)
 {
@@ -72,8 +73,10 @@ static void put_blame(struct learning *learning, const struct stretch *rows, str
     CLEANUP(explained_clear) struct explained explained = {0};
 
     if (!rows->peak_values || !learning->live ||
-        explained_fill(&explained, learning->live, learning->explaining, rows->peak_values, NULL,
-                       NULL, 0.0) < 0)
+        explained_fill(&explained, learning->live, learning->blaming.rules, learning->explaining,
+                       rows->peak_values, NULL, NULL, 0.0) < 0 ||
+        (rows->blame &&
+         explained_blame(&explained, learning->live, rows->peak_values, rows->blame) < 0))
         return;
     const struct vocabulary vocabulary = detector_vocabulary(learning->live);
     n = schema_n_features(vocabulary.inputs);
@@ -294,8 +297,9 @@ uint64_t series_notice(void *userdata, enum admission_event event, uint64_t inci
 void series_begin_row(struct series *series, const struct scored_row *row)
 {
     series->current_us = row->time_us;
+    series_move(series, row);
     if (series->incident.id != 0)
-        stretch_take(&series->incident.rows, row, series->learning->n_features);
+        series_stretch(series, &series->incident.rows, row);
 }
 
 void series_watch(struct series *series, const struct scored_row *row)
@@ -305,8 +309,8 @@ void series_watch(struct series *series, const struct scored_row *row)
     struct alarm *alarm = &series->alarm;
     struct incident *incident = &series->incident;
 
-    if (row->is_flagged || !alarm_is_quiet(alarm, policy))
-        stretch_take(&series->alarming_rows, row, series->learning->n_features);
+    if ((row->is_flagged && policy->n > 0) || !alarm_is_quiet(alarm, policy))
+        series_stretch(series, &series->alarming_rows, row);
     switch (alarm_take(alarm, policy, may_open, row->is_flagged, row->score, row->time_us)) {
     case ALARM_OPENED:
         join(series, EVENT_BY_ALARM, &series->alarming_rows,

@@ -390,7 +390,7 @@ static int take_into(struct series *series, const struct scored_row *row)
     const uint64_t number = ++series->n_rows;
 
     watch_drift(learning, row);
-    stretch_take(&series->odd_rows, row, learning->n_features);
+    series_stretch(series, &series->odd_rows, row);
     int r = row->is_flagged && row->event ? series_hold(series, number, row->event) : 0;
     if (r < 0)
         return r;

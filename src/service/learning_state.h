@@ -9,6 +9,8 @@
 #include "service/stretch.h"
 
 struct guard;
+struct series_memory;
+struct relevance_rule;
 struct workspace;
 
 /* A flagged row that the admission of its series holds back, and the word on it. */
@@ -20,6 +22,23 @@ struct held_verdict {
         HELD_ANOMALY
     } word;
 };
+
+/* What it takes to blame rows (learning_blame.c). */
+struct blaming {
+    struct series_memory *memory;       /* how series moved, as rows are taken */
+    const struct relevance_rule *rules; /* of the live version, borrowed; NULL: all matters */
+    enum {
+        BLAME_NONE,
+        BLAME_CAN_BE_FOUND,
+        BLAME_IS_FOUND
+    } state;         /* of the newest row */
+    float *hold;     /* [n_features] its movement, unless there is none to blame */
+    double *weights; /* [n_features] its blame, if found */
+    float *put_back; /* [n_features] scratch, as is */
+    bool *is_aside;
+};
+MUST_CHECK int blaming_init(struct blaming *blaming, size_t n_features);
+void blaming_clear(struct blaming *blaming);
 
 /* The record of the incident that is open. */
 struct incident {
@@ -62,6 +81,7 @@ struct learning {
     struct guard *guard;          /* NULL: nothing is pinned */
     struct workspace *workspace;  /* of the run that draws its rows */
     struct workspace *explaining; /* of the incidents */
+    struct blaming blaming;
     struct drift drift;
     /* rows */
     struct series **series; /* [n_series] sorted by name */
@@ -138,6 +158,9 @@ uint64_t series_notice(void *userdata, enum admission_event event, uint64_t inci
 void series_end_alarm(struct series *series);
 /* As if none had been open. */
 void series_forget_incident(struct series *series);
+/* The series moves on by a row, which series_stretch() then adds to its stretches. */
+void series_move(struct series *series, const struct scored_row *row);
+void series_stretch(struct series *series, struct stretch *stretch, const struct scored_row *row);
 /* Each row of the series comes to the first before anything else, to the second after it. */
 void series_begin_row(struct series *series, const struct scored_row *row);
 void series_watch(struct series *series, const struct scored_row *row);

@@ -7,6 +7,7 @@
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
+#include "detector/relevance.h"
 #include "service/recent.h"
 #include "service/series_memory.h"
 #include "service/stats.h"
@@ -74,6 +75,7 @@ static void model_free(struct live_model *model)
     detector_free(model->detector);
     recent_release(model->recent);
     series_memory_release(model->memory);
+    free(model->rules);
     free(model->file);
     free(model);
 }
@@ -220,6 +222,21 @@ static int read_file(struct live_model *model, char **ret_data, size_t *ret_size
     return 0;
 }
 
+/* Which deviations matter: the configuration's word goes before that of the file. */
+static int set_rules(struct live_model *model, struct relevance *said)
+{
+    CLEANUP(relevance_releasep) struct relevance *relevance = NULL;
+    const struct vocabulary vocabulary = detector_vocabulary(model->detector);
+    struct error why = {0};
+
+    int r = relevance_override(detector_relevance(model->detector), said, &relevance);
+    if (r == 0)
+        r = relevance_bind(relevance, &vocabulary, &model->rules, &why);
+    return r < 0 ? error_set_at(&model->error, r, model->file, 0, "%s",
+                                r == -ENOMEM ? "out of memory" : why.text)
+                 : 0;
+}
+
 static int set_threshold(struct live_model *model)
 {
     const struct calibration *calibration = detector_calibration(model->detector);
@@ -277,6 +294,8 @@ static int load(struct live_model *model, const struct live_source *source,
         r = model_file_parse(model->file, data, size, &model->detector, &model->error);
     if (r == 0)
         r = set_threshold(model);
+    if (r == 0)
+        r = set_rules(model, source->relevance);
     if (r < 0)
         return r;
 

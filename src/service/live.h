@@ -17,6 +17,8 @@ struct detector;
 struct live_source;
 struct model_stats;
 struct recent;
+struct relevance;
+struct relevance_rule;
 struct series_memory;
 
 #define LIVE_NAME_MAX 64 /* [A-Za-z0-9][A-Za-z0-9_-]{0,63} */
@@ -52,6 +54,7 @@ struct live_model {
     enum live_rate_source rate_source;
     enum calibration_basis threshold_basis; /* whether that rate is promised or estimated */
     bool reject_missing;
+    struct relevance_rule *rules; /* which deviations matter, in force; NULL: all of them */
     char *file;
     uint64_t trained_at_us;         /* time of the file, since 1970 */
     char checksum[SHA256_HEX_SIZE]; /* SHA-256 of the file */
@@ -79,7 +82,8 @@ struct live_source {
     double false_alarms_per_day; /* that the rate stands for, or will; 0: none */
     bool is_rate_put;            /* by PUT …/thresholds, not by the configuration */
     bool reject_missing;
-    size_t max_series; /* that are remembered; 0: SERIES_MEMORY_MAX_SERIES */
+    size_t max_series;           /* that are remembered; 0: SERIES_MEMORY_MAX_SERIES */
+    struct relevance *relevance; /* goes before that of the file; NULL: nothing does */
 };
 
 /* Loads sources[n_sources], sorted by name, and puts them in place of all there were. With `strict`

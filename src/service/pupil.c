@@ -5,6 +5,7 @@
 #include "data/schema.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
+#include "detector/relevance.h"
 #include "service/learner_state.h"
 #include "store/event_log.h"
 
@@ -72,7 +73,7 @@ void pupil_free(struct pupil *pupil)
     if (!pupil)
         return;
     pupil_clear(pupil);
-    prepare_spec_free(pupil->settings.prepare);
+    pupil_clear_settings(&pupil->settings);
     (void)pthread_mutex_destroy(&pupil->lock);
     (void)pthread_mutex_destroy(&pupil->view_lock);
     (void)pthread_mutex_destroy(&pupil->pin_lock);
@@ -361,6 +362,7 @@ int pupil_bind(struct pupil *pupil, bool is_reload)
         live_release(live, model);
         return r;
     }
+    learning_set_rules(pupil->learning, model->rules);
     live_release(live, pupil->live);
     pupil->live = model;
     return 0;

@@ -93,6 +93,7 @@ static int load_models(struct live *live, struct learner *learner, const char *k
             .false_alarm_rate = config->models[i].false_alarm_rate,
             .false_alarms_per_day = config->models[i].false_alarms_per_day,
             .reject_missing = config->models[i].reject_missing,
+            .relevance = config->models[i].relevance,
         };
         if (!learner && kept_in)
             use_kept_version(kept_in, &sources[i], paths[i]);

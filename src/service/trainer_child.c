@@ -108,6 +108,7 @@ static int train(struct child *child, struct error *reterr)
     CLEANUP(detector_freep) struct detector *start = load_start(child), *candidate = NULL;
     const struct trainer_options options = {
         .recipe = job->recipe,
+        .relevance = job->relevance,
         .n_threads = 1,
         .preparation = job->preparation,
         .calibration = job->calibration,

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "data/preparation.h"
 #include "detector/preparation_json.h"
+#include "detector/relevance.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -69,7 +70,10 @@ static char *print_header(const struct training_job *job)
                   "recipe", recipe, "start", job->start,             //
                   "max_memory", clamp(job->max_memory), "max_cpu_s", clamp(job->max_cpu_s));
 
-    return header ? json_dumps(header, JSON_COMPACT) : NULL;
+    if (!header || (job->relevance && json_object_set_new(header, "relevance",
+                                                          relevance_to_json(job->relevance)) < 0))
+        return NULL;
+    return json_dumps(header, JSON_COMPACT);
 }
 
 /* iovec serves readers too, so its pointer is not const. */
@@ -205,6 +209,15 @@ static int read_recipe(const json_t *fields, struct recipe *recipe, struct error
     return 0;
 }
 
+static int read_relevance(const json_t *document, struct training_job *job, struct error *reterr)
+{
+    int r = document ? relevance_from_json(document, &job->relevance) : 0;
+
+    return r == -EINVAL ? damaged(reterr, "does not say what matters as train takes it")
+           : r < 0      ? error_set_errno(reterr, r, job_name, "read")
+                        : 0;
+}
+
 static int read_limits(struct mapped_job *mapped, struct error *reterr)
 {
     struct training_job *job = &mapped->job;
@@ -260,6 +273,8 @@ static int read_job(struct mapped_job *mapped, struct error *reterr)
     if (r == 0)
         r = read_recipe(json_object_get(mapped->header, "recipe"), &mapped->job.recipe, reterr);
     if (r == 0)
+        r = read_relevance(json_object_get(mapped->header, "relevance"), &mapped->job, reterr);
+    if (r == 0)
         r = read_limits(mapped, reterr);
     return r < 0 ? r : find_rows(mapped, sizeof(length) + length, reterr);
 }
@@ -283,6 +298,7 @@ void training_job_unmap(struct mapped_job *mapped)
 {
     json_decref(mapped->header);
     preparation_free(mapped->preparation);
+    relevance_release(mapped->job.relevance);
     free(mapped->names);
     if (mapped->memory)
         (void)munmap(mapped->memory, mapped->size);

@@ -13,10 +13,12 @@
 #include <stdint.h>
 
 struct preparation;
+struct relevance;
 
 struct training_job {
     struct recipe recipe;
-    const char *const *names; /* [n_features], UTF-8 */
+    struct relevance *relevance; /* borrowed; NULL: every deviation matters */
+    const char *const *names;    /* [n_features], UTF-8 */
     size_t n_features;
     struct preparation *preparation; /* of the features, borrowed; NULL: none */
     const float *rows;               /* [n_rows][n_features] to train on */

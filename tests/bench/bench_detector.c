@@ -131,7 +131,8 @@ static void explain(const struct detector *detector, struct workspace *workspace
             rows[i * N_FEATURES + (i + j) % N_FEATURES] += 5 * std[(i + j) % N_FEATURES];
     begin = cpu_seconds();
     for (size_t i = 0; i < N_ROWS; i++)
-        if (detector_explain(detector, workspace, rows + i * N_FEATURES, movement->hold, parts) < 0)
+        if (detector_explain(detector, workspace, rows + i * N_FEATURES, movement->hold, NULL,
+                             parts) < 0)
             exit(1);
     *ret_explain = 1e6 * (cpu_seconds() - begin) / N_ROWS;
 }

@@ -92,7 +92,7 @@ def test_who_pushes_is_told_and_refused_by_strict(service, pool, random):
 
 
 def test_who_pushes_teaches_nothing_without_strict_either(service, pool, random):
-    backend = service()
+    backend = service(epochs=20)
     got = streams.poisoning(backend, pool, random, 0.15, retrains=4, every=1000)
     assert got["passed"] == 0 and 1 <= got["excess_at"] <= 2
     assert streams.events_of(backend, "excess")[0]["detail"]["pushed"]
@@ -110,7 +110,7 @@ def test_the_daemon_learns_the_same_over_http(daemon, pool, random):
 
 
 def test_a_corner_of_normal_is_refused_until_an_operator_says_that_it_is_all_there_is(service, pool, random):
-    backend = service(preset="best")
+    backend = service(preset="best", epochs=10)
     streams.begin(backend, pool, random)
     backend.do("reset")
     corner = streams.narrow_rows(pool, random, 4000)

@@ -43,7 +43,8 @@ static int tear_down(void **state)
 
 static void explain(const float *row, double in_detail, struct explained *explained)
 {
-    assert_int_equal(explained_fill(explained, detector, workspace, row, NULL, NULL, in_detail), 0);
+    assert_int_equal(
+        explained_fill(explained, detector, NULL, workspace, row, NULL, NULL, in_detail), 0);
 }
 
 static double score_of(const float *row)
@@ -205,7 +206,7 @@ static void survives_every_failed_allocation(void **state)
         CLEANUP(detector_workspace_freep) struct workspace *own = NULL;
         assert_int_equal(detector_workspace_new(&own), 0);
         alloc_fail_in = nth;
-        r = explained_fill(&explained, detector, own, row, NULL, NULL, threshold);
+        r = explained_fill(&explained, detector, NULL, own, row, NULL, NULL, threshold);
         alloc_fail_in = -1;
     }
     assert_int_equal(r, 0);

@@ -207,7 +207,7 @@ static void overflowing_weights_give_finite_verdicts(void **state)
         assert_int_equal(detector_score(hostile, workspace, rows, 1, thresholds[k], &verdict), 0);
         assert_true(isfinite(verdict.reconstruction_error) && isfinite(verdict.score));
         assert_true(verdict.anomaly && verdict.score > 1);
-        assert_int_equal(detector_explain(hostile, workspace, rows, NULL, parts), 0);
+        assert_int_equal(detector_explain(hostile, workspace, rows, NULL, NULL, parts), 0);
         for (size_t i = 0; i < TINY_FEATURES; i++)
             assert_true(isfinite(parts[i].share));
     }
@@ -225,7 +225,7 @@ static void contributions_sum_to_one_and_name_the_culprit_first(void **state)
     for (size_t k = 0; k < N_DETECTORS; k++) {
         bool seen[TINY_FEATURES] = {false};
         double sum = 0;
-        assert_int_equal(detector_explain(detectors[k], workspace, row, NULL, parts), 0);
+        assert_int_equal(detector_explain(detectors[k], workspace, row, NULL, NULL, parts), 0);
         assert_int_equal(parts[0].feature, 4);
         for (size_t i = 0; i < TINY_FEATURES; i++) {
             const size_t feature = parts[i].feature;
@@ -271,7 +271,7 @@ static void shares_of_an_independent_row_go_by_its_values_and_what_the_others_le
             weights[j] = fmax(off - 3, 0) + 0.1 * off + 0.1 * (double)unusual[j];
             sum += weights[j];
         }
-        assert_int_equal(detector_explain(detectors[k], workspace, rows, NULL, parts), 0);
+        assert_int_equal(detector_explain(detectors[k], workspace, rows, NULL, NULL, parts), 0);
         for (size_t i = 0; i < TINY_FEATURES; i++)
             assert_true(fabs(parts[i].share - weights[parts[i].feature] / sum) < 1e-6);
     }
@@ -291,7 +291,7 @@ static void shares_of_a_series_row_go_by_how_it_moved_and_what_the_others_let_ex
             weights[j] = pow((double)hold[j], 0.7) * pow((double)unusual[j], 0.3);
             sum += weights[j];
         }
-        assert_int_equal(detector_explain(detectors[k], workspace, rows, hold, parts), 0);
+        assert_int_equal(detector_explain(detectors[k], workspace, rows, hold, NULL, parts), 0);
         for (size_t i = 0; i < TINY_FEATURES; i++)
             assert_true(fabs(parts[i].share - weights[parts[i].feature] / sum) < 1e-6);
         assert_int_equal(parts[TINY_FEATURES - 1].feature, 1); /* it did not move */
@@ -325,7 +325,7 @@ static void equal_shares_stand_in_the_order_of_the_schema(void **state)
     struct contribution parts[TINY_FEATURES];
 
     for (size_t k = 0; k < N_DETECTORS; k++) {
-        assert_int_equal(detector_explain(detectors[k], workspace, nothing, NULL, parts), 0);
+        assert_int_equal(detector_explain(detectors[k], workspace, nothing, NULL, NULL, parts), 0);
         for (size_t i = 0; i < TINY_FEATURES; i++) {
             assert_int_equal(parts[i].feature, i);
             assert_true(parts[i].share == 0.0);
@@ -385,7 +385,7 @@ static void survives_every_failed_allocation(void **state)
         if (r == 0)
             r = detector_workspace_new(&explained);
         if (r == 0)
-            r = detector_explain(detectors[1], explained, rows, NULL, parts);
+            r = detector_explain(detectors[1], explained, rows, NULL, NULL, parts);
         alloc_fail_in = -1;
     }
     assert_int_equal(r, 0);

@@ -1,4 +1,5 @@
 /* One record for the alarm policy and the CUSUMs: service/learning_incidents.c. */
+#include "detector/relevance.h"
 #include "service/learning.h"
 
 #include "support/alloc_fail.h"
@@ -106,6 +107,85 @@ static void its_peak_says_how_bad_when_and_what_is_to_blame(void **state)
     assert_true(says(&event, "\"contributions\":[{\"feature\":\""));
     assert_int_equal(strncmp(event.reason, tiny_names[0], strlen(tiny_names[0])), 0);
     assert_non_null(strstr(event.reason, " 1M (expected "));
+}
+
+/* A row with this added to its features b and f, which have one cause, and to a. */
+static void take_fault(float added_to_b, float added_to_a, double score, bool has_aside)
+{
+    float values[D];
+    const struct scored_row row = {
+        .time_us = now_us += SECOND,
+        .series = "a",
+        .values = values,
+        .error = draw_error(),
+        .score = score,
+        .p_value = score > 1 ? 0.001 : 0.5,
+        .is_flagged = score > 1,
+        .has_aside = has_aside,
+        .version = 4,
+    };
+
+    tiny_row(&source, values);
+    values[1] += added_to_b;
+    values[0] += added_to_a;
+    learning_note(learning, &row, 1);
+}
+
+/* That the incident names: the order of these two. */
+static void assert_named_first(char first, char second)
+{
+    CLEANUP(logged_event_clear) struct logged_event event = logged("incident");
+    const char *reason = event.reason;
+
+    assert_int_equal(reason[0], first);
+    assert_non_null(strchr(event.detail, '['));
+    char names[2][16] = {"\"feature\":\"?\"", "\"feature\":\"?\""};
+    *strchr(names[0], '?') = first;
+    *strchr(names[1], '?') = second;
+    assert_non_null(strstr(event.detail, names[1]));
+    assert_true(strstr(event.detail, names[0]) < strstr(event.detail, names[1]));
+}
+
+static void the_cause_is_named_before_a_later_consequence_that_grows_larger(void **state)
+{
+    (void)state;
+    open_watching();
+    for (size_t i = 0; i < 100; i++)
+        take_fault(0, 0, 0.5, false);
+    for (size_t i = 0; i < 12; i++)
+        take_fault(80, 0, 2, false);
+    for (size_t i = 0; i < 6; i++)
+        take_fault(80, 100, 4, false);
+    take_fault(80, 100, 9, false); /* the worst row has both, and the consequence is larger */
+    assert_named_first('b', 'a');
+}
+
+static void a_lasting_fault_is_named_first_to_its_end(void **state)
+{
+    (void)state;
+    open_watching();
+    for (size_t i = 0; i < 100; i++)
+        take_fault(0, 0, 0.5, false);
+    for (size_t i = 0; i < 500; i++)
+        take_fault(50, i % 50 == 49 ? 60 : 0, i == 499 ? 9 : 2, false);
+    assert_named_first('b', 'a');
+}
+
+static void what_does_not_matter_is_blamed_for_nothing(void **state)
+{
+    (void)state;
+    const struct relevance_rule rules[D] = {[1] = {.direction = RELEVANCE_BELOW}};
+
+    open_watching();
+    learning_set_rules(learning, rules);
+    for (size_t i = 0; i < 100; i++)
+        take_fault(0, 0, 0.5, false);
+    for (size_t i = 0; i < 10; i++)
+        take_fault(90, 50, 2, true);
+    CLEANUP(logged_event_clear) struct logged_event event = logged("incident");
+    assert_int_equal(event.reason[0], 'a');
+    assert_null(strstr(event.reason, "b "));
+    assert_true(!says(&event, "\"feature\":\"b\"") || says(&event, "\"share\":0"));
 }
 
 static void what_a_cusum_opens_the_alarm_policy_joins(void **state)
@@ -366,6 +446,9 @@ int main(void)
         LEARNING_TEST(anomalies_of_a_series_open_an_incident_that_pages),
         LEARNING_TEST(it_ends_after_rows_below_the_clear_score),
         LEARNING_TEST(its_peak_says_how_bad_when_and_what_is_to_blame),
+        LEARNING_TEST(the_cause_is_named_before_a_later_consequence_that_grows_larger),
+        LEARNING_TEST(a_lasting_fault_is_named_first_to_its_end),
+        LEARNING_TEST(what_does_not_matter_is_blamed_for_nothing),
         LEARNING_TEST(what_a_cusum_opens_the_alarm_policy_joins),
         LEARNING_TEST(an_incident_ends_when_all_that_opened_it_have_closed),
         LEARNING_TEST(an_alarm_outlasts_the_cusums),

@@ -96,6 +96,29 @@ static void nothing_and_one_float_are_sorted_already(void **state)
     assert_true(values[0] == 7);
 }
 
+static void items_are_sorted_down_and_equal_ones_stay_as_they_were(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 2, 38, 257, MAX};
+    static struct sort_item items[MAX], room[MAX];
+    struct random random;
+
+    random_seed(&random, 3);
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(*sizes); s++) {
+        const size_t n = sizes[s];
+        for (size_t i = 0; i < n; i++) {
+            const double value = i % 3 ? floor(3 * random_normal(&random))
+                                       : random_normal(&random) * pow(10.0, (double)(i % 60) - 30);
+            items[i] = (struct sort_item){.value = (float)value, .index = (uint32_t)i};
+        }
+        sort_items_down(items, n, room);
+        for (size_t i = 1; i < n; i++)
+            assert_true(items[i - 1].value > items[i].value ||
+                        (items[i - 1].value == items[i].value &&
+                         (items[i - 1].index < items[i].index || items[i].value == 0.0F)));
+    }
+}
+
 static void doubles_are_sorted(void **state)
 {
     (void)state;
@@ -135,6 +158,7 @@ int main(void)
         cmocka_unit_test(the_ends_of_the_number_line_are_in_order),
         cmocka_unit_test(equal_floats_stay_as_many),
         cmocka_unit_test(nothing_and_one_float_are_sorted_already),
+        cmocka_unit_test(items_are_sorted_down_and_equal_ones_stay_as_they_were),
         cmocka_unit_test(doubles_are_sorted),
         cmocka_unit_test(median_is_the_middle_one_or_the_mean_of_two),
         cmocka_unit_test(median_of_the_largest_does_not_overflow),
