@@ -1,12 +1,11 @@
 /* The format decides how cells are found, columns.h what each column is; this file turns cells into
  * values, labels and timestamps. */
-#include "data/dataset.h"
+#include "data/dataset_reader.h"
 
 #include "base/clock.h"
 #include "base/input.h"
 #include "base/number.h"
 #include "base/text.h"
-#include "data/columns.h"
 #include "data/csv.h"
 #include "data/npy.h"
 #include "data/preparation.h"
@@ -31,31 +30,20 @@
 #define MAX_TEXTS        10000
 #define FAR_FUTURE       (366 * 86400.0) /* seconds: made-up rows may be ahead of the clock */
 
-struct reader {
-    const char *file; /* for messages */
-    const struct dataset_options *options;
-    struct columns columns;
-    struct dataset dataset;
-    size_t capacity;  /* rows that fit */
-    size_t row, line; /* being read */
-    bool *is_text;    /* [n_features] whose cells are categories; NULL: none */
-    struct error *reterr;
-};
-
-static void reader_clear(struct reader *reader)
+static void reader_clear(struct dataset_reader *reader)
 {
     columns_clear(&reader->columns);
     free(reader->is_text);
     dataset_clear(&reader->dataset);
 }
 
-static int out_of_memory(const struct reader *reader)
+int dataset_out_of_memory(const struct dataset_reader *reader)
 {
     return error_set_at(reader->reterr, -ENOMEM, reader->file, reader->line,
                         "out of memory for the rows");
 }
 
-static bool has_column(const struct reader *reader, enum column_kind kind)
+static bool has_column(const struct dataset_reader *reader, enum column_kind kind)
 {
     for (size_t i = 0; i < reader->columns.n_items; i++)
         if (reader->columns.items[i].kind == kind)
@@ -80,7 +68,7 @@ static bool resize(void *block, size_t n, size_t size)
 
 /* Large blocks grow by moving pages, not bytes, and a page counts once it is written: the rows are
  * never in memory twice. */
-static bool set_capacity(struct reader *reader, size_t n_rows)
+bool dataset_set_capacity(struct dataset_reader *reader, size_t n_rows)
 {
     struct dataset *dataset = &reader->dataset;
 
@@ -111,17 +99,17 @@ static char *copy_text(const char *text, size_t length)
     return copy;
 }
 
-static int add_name(struct reader *reader, char ***names, size_t *n_names, const char *text,
+static int add_name(struct dataset_reader *reader, char ***names, size_t *n_names, const char *text,
                     size_t length)
 {
     AUTO_FREE char *name = copy_text(text, length);
     if (!name || !resize(names, *n_names + 1, sizeof(**names)))
-        return out_of_memory(reader);
+        return dataset_out_of_memory(reader);
     (*names)[(*n_names)++] = TAKE(name);
     return 0;
 }
 
-static int add_label_name(struct reader *reader, const char *text, size_t length)
+static int add_label_name(struct dataset_reader *reader, const char *text, size_t length)
 {
     struct dataset *dataset = &reader->dataset;
 
@@ -138,7 +126,7 @@ static enum preparing how_prepared(const struct dataset_options *options, const 
 }
 
 /* Which columns may hold text. */
-static int begin_values(struct reader *reader)
+static int begin_values(struct dataset_reader *reader)
 {
     struct dataset *dataset = &reader->dataset;
     const size_t n = dataset->n_features;
@@ -146,7 +134,7 @@ static int begin_values(struct reader *reader)
     reader->is_text = calloc(n, sizeof(*reader->is_text));
     dataset->texts = calloc(n, sizeof(*dataset->texts));
     if (!reader->is_text || !dataset->texts)
-        return out_of_memory(reader);
+        return dataset_out_of_memory(reader);
     dataset->n_values = n;
     for (size_t i = 0; i < n; i++) {
         reader->is_text[i] = how_prepared(reader->options, dataset->names[i], i) == PREPARE_ONEHOT;
@@ -155,7 +143,7 @@ static int begin_values(struct reader *reader)
 }
 
 /* The columns are planned: makes what does not depend on the number of rows. */
-static int begin_rows(struct reader *reader)
+int dataset_begin_rows(struct dataset_reader *reader)
 {
     const struct columns *columns = &reader->columns;
     const struct schema *schema = reader->options->schema;
@@ -163,7 +151,7 @@ static int begin_rows(struct reader *reader)
 
     dataset->names = calloc(columns->n_features, sizeof(*dataset->names));
     if (!dataset->names)
-        return out_of_memory(reader);
+        return dataset_out_of_memory(reader);
     dataset->n_features = columns->n_features;
     for (size_t i = 0, column = 0; i < columns->n_features; i++, column++) {
         while (!schema && columns->items[column].kind != COLUMN_FEATURE)
@@ -171,7 +159,7 @@ static int begin_rows(struct reader *reader)
         const char *name = schema ? schema_name(schema, i) : columns->items[column].name;
         dataset->names[i] = copy_text(name, strlen(name));
         if (!dataset->names[i])
-            return out_of_memory(reader);
+            return dataset_out_of_memory(reader);
     }
     if ((reader->options->prepare || reader->options->preparation) && begin_values(reader) < 0)
         return -ENOMEM;
@@ -179,7 +167,7 @@ static int begin_rows(struct reader *reader)
 }
 
 /* Room for the row, all values missing. */
-static int begin_row(struct reader *reader)
+int dataset_begin_row(struct dataset_reader *reader)
 {
     struct dataset *dataset = &reader->dataset;
     const size_t row = reader->row;
@@ -187,8 +175,8 @@ static int begin_row(struct reader *reader)
     if (reader->line > UINT32_MAX)
         return error_set_at(reader->reterr, -EINVAL, reader->file, reader->line,
                             "more than %" PRIu32 " lines; split the file", UINT32_MAX);
-    if (row == reader->capacity && !set_capacity(reader, row ? 2 * row : 64))
-        return out_of_memory(reader);
+    if (row == reader->capacity && !dataset_set_capacity(reader, row ? 2 * row : 64))
+        return dataset_out_of_memory(reader);
     dataset->lines[row] = (uint32_t)reader->line;
     for (size_t i = 0; i < dataset->n_features; i++)
         if (dataset->values)
@@ -198,8 +186,8 @@ static int begin_row(struct reader *reader)
     return 0;
 }
 
-static int refuse_cell(const struct reader *reader, size_t column, const char *text, size_t length,
-                       const char *reason)
+static int refuse_cell(const struct dataset_reader *reader, size_t column, const char *text,
+                       size_t length, const char *reason)
 {
     char shown[TEXT_SHOWN_SIZE];
 
@@ -208,7 +196,8 @@ static int refuse_cell(const struct reader *reader, size_t column, const char *t
                         reader->columns.items[column].name, text_show(shown, text, length), reason);
 }
 
-static int refuse_text(const struct reader *reader, size_t column, const char *text, size_t length)
+static int refuse_text(const struct dataset_reader *reader, size_t column, const char *text,
+                       size_t length)
 {
     const char *name = reader->columns.items[column].name;
     char reason[2 * SCHEMA_MAX_NAME_LENGTH + 96];
@@ -231,8 +220,8 @@ static bool is_missing(const char *text, size_t length)
 }
 
 /* text is what value was read from. */
-static int set_feature(struct reader *reader, size_t column, double value, const char *text,
-                       size_t length)
+int dataset_set_feature(struct dataset_reader *reader, size_t column, double value,
+                        const char *text, size_t length)
 {
     struct dataset *dataset = &reader->dataset;
     const size_t feature = reader->columns.items[column].feature;
@@ -267,7 +256,8 @@ static size_t find_name(char *const *names, size_t n, const char *text, size_t l
 }
 
 /* A category: its number among the texts of the column. */
-static int read_category(struct reader *reader, size_t column, const char *text, size_t length)
+int dataset_read_category(struct dataset_reader *reader, size_t column, const char *text,
+                          size_t length)
 {
     struct dataset *dataset = &reader->dataset;
     const size_t feature = reader->columns.items[column].feature;
@@ -289,21 +279,23 @@ static int read_category(struct reader *reader, size_t column, const char *text,
     return i < texts->n ? 0 : add_name(reader, &texts->texts, &texts->n, text, length);
 }
 
-static int read_feature(struct reader *reader, size_t column, const char *text, size_t length)
+static int read_feature(struct dataset_reader *reader, size_t column, const char *text,
+                        size_t length)
 {
     double value = (double)NAN;
 
     if (reader->is_text && reader->is_text[reader->columns.items[column].feature])
-        return read_category(reader, column, text, length);
+        return dataset_read_category(reader, column, text, length);
     int r = number_parse_double(text, length, &value);
     if (r == -ERANGE) /* too large for a double, so for a float as well */
-        return set_feature(reader, column, DBL_MAX, text, length);
+        return dataset_set_feature(reader, column, DBL_MAX, text, length);
     if (r < 0 && !is_missing(text, length))
         return refuse_text(reader, column, text, length);
-    return set_feature(reader, column, value, text, length);
+    return dataset_set_feature(reader, column, value, text, length);
 }
 
-static int read_label(struct reader *reader, size_t column, const char *text, size_t length)
+int dataset_read_label(struct dataset_reader *reader, size_t column, const char *text,
+                       size_t length)
 {
     struct dataset *dataset = &reader->dataset;
     uint32_t *label = &dataset->labels[reader->row];
@@ -322,7 +314,8 @@ static int read_label(struct reader *reader, size_t column, const char *text, si
     return add_label_name(reader, text, length);
 }
 
-static int read_series(struct reader *reader, size_t column, const char *text, size_t length)
+static int read_series(struct dataset_reader *reader, size_t column, const char *text,
+                       size_t length)
 {
     struct dataset *dataset = &reader->dataset;
     uint32_t *series = &dataset->series[reader->row];
@@ -341,7 +334,8 @@ static int read_series(struct reader *reader, size_t column, const char *text, s
     return add_name(reader, &dataset->series_names, &dataset->n_series_names, text, length);
 }
 
-static int read_timestamp(struct reader *reader, size_t column, const char *text, size_t length)
+static int read_timestamp(struct dataset_reader *reader, size_t column, const char *text,
+                          size_t length)
 {
     double *moment = &reader->dataset.timestamps[reader->row];
 
@@ -356,13 +350,13 @@ static int read_timestamp(struct reader *reader, size_t column, const char *text
     return 0;
 }
 
-static int read_cell(struct reader *reader, size_t column, const char *text, size_t length)
+static int read_cell(struct dataset_reader *reader, size_t column, const char *text, size_t length)
 {
     switch (reader->columns.items[column].kind) {
     case COLUMN_FEATURE:
         return read_feature(reader, column, text, length);
     case COLUMN_LABEL:
-        return read_label(reader, column, text, length);
+        return dataset_read_label(reader, column, text, length);
     case COLUMN_TIMESTAMP:
         return read_timestamp(reader, column, text, length);
     case COLUMN_SERIES:
@@ -391,7 +385,7 @@ static bool is_header(const struct csv *csv)
     return n_numbers == 0;
 }
 
-static int read_csv_row(struct reader *reader, const struct csv *csv)
+static int read_csv_row(struct dataset_reader *reader, const struct csv *csv)
 {
     const size_t n_columns = reader->columns.n_items;
 
@@ -405,14 +399,14 @@ static int read_csv_row(struct reader *reader, const struct csv *csv)
                             "%zu cells, but the first line has %zu; a cell that holds a comma "
                             "must be in quotes",
                             csv->n_cells, n_columns);
-    int r = begin_row(reader);
+    int r = dataset_begin_row(reader);
     for (size_t i = 0; r == 0 && i < n_columns; i++)
         r = read_cell(reader, i, csv->cells[i].text, csv->cells[i].length);
     reader->dataset.n_rows += r == 0;
     return r;
 }
 
-static int read_csv(struct reader *reader, struct input *input)
+static int read_csv(struct dataset_reader *reader, struct input *input)
 {
     CLEANUP(csv_clear) struct csv csv = {0};
     int r = csv_open(&csv, input, reader->reterr);
@@ -431,7 +425,7 @@ static int read_csv(struct reader *reader, struct input *input)
     r = columns_plan(reader->file, csv.line, has_header ? csv.cells : NULL, csv.n_cells,
                      reader->options, &reader->columns, reader->reterr);
     if (r == 0)
-        r = begin_rows(reader);
+        r = dataset_begin_rows(reader);
     if (r == 0 && !has_header)
         r = read_csv_row(reader, &csv);
     while (r == 0 && (r = csv_next(&csv, reader->reterr)) > 0)
@@ -439,63 +433,6 @@ static int read_csv(struct reader *reader, struct input *input)
     if (r == 0 && reader->dataset.n_rows == 0)
         return error_set_at(reader->reterr, -EINVAL, reader->file, 0,
                             "there is only a header, no rows");
-    return r;
-}
-
-static int read_npy_value(struct reader *reader, size_t column, double value)
-{
-    char text[NUMBER_MAX];
-
-    switch (reader->columns.items[column].kind) {
-    case COLUMN_FEATURE:
-        if (reader->is_text && reader->is_text[reader->columns.items[column].feature] &&
-            isfinite(value))
-            return read_category(reader, column, text, number_write_double(text, value));
-        if (isfinite((float)value) || isnan(value))
-            return set_feature(reader, column, value, "", 0);
-        return set_feature(reader, column, value, text, number_write_double(text, value));
-    case COLUMN_LABEL:
-        return read_label(reader, column, text, number_write_double(text, value));
-    case COLUMN_TIMESTAMP:
-    case COLUMN_SERIES:
-    case COLUMN_IGNORED:
-        break;
-    }
-    return 0;
-}
-
-static int read_npy_slice(struct reader *reader, const struct npy_slice *slice, bool by_column)
-{
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && i < slice->n; i++) {
-        const size_t column = slice->column + (by_column ? 0 : i);
-        reader->row = slice->row + (by_column ? i : 0);
-        reader->line = reader->row + 1;
-        r = column == 0 ? begin_row(reader) : 0; /* the first of its row in either order */
-        if (r == 0)
-            r = read_npy_value(reader, column, slice->values[i]);
-    }
-    return r;
-}
-
-static int read_npy(struct reader *reader, struct input *input)
-{
-    struct npy npy;
-    struct npy_slice slice;
-    int r = npy_open(input, &npy, reader->reterr);
-    if (r < 0)
-        return r;
-    r = columns_plan(reader->file, 0, NULL, npy.n_columns, reader->options, &reader->columns,
-                     reader->reterr);
-    if (r == 0)
-        r = begin_rows(reader);
-    if (r == 0 && !set_capacity(reader, npy.n_rows))
-        return out_of_memory(reader);
-
-    while (r == 0 && (r = npy_next(&npy, &slice, reader->reterr)) > 0)
-        r = read_npy_slice(reader, &slice, npy.is_fortran);
-    reader->dataset.n_rows = npy.n_rows;
     return r;
 }
 
@@ -511,11 +448,13 @@ int dataset_read(const char *path, const struct dataset_options *options,
         return r;
 
     CLEANUP(reader_clear)
-    struct reader reader = {.file = input.name, .options = options, .reterr = reterr};
-    r = npy_is(input.bytes, input.size) ? read_npy(&reader, &input) : read_csv(&reader, &input);
+    struct dataset_reader reader = {.file = input.name, .options = options, .reterr = reterr};
+    r = npy_is(input.bytes, input.size) ? dataset_read_npy(&reader, &input)
+                                        : read_csv(&reader, &input);
     if (r < 0)
         return r;
-    (void)set_capacity(&reader, reader.dataset.n_rows); /* gives back what was room to grow */
+    (void)dataset_set_capacity(&reader,
+                               reader.dataset.n_rows); /* gives back what was room to grow */
     *ret_dataset = reader.dataset;
     reader.dataset = (struct dataset){0};
     return 0;
