@@ -76,6 +76,8 @@ void handle_buffer(struct handler *handler, const struct request *request, struc
 void handle_events(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_incidents(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_incident(struct handler *handler, const struct request *request, struct reply *reply);
+void handle_incident_rows(struct handler *handler, const struct request *request,
+                          struct reply *reply);
 void handle_audit(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_models(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_model(struct handler *handler, const struct request *request, struct reply *reply);

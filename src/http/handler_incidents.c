@@ -1,4 +1,5 @@
-/* GET /v1/models/{m}/incidents and …/incidents/{id}: stretches of trouble, newest first. */
+/* GET /v1/models/{m}/incidents, …/incidents/{id} and …/incidents/{id}/rows: stretches of trouble,
+ * newest first, and what their series looked like. */
 #include "base/clock.h"
 #include "base/number.h"
 #include "data/timestamp.h"
@@ -162,4 +163,24 @@ void handle_incident(struct handler *handler, const struct request *request, str
 
     if (act)
         act_begin(handler, act, print_one, act_answer_text, reply);
+}
+
+static int print_rows(struct learner *learner, struct act *act, struct error *reterr)
+{
+    return learner_print_flight(learner, act->model, (uint64_t)act->run, &act->text, reterr);
+}
+
+static void answer_rows(struct handler *handler, struct act *act, struct reply *reply)
+{
+    act_answer_text(handler, act, reply);
+    reply->content_type = "application/x-ndjson";
+}
+
+void handle_incident_rows(struct handler *handler, const struct request *request,
+                          struct reply *reply)
+{
+    struct act *act = act_new(handler, request, reply);
+
+    if (act)
+        act_begin(handler, act, print_rows, answer_rows, reply);
 }

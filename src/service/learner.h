@@ -239,6 +239,9 @@ MUST_CHECK int learner_print_incidents(struct learner *learner, const char *mode
                                        struct text *text, struct error *reterr);
 MUST_CHECK int learner_print_incident(struct learner *learner, const char *model, uint64_t incident,
                                       struct text *text, struct error *reterr);
+/* The record of an incident and the rows around it, NDJSON (docs/incidents.md); waits as above. */
+MUST_CHECK int learner_print_flight(struct learner *learner, const char *model, uint64_t incident,
+                                    struct text *text, struct error *reterr);
 /* What is left out now, and the windows that are not over. */
 MUST_CHECK int learner_print_maintenance(struct learner *learner, const char *model,
                                          struct text *text, struct error *reterr);

@@ -105,6 +105,7 @@ static int fill_item(struct intake_item *item, const struct live_model *model,
 
     item->version = model->version;
     item->threshold = model->threshold;
+    const uint64_t n_dropped = atomic_load(&item->pupil->n_unseen);
     item->rows = calloc(item->n_rows, sizeof(*item->rows));
     if (!item->rows)
         return -ENOMEM;
@@ -120,7 +121,9 @@ static int fill_item(struct intake_item *item, const struct live_model *model,
             .score = verdicts[i].score,
             .is_flagged = verdicts[i].anomaly,
             .has_aside = verdicts[i].n_set_aside > 0,
+            .threshold = model->threshold,
             .version = model->version,
+            .n_dropped = n_dropped,
             .event = verdicts[i].event,
         };
     }
@@ -153,6 +156,7 @@ void learner_offer(struct learner *learner, const struct live_model *model, cons
     if (is_in)
         return;
     (void)atomic_fetch_add(&pupil->n_dropped_by_queue, is_learned ? n_rows : 0);
+    (void)atomic_fetch_add(&pupil->n_unseen, rows && series ? n_rows : 0);
     (void)atomic_fetch_add(&pupil->n_verdicts_dropped, n_named);
     item_free(item);
 }
@@ -348,18 +352,16 @@ static int store(struct learner *learner, struct turn *turn)
 static void tell_events(struct pupil *pupil)
 {
     struct learner *learner = pupil->learner;
-    const struct logged_event *events;
     size_t n = 0;
 
-    (void)learning_events(pupil->learning, &n);
-    if (n > 0 && learner_check_room(learner) < 0)
+    if (learning_has_news(pupil->learning) && learner_check_room(learner) < 0)
         learning_drop_verdicts(pupil->learning);
-    events = learning_events(pupil->learning, &n);
-    if (n > 0 && event_log_put(learner->database, pupil->log.id, events, n) < 0) {
+    if (learning_has_news(pupil->learning) && learning_put_news(pupil->learning) < 0) {
+        (void)learning_events(pupil->learning, &n);
         log_warning("model %s: %zu events could not be stored", pupil->name, n);
         learning_drop_verdicts(pupil->learning); /* counts them */
-        events = learning_events(pupil->learning, &n);
     }
+    const struct logged_event *events = learning_events(pupil->learning, &n);
     for (size_t i = 0; i < n; i++)
         if (strcmp(events[i].kind, "verdict") != 0 && !events[i].is_update)
             pupil_note_event(pupil, &events[i]);

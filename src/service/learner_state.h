@@ -70,6 +70,7 @@ struct pupil {
     atomic_bool is_watched;                   /* stale_after; without the lock */
     atomic_bool has_alarm;                    /* they may open one; without the lock */
     atomic_uint_least64_t n_dropped_by_queue; /* rows; without the lock */
+    atomic_uint_least64_t n_unseen; /* rows of series that the queue dropped; without the lock */
     atomic_uint_least64_t n_verdicts_dropped; /* that became no event; without the lock */
     pthread_mutex_t lock;                     /* pupil_lock() */
     pthread_mutex_t

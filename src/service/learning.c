@@ -34,6 +34,7 @@ int learning_new(struct database *database, int64_t model, size_t n_features,
     learning->database = database;
     learning->model = model;
     learning->n_features = n_features;
+    learning->recorder.n_features = n_features;
     drift_init(&learning->drift, options->seed);
     random_seed(&learning->sampling_random, options->seed);
     int r = detector_workspace_new(&learning->workspace);
@@ -70,6 +71,7 @@ void series_free(struct series *series)
     series_forget_incident(series);
     stretch_clear(&series->odd_rows);
     stretch_clear(&series->alarming_rows);
+    flight_memory_clear(&series->flight, &series->learning->recorder);
     free(series->held);
     free(series->name);
     free(series);
@@ -85,6 +87,7 @@ void learning_free(struct learning *learning)
     learning_told(learning);
     learning_stored(learning);
     free(learning->events);
+    flight_recorder_clear(&learning->recorder);
     free(learning->names);
     free(learning->windows);
     free(learning->pending);

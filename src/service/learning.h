@@ -90,8 +90,10 @@ struct scored_row {
     double error, p_value, score;
     bool is_flagged;
     bool has_aside;   /* features whose deviation does not matter were set aside */
-    unsigned version; /* that judged it */
-    uint64_t event;   /* id of its verdict, if that is an anomaly; 0: feedback cannot name it */
+    double threshold;
+    unsigned version;   /* that judged it, at this threshold */
+    uint64_t n_dropped; /* rows of the model that never came, before this one */
+    uint64_t event;     /* id of its verdict, if that is an anomaly; 0: feedback cannot name it */
 };
 
 /* Takes rows in the order of their arrival; what the sample rate leaves out is only counted. Ends
@@ -113,8 +115,12 @@ struct row_batch learning_pending(struct learning *learning);
 void learning_stored(struct learning *learning);
 /* Events that happened, for the log; valid until learning_told(). */
 const struct logged_event *learning_events(const struct learning *learning, size_t *ret_n);
+/* Whether there are any, or rows around incidents. */
+bool learning_has_news(const struct learning *learning);
+/* Stores these, in one transaction; as flight_log_put(). */
+MUST_CHECK int learning_put_news(struct learning *learning);
 void learning_told(struct learning *learning);
-/* Verdicts among them are dropped, for want of room; the others stay. */
+/* Verdicts and rows around incidents among them are dropped, for want of room; the events stay. */
 void learning_drop_verdicts(struct learning *learning);
 /* Verdicts that became no event since the last call, dropped like that or because they were too
  * many at once. */

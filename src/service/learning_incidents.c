@@ -327,4 +327,7 @@ void series_watch(struct series *series, const struct scored_row *row)
     if (incident->id != 0 && (incident->rows.n_rows >= 2 * incident->told_rows ||
                               incident->rows.peak_score > MUCH_WORSE * incident->told_peak))
         tell_figures(series);
+    if (series->learning->live)
+        flight_take(&series->learning->recorder, &series->flight, row, incident->id,
+                    detector_schema(series->learning->live));
 }

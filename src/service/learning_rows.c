@@ -133,6 +133,7 @@ const struct logged_event *learning_events(const struct learning *learning, size
 
 void learning_told(struct learning *learning)
 {
+    flight_recorder_drop(&learning->recorder);
     for (size_t i = 0; i < learning->n_events; i++)
         logged_event_clear(&learning->events[i]);
     learning->n_events = 0;
@@ -160,9 +161,8 @@ int learning_flush(struct learning *learning)
         learning_stored(learning);
     if (r == 0)
         r = learning_follow(learning);
-    if (r == 0 && learning->n_events > 0)
-        r = event_log_put(learning->database, learning->model, learning->events,
-                          learning->n_events);
+    if (r == 0 && learning_has_news(learning))
+        r = learning_put_news(learning);
     if (r == 0)
         learning_told(learning);
     return r;

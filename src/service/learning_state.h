@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "service/admission.h"
 #include "service/drift.h"
+#include "service/flight.h"
 #include "service/learning.h"
 #include "service/sampling.h"
 #include "service/stretch.h"
@@ -61,6 +62,7 @@ struct series {
     uint64_t current_us; /* of the row that is being taken */
     struct alarm alarm;
     struct incident incident;
+    struct flight_memory flight;
     struct stretch odd_rows;      /* that counted since the CUSUMs were both zero */
     struct stretch alarming_rows; /* since the alarm was quiet */
     struct held_verdict *held;    /* [n_held] the oldest first */
@@ -101,6 +103,7 @@ struct learning {
     size_t n_events, events_capacity;
     uint64_t n_verdicts_lost; /* that became no event */
     struct learning_incidents incidents;
+    struct flight_recorder recorder;
     /* maintenance */
     struct maintenance_window *windows; /* [n_windows] */
     size_t n_windows;

@@ -1,5 +1,5 @@
 /* Anomalous verdicts that feedback can name: their events, their rows while those wait in the hold
- * queue of a series, and what an operator says about a single one. */
+ * queue of a series, and what an operator says about a single one; what is told, to the store. */
 #include "service/learning_state.h"
 
 #include <errno.h>
@@ -17,10 +17,25 @@ static bool is_verdict(const struct logged_event *event)
     return strcmp(event->kind, VERDICT) == 0;
 }
 
+bool learning_has_news(const struct learning *learning)
+{
+    return learning->n_events > 0 || learning->recorder.n_rows > 0 ||
+           learning->recorder.n_flights > 0;
+}
+
+int learning_put_news(struct learning *learning)
+{
+    const struct flight_batch batch = flight_recorder_batch(&learning->recorder);
+
+    return flight_log_put(learning->database, learning->model, learning->events, learning->n_events,
+                          &batch);
+}
+
 void learning_drop_verdicts(struct learning *learning)
 {
     size_t n = 0;
 
+    flight_recorder_lose(&learning->recorder);
     for (size_t i = 0; i < learning->n_events; i++) {
         if (is_verdict(&learning->events[i])) {
             logged_event_clear(&learning->events[i]);

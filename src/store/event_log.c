@@ -186,8 +186,8 @@ static int delete_oldest(struct database *database, struct sqlite3 *connection, 
     return query_run(&query);
 }
 
-static int put_events(struct database *database, struct sqlite3 *connection, int64_t model,
-                      const struct logged_event *events, size_t n_events)
+int event_log_put_in(struct database *database, struct sqlite3 *connection, int64_t model,
+                     const struct logged_event *events, size_t n_events)
 {
     int64_t n_added[N_GROUPS] = {0}, n_over[N_GROUPS], n_removed[N_GROUPS] = {0};
 
@@ -213,9 +213,9 @@ int event_log_put(struct database *database, int64_t model, const struct logged_
     struct sqlite3 *connection;
     const int r = database_write(database, &connection);
 
-    return r < 0
-               ? r
-               : database_end(database, put_events(database, connection, model, events, n_events));
+    return r < 0 ? r
+                 : database_end(database,
+                                event_log_put_in(database, connection, model, events, n_events));
 }
 
 int event_log_label(struct database *database, int64_t model, uint64_t id, const char *label,

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct database;
+struct sqlite3;
 
 #define EVENT_LOG_MOST_EVENTS   10000  /* a model, other than verdicts */
 #define EVENT_LOG_MOST_VERDICTS 100000 /* a model */
@@ -57,6 +58,9 @@ MUST_CHECK int event_log_last_id(struct database *database, uint64_t *ret_id);
  * is another model's. */
 MUST_CHECK int event_log_put(struct database *database, int64_t model,
                              const struct logged_event *events, size_t n_events);
+/* The same in a transaction that stands: for the modules of this layer. */
+MUST_CHECK int event_log_put_in(struct database *database, struct sqlite3 *connection,
+                                int64_t model, const struct logged_event *events, size_t n_events);
 /* -ENOENT: there is none of that model, or it has aged out. */
 MUST_CHECK int event_log_get(struct database *database, int64_t model, uint64_t id,
                              struct logged_event *ret_event);

@@ -202,6 +202,18 @@ void *query_dup_blob(struct query *query, int column, size_t *ret_size)
     return copy;
 }
 
+const void *query_blob(struct query *query, int column, size_t *ret_size)
+{
+    if (query->r < 0)
+        return NULL;
+    const void *blob = sqlite3_column_blob(query->statement, column);
+    const int size = sqlite3_column_bytes(query->statement, column);
+    if (!blob)
+        query->r = size > 0 ? -ENOMEM : -EUCLEAN;
+    *ret_size = blob ? (size_t)size : 0;
+    return blob;
+}
+
 /* ---- lists ---- */
 
 struct list {

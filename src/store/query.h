@@ -56,6 +56,8 @@ uint64_t query_uint(struct query *query, int column);
 void query_copy_text(struct query *query, int column, char *ret_text, size_t size); /* or "" */
 char *query_dup_text(struct query *query, int column); /* NULL: it is NULL, or an error */
 void *query_dup_blob(struct query *query, int column, size_t *ret_size); /* the same */
+/* Valid until the next step; NULL: an error, which an empty one is too. */
+const void *query_blob(struct query *query, int column, size_t *ret_size);
 
 /* All rows: read() fills a zeroed item of item_size bytes, clear() frees what it holds. ret_items
  * is the address of a pointer to items; NULL when there are none. */

@@ -151,6 +151,29 @@ static const char *const migrations[] = {
     " state BLOB,"
     " movement BLOB,"
     " PRIMARY KEY (model, name)) STRICT, WITHOUT ROWID;",
+
+    /* 10: the rows around incidents. */
+    "CREATE TABLE flights ("
+    " incident INTEGER PRIMARY KEY REFERENCES events ON DELETE CASCADE,"
+    " model INTEGER NOT NULL REFERENCES models ON DELETE CASCADE,"
+    " features TEXT NOT NULL," /* those of a model may change */
+    " n_left_out INTEGER NOT NULL,"
+    " n_missing INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL DEFAULT 0) STRICT;" /* of its rows, about */
+    "CREATE INDEX flights_of_model ON flights (model);"
+
+    "CREATE TABLE flight_rows ("
+    " incident INTEGER NOT NULL REFERENCES flights ON DELETE CASCADE,"
+    " number INTEGER NOT NULL,"
+    " part INTEGER NOT NULL," /* as flight_log.h numbers it */
+    " time_us INTEGER NOT NULL,"
+    " version INTEGER NOT NULL,"
+    " threshold REAL NOT NULL,"
+    " error REAL NOT NULL,"
+    " score REAL NOT NULL,"
+    " p_value REAL NOT NULL,"
+    " vector BLOB NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX flight_rows_in_order ON flight_rows (incident, number);",
 };
 static_assert(sizeof(migrations) / sizeof(*migrations) == SCHEMA_VERSION, "one migration each");
 
@@ -161,7 +184,8 @@ static const char probe[] =
     " (SELECT max(id) FROM runs), (SELECT max(id) FROM events),"
     " (SELECT max(id) FROM audit), (SELECT max(model) FROM buffers), (SELECT max(id) FROM rows),"
     " (SELECT max(model) FROM rows), (SELECT max(id) FROM maintenance),"
-    " (SELECT max(model) FROM series)";
+    " (SELECT max(model) FROM series),"
+    " (SELECT max(incident) FROM flights), (SELECT max(incident) FROM flight_rows)";
 
 static int execute(struct sqlite3 *sqlite, const char *sql)
 {

@@ -7,7 +7,7 @@
 
 struct sqlite3;
 
-#define SCHEMA_VERSION 9 /* PRAGMA user_version: the number of migrations */
+#define SCHEMA_VERSION 10 /* PRAGMA user_version: the number of migrations */
 
 /* Brings the file to SCHEMA_VERSION, each step in a transaction, and reads the first page of every
  * table. -ENOTSUP: it is newer; -EUCLEAN: damaged or not ours; other negative errno. */

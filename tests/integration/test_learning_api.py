@@ -95,6 +95,7 @@ EVERYTHING = [
     ("POST", "rollback"), ("POST", "feedback"), ("POST", "freeze"), ("POST", "unfreeze"),
     ("POST", "rebaseline"), ("POST", "reset"), ("GET", "buffer"), ("GET", "events"),
     ("GET", "audit"), ("GET", "versions/1/file"), ("PUT", "thresholds"),
+    ("GET", "incidents"), ("GET", "incidents/1"), ("GET", "incidents/1/rows"),
 ]
 
 
