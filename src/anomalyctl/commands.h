@@ -17,6 +17,7 @@ int inspect_main(int argc, char **argv);
 int record_main(int argc, char **argv);
 int replay_main(int argc, char **argv);
 int status_main(int argc, char **argv);
+int incident_main(int argc, char **argv);
 int list_main(int argc, char **argv); /* models, versions, runs, events, incidents, audit */
 int diff_main(int argc, char **argv);
 int observe_main(int argc, char **argv);

@@ -31,6 +31,7 @@ static const struct command commands[] = {
     {"runs",        list_main,        "list a model's trainings"                             },
     {"events",      list_main,        "list what happened to a model"                        },
     {"incidents",   list_main,        "list stretches of trouble, and what is to blame"      },
+    {"incident",    incident_main,    "write the rows around an incident into a file"        },
     {"audit",       list_main,        "list what people did to a model"                      },
     {"thresholds",  thresholds_main,  "show what each false-alarm rate costs, or choose one" },
     {"maintenance", maintenance_main, "no alarms and no learning for a while"                },

@@ -1,10 +1,11 @@
 /* anomalyctl replay - sends a labelled file to a running daemon, in order and at full speed, and
- * shows what was caught. */
+ * shows what was caught; or judges the rows around an incident again (anomalyctl/repeat.h). */
 #include "anomalyctl/client.h"
 #include "anomalyctl/commands.h"
 #include "anomalyctl/online.h"
 #include "anomalyctl/options.h"
 #include "anomalyctl/output.h"
+#include "anomalyctl/repeat.h"
 #include "anomalyctl/replayed.h"
 #include "anomalyctl/sent_rows.h"
 #include "base/clock.h"
@@ -17,20 +18,26 @@
 #include <string.h>
 
 struct settings {
-    const char *model, *url;
+    const char *model, *url, *incident;
     struct input_options input;
     size_t batch;
     bool json;
 };
 
 static const struct option_row rows[] = {
-    OPTION_ROW("model", "NAME", OPTION_TEXT, true, model, "model of the daemon to ask"),
-    OPTION_ROW("data", "FILE", OPTION_TEXT, true, input.data, "CSV or .npy, - for standard input"),
-    OPTION_ROW("label-column", "NAME", OPTION_TEXT, true, input.label_column,
+    OPTION_ROW(
+        "model", "NAME", OPTION_TEXT, false, model,
+        "model of the daemon to ask; with --incident also a\nmodel file (with a . or / in its "
+        "name)"),
+    OPTION_ROW("data", "FILE", OPTION_TEXT, false, input.data, "CSV or .npy, - for standard input"),
+    OPTION_ROW("label-column", "NAME", OPTION_TEXT, false, input.label_column,
                "column of labels: 0 or empty is normal, a name is an\n"
                "incident; rows named " LABEL_RECOVERY " count as neither"),
     OPTION_ROW("exclude", "A,B", OPTION_LIST, false, input.exclude,
                "columns that are not features"),
+    OPTION_ROW("incident", "FILE", OPTION_TEXT, false, incident,
+               "instead of --data: what anomalyctl incident export has\nwritten, - for standard "
+               "input"),
     OPTION_ROW("url", "URL", OPTION_TEXT, false, url,
                "address of the daemon, also unix:PATH\n(" CLIENT_DEFAULT_URL ")"),
     OPTION_ROW("batch", "N", OPTION_COUNT, false, batch, "rows a request (64)"),
@@ -44,7 +51,10 @@ static const struct usage usage = {
         "caught, how soon, which features it blamed, and how often it flagged normal\n"
         "rows. Seconds are those of the column timestamp. A missed incident is a\n"
         "result, not a failure: the exit status is 0 once all rows were scored. The model\n"
-        "learns nothing from them.",
+        "learns nothing from them. Needs --model, --data and --label-column.\n\n"
+        "With --incident it judges the rows around an incident again, here, by the model\n"
+        "files of the daemon or by one of your own, and compares bit for bit: what has\n"
+        "changed is printed, and the exit status is 1.",
     .rows = rows,
     .n_rows = sizeof(rows) / sizeof(*rows),
 };
@@ -235,22 +245,51 @@ static int run(const struct settings *settings)
     return output_text(&text);
 }
 
+static int wrong_usage(const char *text, const char *name)
+{
+    (void)report_failure("replay: %s%s; see anomalyctl replay --help", text, name);
+    return EXIT_USAGE;
+}
+
+static int run_incident(const struct settings *settings)
+{
+    const struct repeat_options options = {
+        .incident = settings->incident,
+        .model = settings->model,
+        .url = settings->url,
+        .json = settings->json,
+    };
+
+    if (settings->input.data || settings->input.label_column || settings->input.exclude.names)
+        return wrong_usage("--incident takes no --data, --label-column or --exclude", "");
+    if (settings->model && !*settings->model)
+        return wrong_usage("--model \"\": is no name of a model and no file", "");
+    return repeat_incident(&options);
+}
+
+static int run_file(const struct settings *settings)
+{
+    const char *missing = !settings->model                ? "model"
+                          : !settings->input.data         ? "data"
+                          : !settings->input.label_column ? "label-column"
+                                                          : NULL;
+
+    if (missing)
+        return wrong_usage("give --", missing);
+    if (online_is_model_name(settings->model))
+        return run(settings);
+    (void)report_failure("replay: --model %s: is no name of a model; see GET /v1/models",
+                         settings->model);
+    return EXIT_USAGE;
+}
+
 int replay_main(int argc, char **argv)
 {
     struct settings settings = {.url = CLIENT_DEFAULT_URL, .batch = 64};
     int status;
 
-    if (!options_parse(&usage, argc, argv, &settings, &status)) {
-        name_list_clear(&settings.input.exclude);
-        return status;
-    }
-    if (online_is_model_name(settings.model))
-        status = run(&settings);
-    else {
-        (void)report_failure("replay: --model %s: is no name of a model; see GET /v1/models",
-                             settings.model);
-        status = EXIT_USAGE;
-    }
+    if (options_parse(&usage, argc, argv, &settings, &status))
+        status = settings.incident ? run_incident(&settings) : run_file(&settings);
     name_list_clear(&settings.input.exclude);
     return status;
 }

@@ -1,0 +1,258 @@
+"""anomalyctl incident export and replay --incident: the same scores, bit for bit."""
+
+import json
+
+import ctl
+import pytest
+from conftest import FEATURES, ODD
+from test_flight import export, rough_rows
+from test_incidents import start  # noqa: F401 a fixture
+from test_learning_api import MODEL
+
+
+@pytest.fixture(name="story")
+def fixture_story(start, tmp_path):
+    """A daemon with one incident, its export and the model file of its version."""
+    daemon = start()
+    daemon.send(rough_rows(80), series="db")
+    incident = daemon.alarm("db", n=6)
+    daemon.send([[*ODD[:-1], None]] * 2, series="db")
+    daemon.end("db")
+    daemon.send(rough_rows(10, seed=3), series="db")
+    file, model = tmp_path / "incident.ndjson", tmp_path / "version.safetensors"
+    daemon.ctl("incident", "export", incident, "--model", "web", "--output", file, "--with-model",
+               model)
+    return daemon, incident, file, model
+
+
+def url(daemon):
+    return "--url", f"http://127.0.0.1:{daemon.port}"
+
+
+def edit(file, line, **members):
+    """One line of an export (0: the header) with other members."""
+    lines = file.read_text().splitlines()
+    lines[line] = json.dumps({**json.loads(lines[line]), **members})
+    file.write_text("\n".join(lines) + "\n")
+
+
+def train_other(folder):
+    """A model of the same features."""
+    rows, file = folder / "rows.csv", folder / "other.safetensors"
+    lines = [FEATURES, *rough_rows(500, seed=9)]
+    rows.write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
+    ctl.succeed("train", "--data", rows, "--output", file, "--preset", "fast", "--epochs", 20)
+    return file
+
+
+# ---- export ----
+
+
+def test_an_export_is_what_the_daemon_gives(story):
+    daemon, incident, file, model = story
+    reply = daemon.request("GET", f"{MODEL}/incidents/{incident}/rows")
+    assert file.read_bytes() == reply.body
+    assert ctl.succeed("incident", "export", incident, *url(daemon)).stdout == reply.body.decode()
+    assert model.read_bytes() == daemon.request("GET", f"{MODEL}/versions/1/file").body
+    header, rows = export(daemon, incident)
+    assert len(rows) == 64 + 6 - 2 + 2 + 5 + 10 and header["incident"]["rows"] == 6 + 2 + 5
+
+
+def test_the_model_of_an_incident_is_found(story):
+    daemon, incident, _, _ = story
+    assert daemon.ctl("incident", "export", incident).startswith("{\"anomalyd_incident\":1,")
+    assert ctl.fail(1, "incident", "export", incident + 7, *url(daemon)) == (
+        f"incident: no model has an incident {incident + 7}; see anomalyctl incidents MODEL")
+    told = ctl.fail(1, "incident", "export", 99, "--model", "web", *url(daemon))
+    assert "no incident 99" in told
+
+
+def test_json_says_what_was_written(story, tmp_path):
+    daemon, incident, _, _ = story
+    told = ctl.succeed_json("incident", "export", incident, "--json", "--output", tmp_path / "x",
+                            *url(daemon))
+    assert told == {"incident": incident, "model": "web", "version": 1, "file": f"{tmp_path}/x"}
+
+
+@pytest.mark.parametrize("arguments, told", [
+    (["import", 5], "incident: import: must be export"),
+    (["export", "x"], "incident: x: must be the number of an incident"),
+    (["export", 0], "incident: 0: must be the number of an incident"),
+    (["export", 5, "--model", "../x"], "incident: ../x: is no name of a model"),
+    (["export"], "incident: give ID"),
+])
+def test_wrong_usage_of_export_is_told(arguments, told):
+    assert ctl.fail(2, "incident", *arguments).startswith(told)
+
+
+def test_a_longer_incident_is_said_to_be_cut(start, tmp_path):
+    daemon = start()
+    incident = daemon.alarm("db", n=2100)
+    done = ctl.succeed("incident", "export", incident, "--output", tmp_path / "rows", *url(daemon))
+    assert "it is longer, " in done.stderr and "judged by version 1" in done.stdout
+
+
+# ---- replay ----
+
+
+def test_a_replay_says_the_same_offline(story):
+    _, incident, file, model = story
+    done = ctl.succeed("replay", "--incident", file, "--model", model)
+    assert done.stdout == f"Incident {incident} of web: 85 of 85 rows are the same bit for bit\n"
+    assert not done.stderr
+    with file.open() as export_file:
+        piped = ctl.succeed("replay", "--incident", "-", "--model", model, "--json",
+                            stdin=export_file)
+    assert json.loads(piped.stdout) == {"model": "web", "incident": incident, "rows": 85,
+                                        "judged": 85, "repeated": 85, "differences": []}
+
+
+def test_a_replay_says_the_same_online_and_leaves_no_trace(story):
+    daemon, incident, file, _ = story
+    before = daemon.metrics(), daemon.get("events?kind=verdict"), daemon.incidents()
+    for model in ([], ["--model", "web"]):
+        done = ctl.succeed("replay", "--incident", file, *model, *url(daemon))
+        assert f"Incident {incident} of web: 85 of 85 rows" in done.stdout and not done.stderr
+    after = daemon.metrics(), daemon.get("events?kind=verdict"), daemon.incidents()
+    assert before[1:] == after[1:]
+    assert not any(before[0][name] != after[0][name] for name in before[0]
+                   if name.startswith(("anomalyd_rows", "anomalyd_anomalies", "anomalyd_score")))
+
+
+def test_an_incident_of_several_versions_is_replayed_by_each(start, tmp_path):
+    daemon = start()
+    other = train_other(tmp_path)
+    incident = daemon.alarm("db", n=20)
+    reply = daemon.request("PUT", MODEL, other.read_bytes(),
+                           {"Content-Type": "application/octet-stream"})
+    assert reply.status == 200
+    daemon.send([ODD] * 10, series="db")
+    file, model = tmp_path / "incident.ndjson", tmp_path / "most.safetensors"
+    daemon.ctl("incident", "export", incident, "--output", file, "--with-model", model)
+    assert {row["version"] for row in export(daemon, incident)[1]} == {1, 2}
+    done = ctl.succeed("replay", "--incident", file, *url(daemon))
+    assert "30 of 30 rows are the same bit for bit" in done.stdout
+    done = ctl.succeed("replay", "--incident", file, "--model", model)
+    assert "20 of 20 rows are the same" in done.stdout
+    assert "10 rows were judged by other versions" in done.stderr
+    done = ctl.succeed("replay", "--incident", file, "--model", other)
+    assert "10 of 10 rows are the same" in done.stdout
+
+
+def test_what_has_changed_is_told_row_by_row(story):
+    daemon, incident, file, model = story
+    line = json.loads(file.read_text().splitlines()[70])
+    edit(file, 70, score=line["score"] * (1 + 2.3e-16))
+    edit(file, 3, p_value=0.5, anomaly=True)
+    done = ctl.run("replay", "--incident", file, "--model", model)
+    assert done.returncode == 1
+    first, second, last = done.stdout.splitlines()
+    assert first.startswith(f"{file}:4: p_value 0.5 is ")
+    assert first.endswith(", anomaly 1 is 0 now")
+    assert second.startswith(f"{file}:71: score ") and " is " in second and "p_value" not in second
+    assert last == f"Incident {incident} of web: 83 of 85 rows are the same bit for bit"
+    assert done.stderr == f"anomalyctl: {file}: 2 of 85 rows are not the same\n"
+    done = ctl.run("replay", "--incident", file, "--json", *url(daemon))
+    assert done.returncode == 1
+    told = json.loads(done.stdout)["differences"]
+    assert [each["line"] for each in told] == [4, 71]
+    assert told[1]["is"]["score"] == line["score"] != told[1]["was"]["score"]
+
+
+def test_one_bit_of_a_value_is_enough(story):
+    _, _, file, model = story
+    values = json.loads(file.read_text().splitlines()[66])["values"]
+    values[0] *= 1 + 2**-23
+    edit(file, 66, values=values)
+    assert ctl.run("replay", "--incident", file, "--model", model).returncode == 1
+
+
+def test_another_model_is_warned_of(story, tmp_path):
+    _, _, file, _ = story
+    other = train_other(tmp_path)
+    done = ctl.run("replay", "--incident", file, "--model", other)
+    assert done.returncode == 1 and "85 of 85 rows are not the same" in done.stderr
+    assert f"{other}: is not the file of a version that judged these rows" in done.stderr
+
+
+def test_another_machine_is_warned_of(story):
+    _, _, file, model = story
+    edit(file, 0, kernel="Z80 none")
+    assert not ctl.succeed("replay", "--incident", file, "--model", model).stderr
+    edit(file, 3, score=1.5)
+    done = ctl.run("replay", "--incident", file, "--model", model)
+    assert "the daemon did with Z80 none: last digits may differ" in done.stderr
+
+
+# ---- hostile exports ----
+
+
+@pytest.mark.parametrize("line, members, told", [
+    (0, {"anomalyd_incident": 2}, "1: is of format 2, and this anomalyctl reads up to 1"),
+    (0, {"anomalyd_incident": "1"}, "1: \"anomalyd_incident\" must be a whole number above 0"),
+    (0, {"rows": 84}, "86: ends here with 85 rows, but the first line says 84"),
+    (0, {"rows": 0}, "1: \"rows\" must be a whole number above 0"),
+    (0, {"features": []}, "1: \"model\" and \"kernel\" must be texts, and \"features\" a list"),
+    (0, {"features": FEATURES[:-1] + [None]}, "1: \"model\" and \"kernel\" must be texts"),
+    (0, {"features": FEATURES[:-1] + ["x"]}, "1: feature 5 is x, but that of "),
+    (0, {"model": 5}, "1: \"model\" and \"kernel\" must be texts"),
+    (0, {"incident": []}, "1: \"id\" must be a whole number above 0"),
+    (3, {"values": [1, 2]}, "4: \"values\" must be a list of 6 values, one a feature"),
+    (3, {"values": {}}, "4: \"values\" must be a list of 6"),
+    (3, {"values": [1e39, 1, 1, 1, 1, 1]}, f"4: value 0 ({FEATURES[0]}) must be null or a number"),
+    (3, {"values": ["1", 1, 1, 1, 1, 1]}, f"4: value 0 ({FEATURES[0]}) must be null or a number"),
+    (3, {"version": 0}, "4: \"version\" must be a whole number above 0"),
+    (3, {"version": 1.5}, "4: \"version\" must be a whole number above 0"),
+    (3, {"version": 2**40}, "4: \"version\" must be a whole number above 0"),
+    (3, {"threshold": 0}, "4: \"threshold\" must be a number above 0"),
+    (3, {"score": None}, "4: \"score\" must be a number, not below 0"),
+    (3, {"reconstruction_error": -1}, "4: \"reconstruction_error\" must be a number, not below"),
+    (3, {"p_value": 1.1}, "4: \"p_value\" must be a number from 0 to 1"),
+    (3, {"anomaly": 1}, "4: \"anomaly\" must be true or false"),
+])
+def test_a_bad_export_is_refused_with_its_line(story, line, members, told):
+    _, _, file, model = story
+    edit(file, line, **members)
+    assert ctl.fail(1, "replay", "--incident", file, "--model", model).startswith(f"{file}:{told}")
+
+
+@pytest.mark.parametrize("content, told", [
+    (b"", ": is empty"),
+    (b"\n", ":1: is no JSON object"),
+    (b"timestamp,cpu\n1,2\n", ":1: is no JSON object"),
+    (b"[1]\n", ":1: must be a JSON object"),
+    (b"{}\n", ":1: is no export of an incident; make one with anomalyctl incident export ID"),
+    (b"{\"a\":1,\"a\":2}\n", ":1: is no JSON object: duplicate"),
+    (b"{\"anomalyd_incident\":1e999}\n", ":1: is no JSON object: real number overflow"),
+    (b"[" * 100000, ":1: is no JSON object"),
+    (bytes(range(256)), ":1: is no JSON object"),
+])
+def test_what_is_no_export_is_refused(tmp_path, content, told):
+    file = tmp_path / "incident.ndjson"
+    file.write_bytes(content)
+    assert ctl.fail(1, "replay", "--incident", file).startswith(f"{file}{told}")
+
+
+def test_a_cut_export_is_refused(story):
+    _, _, file, model = story
+    data = file.read_bytes()
+    lines = data.splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:40]))
+    told = ctl.fail(1, "replay", "--incident", file, "--model", model)
+    assert told.startswith(f"{file}:40: ends here with 39 rows, but the first line says 85")
+    file.write_bytes(data[:-20])
+    assert ctl.fail(1, "replay", "--incident", file, "--model", model).startswith(f"{file}:86: is no")
+    edit_model = json.loads(lines[0])
+    edit_model["model"] = "../../etc"
+    file.write_bytes(json.dumps(edit_model).encode() + b"\n" + b"".join(lines[1:]))
+    assert ctl.fail(1, "replay", "--incident", file) == f"{file}:1: \"model\" is no name of a model"
+
+
+def test_wrong_usage_of_replay_is_told(story):
+    _, _, file, _ = story
+    assert ctl.fail(2, "replay", "--incident", file, "--data", "x.csv").startswith(
+        "replay: --incident takes no --data, --label-column or --exclude; see")
+    assert ctl.fail(2, "replay", "--data", "x.csv").startswith("replay: give --model; see")
+    assert "No such file" in ctl.fail(1, "replay", "--incident", file, "--model", "./nothing")
+    assert "cannot connect" in ctl.fail(1, "replay", "--incident", file, "--url",
+                                        "http://127.0.0.1:1")
