@@ -11,6 +11,7 @@
 
 #define CONNECT_TIMEOUT_MS 5000L
 #define REQUEST_TIMEOUT_MS 60000L
+#define MOST_SILENCE_S     45L /* of a stream: three of the daemon's comments */
 #define MAX_REPLY          ((size_t)256 << 20)
 
 struct client {
@@ -224,6 +225,63 @@ int client_delete(struct client *client, const char *path, json_t **ret_reply, s
     const int r = perform(client, path, ret_reply, reterr);
     (void)curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, NULL); /* frees: cannot fail */
     return r;
+}
+
+/* ---- answers without an end ---- */
+
+struct following {
+    struct client *client;
+    bool (*take)(void *userdata, const char *bytes, size_t n);
+    void *userdata;
+    bool has_enough;
+};
+
+static size_t take_piece(char *data, size_t size, size_t n, void *userdata)
+{
+    struct following *following = userdata;
+    long status = 0;
+
+    (void)curl_easy_getinfo(following->client->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status != 200) /* why not */
+        return take_reply(data, size, n, following->client);
+    following->has_enough = !following->take(following->userdata, data, size * n);
+    return following->has_enough ? 0 : size * n;
+}
+
+/* timeout_ms 0: none, but for silence. */
+static bool set_following(CURL *curl, curl_write_callback write, void *userdata,
+                          struct curl_slist *headers, long timeout_ms)
+{
+    return !curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L) &&
+           !curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, write) &&
+           !curl_easy_setopt(curl, CURLOPT_WRITEDATA, userdata) &&
+           !curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers) &&
+           !curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms) &&
+           !curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, timeout_ms ? 0L : 1L) &&
+           !curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, timeout_ms ? 0L : MOST_SILENCE_S);
+}
+
+int client_follow(struct client *client, const char *path, const char *last_id,
+                  bool (*take)(void *userdata, const char *bytes, size_t n), void *userdata,
+                  struct error *reterr)
+{
+    struct following following = {.client = client, .take = take, .userdata = userdata};
+    struct curl_slist *headers = NULL;
+    AUTO_FREE char *field = NULL;
+
+    if (last_id && asprintf(&field, "Last-Event-ID: %s", last_id) < 0) {
+        field = NULL;
+        return -ENOMEM;
+    }
+    if (field && !(headers = curl_slist_append(NULL, field)))
+        return -ENOMEM;
+    int r = set_following(client->curl, take_piece, &following, headers, 0)
+                ? transfer(client, path, reterr)
+                : -ENOMEM;
+    if (!set_following(client->curl, take_reply, client, client->headers, REQUEST_TIMEOUT_MS))
+        r = -ENOMEM;
+    curl_slist_free_all(headers);
+    return following.has_enough ? 0 : r;
 }
 
 long client_status(const struct client *client)

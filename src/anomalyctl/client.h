@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <jansson.h>
@@ -35,6 +36,13 @@ MUST_CHECK int client_put(struct client *client, const char *path, const char *b
                           json_t **ret_reply, struct error *reterr);
 MUST_CHECK int client_delete(struct client *client, const char *path, json_t **ret_reply,
                              struct error *reterr);
+
+/* An answer without an end, piece by piece, until take() returns false or the daemon ends it: 0 in
+ * either case. It is given up when nothing, not even a comment, has come for a while. last_id:
+ * where to go on (Last-Event-ID); NULL: from now. Fails as client_get(). */
+MUST_CHECK int client_follow(struct client *client, const char *path, const char *last_id,
+                             bool (*take)(void *userdata, const char *bytes, size_t n),
+                             void *userdata, struct error *reterr);
 
 /* Of the last answer; 0: there was none. */
 long client_status(const struct client *client);

@@ -23,4 +23,5 @@ int diff_main(int argc, char **argv);
 int observe_main(int argc, char **argv);
 int thresholds_main(int argc, char **argv);
 int maintenance_main(int argc, char **argv);
+int watch_main(int argc, char **argv);
 int manage_main(int argc, char **argv); /* retrain, promote, … */

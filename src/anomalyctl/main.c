@@ -32,6 +32,7 @@ static const struct command commands[] = {
     {"events",      list_main,        "list what happened to a model"                        },
     {"incidents",   list_main,        "list stretches of trouble, and what is to blame"      },
     {"incident",    incident_main,    "write the rows around an incident into a file"        },
+    {"watch",       watch_main,       "show what happens, as it happens"                     },
     {"audit",       list_main,        "list what people did to a model"                      },
     {"thresholds",  thresholds_main,  "show what each false-alarm rate costs, or choose one" },
     {"maintenance", maintenance_main, "no alarms and no learning for a while"                },

@@ -15,9 +15,12 @@ int handler_new(struct service *service, unsigned worker, struct handler **ret_h
         return -ENOMEM;
     handler->service = service;
     handler->worker = worker;
+    handler->streams.event_fd = -1;
     int r = detector_workspace_new(&handler->workspace);
     if (r == 0)
         r = later_queue_new(&handler->later);
+    if (r == 0)
+        r = streams_init(&handler->streams);
     if (r < 0)
         return r;
     *ret_handler = TAKE(handler);
@@ -31,6 +34,7 @@ void handler_free(struct handler *handler)
     if (handler->workspace)
         detector_workspace_free(handler->workspace);
     later_queue_free(handler->later);
+    streams_clear(&handler->streams);
     json_rows_clear(&handler->rows);
     free(handler->verdicts);
     free(handler->is_late);

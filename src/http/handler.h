@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "data/json_rows.h"
 #include "detector/detail.h"
+#include "http/stream.h"
 
 #include <stdbool.h>
 
@@ -20,6 +21,7 @@ struct handler {
     unsigned worker; /* its number, for counting */
     struct workspace *workspace;
     struct later_queue *later; /* of the answers that cannot be made at once */
+    struct streams streams;    /* of those without an end */
     struct json_rows rows;
     struct verdict *verdicts; /* [verdicts_capacity] */
     size_t verdicts_capacity;
@@ -78,6 +80,7 @@ void handle_incidents(struct handler *handler, const struct request *request, st
 void handle_incident(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_incident_rows(struct handler *handler, const struct request *request,
                           struct reply *reply);
+void handle_follow(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_audit(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_models(struct handler *handler, const struct request *request, struct reply *reply);
 void handle_model(struct handler *handler, const struct request *request, struct reply *reply);

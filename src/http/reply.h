@@ -16,6 +16,7 @@
 #define REPLY_FILE_NAME_SIZE 96
 
 struct later;
+struct stream;
 
 /* Start with {0}. */
 struct reply {
@@ -29,6 +30,8 @@ struct reply {
     bool has_file;                      /* instead of a body, what file_fd has: */
     int file_fd;                        /* a file at its start; who sends it closes it */
     uint64_t file_size;
+    struct stream *stream; /* instead of either, what comes from it (http/stream.h); who sends it
+                            * frees it */
     char file_name[REPLY_FILE_NAME_SIZE]; /* that it should be saved as: letters, digits, -_. */
 };
 

@@ -1,7 +1,7 @@
 /* request - what a handler gets to see of an HTTP request.
  *
- * Plain data, filled by exchange.c (the parameters and fd: by server.c); all pointers are valid
- * until the reply is queued. */
+ * Plain data, filled by exchange.c (the parameters, last_event_id and fd: by server.c); all
+ * pointers are valid until the reply is queued. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,9 +23,10 @@ struct request_parameter {
 struct request {
     const char *model; /* the part of the path that stands for {m}; NULL: the route has none */
     size_t model_length;
-    unsigned version; /* what stands for {v}, from 1; 0: the route has none */
-    int64_t run;      /* what stands for {id}, from 1; 0: the route has none */
-    int fd;           /* of the connection, for request_who() */
+    unsigned version;          /* what stands for {v}, from 1; 0: the route has none */
+    int64_t run;               /* what stands for {id}, from 1; 0: the route has none */
+    const char *last_event_id; /* NULL: there is no such field */
+    int fd;                    /* of the connection, for request_who() */
     const char *body;
     size_t body_size;
     struct request_parameter parameters[REQUEST_MAX_PARAMETERS];

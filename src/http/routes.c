@@ -37,6 +37,7 @@ static const struct route routes[] = {
     {"/v1/models/{m}/incidents/{id}",       "GET",    BODY_NONE,  handle_incident       },
     {"/v1/models/{m}/incidents/{id}/rows",  "GET",    BODY_NONE,  handle_incident_rows  },
     {"/v1/models/{m}/audit",                "GET",    BODY_NONE,  handle_audit          },
+    {"/v1/events",                          "GET",    BODY_NONE,  handle_follow         },
     {"/v1/models",                          "GET",    BODY_NONE,  handle_models         },
     {"/v1/models/{m}",                      "GET",    BODY_NONE,  handle_model          },
     {"/v1/models/{m}",                      "PUT",    BODY_MODEL, handle_upload         },

@@ -13,6 +13,7 @@
 #include "http/listeners.h"
 #include "http/reply.h"
 #include "http/request_head.h"
+#include "http/stream.h"
 #include "service/config.h"
 #include "service/service.h"
 #include "service/systemd.h"
@@ -34,7 +35,8 @@
 
 #define CONNECTION_MEMORY ((size_t)16384)
 #define WRITE_STALL_S     60u /* a client that takes nothing of its answer for so long is closed */
-#define READ_MARGIN_S     5u  /* the library's time-out is to come after ours */
+#define STREAM_BLOCK      ((size_t)4096) /* bytes of a stream at a time */
+#define READ_MARGIN_S     5u             /* the library's time-out is to come after ours */
 
 struct worker {
     struct http_server *server;
@@ -115,6 +117,7 @@ static void end_request(void *userdata, struct MHD_Connection *mhd, void **reque
     struct connection *connection = *request_context;
 
     text_clear(&connection->early.body);
+    stream_free(connection->early.stream);
     connection->early = (struct reply){0};
     exchange_idle(&connection->exchange);
 }
@@ -134,11 +137,43 @@ static enum MHD_Result keep_parameter(void *userdata, enum MHD_ValueKind kind, c
     return MHD_YES;
 }
 
+/* libmicrohttpd wants bytes of a stream. */
+static ssize_t read_stream(void *userdata, uint64_t position, char *buffer, size_t size)
+{
+    (void)position;
+    struct stream *stream = userdata;
+    const ssize_t n = stream_read(stream, buffer, size, clock_monotonic_us());
+
+    if (n < 0)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    stream->is_aside = n == 0;
+    if (n == 0)
+        MHD_suspend_connection(stream->connection);
+    return n;
+}
+
+static void free_stream(void *userdata)
+{
+    stream_free(userdata);
+}
+
+static struct MHD_Response *make_stream(struct stream *stream)
+{
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, stream, free_stream);
+
+    if (!response)
+        stream_free(stream);
+    return response;
+}
+
 /* NULL: no memory. The reply's body is the response's then. */
 static struct MHD_Response *make_response(struct reply *reply)
 {
     static char no_memory[] = REPLY_NO_MEMORY_BODY;
 
+    if (reply->stream)
+        return make_stream(TAKE(reply->stream));
     if (reply->has_file) { /* goes from the disk to the socket, piece by piece */
         struct MHD_Response *file = MHD_create_response_from_fd64(reply->file_size, reply->file_fd);
         if (!file)
@@ -164,6 +199,9 @@ static enum MHD_Result send_reply(struct connection *connection, struct MHD_Conn
     const struct exchange_context *context = &connection->owner->context;
     if (text_failed(&reply->body))
         reply_no_memory(reply);
+    const bool is_stream = reply->stream;
+    if (is_stream)
+        reply->stream->connection = mhd;
     struct MHD_Response *response = make_response(reply);
     if (!response)
         return MHD_NO;
@@ -185,7 +223,9 @@ static enum MHD_Result send_reply(struct connection *connection, struct MHD_Conn
         (void)snprintf(retry_after, sizeof(retry_after), "%u", reply->retry_after_s);
         ok = ok && MHD_add_response_header(response, "Retry-After", retry_after);
     }
-    if (connection->must_linger || service_is_draining(context->service))
+    if (is_stream)
+        ok = ok && MHD_add_response_header(response, "Cache-Control", "no-store");
+    if (connection->must_linger || is_stream || service_is_draining(context->service))
         ok = ok && MHD_add_response_header(response, "Connection", "close");
 
     give_time_to_write(connection, mhd);
@@ -251,6 +291,7 @@ static enum MHD_Result receive_head(struct connection *connection, struct MHD_Co
     if (length && number_parse_u64(length, strlen(length), &head.content_length) < 0)
         head.content_length = UINT64_MAX;
     request->fd = connection->fd;
+    request->last_event_id = header(mhd, "Last-Event-ID");
     (void)MHD_get_connection_values(mhd, MHD_GET_ARGUMENT_KIND, keep_parameter, request);
     head.refusal = check_head(mhd, version, request->n_parameters, &check);
     if (exchange_take_head(&connection->exchange, &connection->owner->context, &head, &reply))
@@ -378,6 +419,26 @@ static void take_answers(struct worker *worker)
     }
 }
 
+/* Those that have something to say. */
+static void resume_streams(struct worker *worker, bool is_ending)
+{
+    struct streams *streams = &worker->connections.context.handler->streams;
+    const uint64_t now_us = clock_monotonic_us();
+    struct stream *stream;
+
+    if (LIST_EMPTY(&streams->list))
+        return;
+    if (is_ending)
+        streams_end(streams);
+    LIST_FOREACH(stream, &streams->list, link)
+    {
+        if (!stream->is_aside || !stream_is_due(stream, now_us))
+            continue;
+        stream->is_aside = false;
+        MHD_resume_connection(stream->connection);
+    }
+}
+
 static int timeout_ms(const struct worker *worker)
 {
     MHD_UNSIGNED_LONG_LONG mhd_ms;
@@ -392,17 +453,20 @@ static void *run_worker(void *userdata)
 {
     struct worker *worker = userdata;
     struct http_server *server = worker->server;
-    struct later_queue *answers = worker->connections.context.handler->later;
-    struct epoll_event events[4];
+    struct handler *handler = worker->connections.context.handler;
+    struct epoll_event events[5];
 
     (void)pthread_setname_np(pthread_self(), "http");
     while (!atomic_load(&server->must_stop)) {
-        int n = epoll_wait(worker->epoll_fd, events, 4, timeout_ms(worker));
+        int n = epoll_wait(worker->epoll_fd, events, 5, timeout_ms(worker));
         for (int i = 0; i < n; i++)
             if (events[i].data.fd == handoff_fd(worker->handoff))
                 take_connections(worker);
-            else if (events[i].data.fd == later_queue_fd(answers))
+            else if (events[i].data.fd == later_queue_fd(handler->later))
                 take_answers(worker);
+            else if (events[i].data.fd == handler->streams.event_fd)
+                streams_acknowledge(&handler->streams);
+        resume_streams(worker, atomic_load(&server->drain_us) > 0);
         (void)MHD_run(worker->daemon);
 
         size_t n_before = connections_lingering(&worker->connections);
@@ -453,6 +517,8 @@ static int start_worker(struct worker *worker, unsigned number)
     if (r == 0)
         r = watch(worker->epoll_fd, later_queue_fd(worker->connections.context.handler->later));
     if (r == 0)
+        r = watch(worker->epoll_fd, worker->connections.context.handler->streams.event_fd);
+    if (r == 0)
         r = start_daemon(worker);
     if (r == 0)
         r = -pthread_create(&worker->thread, NULL, run_worker, worker);
@@ -477,6 +543,8 @@ static void free_worker(struct worker *worker)
     }
     while (worker->n_aside > 0) /* the library does not end with them, and others write to them */
         wait_for_answers(worker);
+    if (worker->is_running)
+        resume_streams(worker, true); /* nor with these */
     if (worker->daemon)
         MHD_stop_daemon(worker->daemon);
     handoff_free(worker->handoff);

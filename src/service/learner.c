@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "detector/detector.h"
 #include "detector/relevance.h"
+#include "service/feed.h"
 #include "service/learner_state.h"
 #include "store/database.h"
 #include "store/event_log.h"
@@ -100,7 +101,7 @@ int learner_new(const struct config *config, struct live *live, struct stats *st
     learner->directory = strdup(config->storage_directory);
     if (!learner->directory)
         return error_set(reterr, -ENOMEM, "out of memory");
-    if (detector_workspace_new(&learner->workspace) < 0)
+    if (detector_workspace_new(&learner->workspace) < 0 || feed_new(&learner->feed) < 0)
         return error_set(reterr, -ENOMEM, "out of memory");
     int r = learner_make_directory(learner->directory, reterr);
     if (r == 0)
@@ -163,6 +164,7 @@ void learner_free(struct learner *learner)
     relevance_release(learner->template.relevance);
     detector_workspace_free(learner->workspace);
     database_free(learner->database);
+    feed_free(learner->feed);
     free(learner->directory);
     (void)pthread_cond_destroy(&learner->has_acts);
     (void)pthread_cond_destroy(&learner->has_work);

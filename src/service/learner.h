@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct config;
+struct feed;
 struct learner;
 struct live;
 struct live_model;
@@ -248,6 +249,14 @@ MUST_CHECK int learner_print_maintenance(struct learner *learner, const char *mo
 /* What people have done to it, newest first; also to one that is not there any more. */
 MUST_CHECK int learner_print_audit(struct learner *learner, const char *model, struct text *text,
                                    struct error *reterr);
+
+/* What happens to the models, as it happens; lives as long as the learner. Any thread. */
+struct feed *learner_feed(struct learner *learner);
+/* What has happened, as messages of its stream: out of the log, oldest first, at most most. It may
+ * take a while, so it is for learner_do(). */
+MUST_CHECK int learner_print_backlog(struct learner *learner, const struct event_filter *filter,
+                                     size_t most, struct text *text, size_t *ret_n,
+                                     struct error *reterr);
 
 #define LEARNER_N_EVENT_KINDS 11
 extern const char *const learner_event_kinds[LEARNER_N_EVENT_KINDS]; /* all but verdicts */

@@ -150,9 +150,12 @@ int learner_print_versions(struct learner *learner, const char *model, struct te
     return r < 0 ? learner_store_failed(r, reterr) : 0;
 }
 
-static void put_event(struct text *text, const struct logged_event *event)
+void learner_put_event(struct text *text, const char *model, const struct logged_event *event)
 {
-    text_printf(text, "{\"id\":%llu,\"kind\":\"%s\"", (unsigned long long)event->id, event->kind);
+    text_puts(text, "{");
+    if (model)
+        text_printf(text, "\"model\":\"%s\",", model);
+    text_printf(text, "\"id\":%llu,\"kind\":\"%s\"", (unsigned long long)event->id, event->kind);
     put_time(text, "time", event->time_us);
     if (event->ended_us && strcmp(event->kind, "incident") == 0)
         put_time(text, "ended_at", event->ended_us);
@@ -192,7 +195,7 @@ static int print_events(struct learner *learner, const char *model, const char *
     text_puts(text, "{\"events\":[");
     for (size_t i = 0; i < n; i++) {
         text_puts(text, i ? "," : "");
-        put_event(text, &events[i]);
+        learner_put_event(text, NULL, &events[i]);
         logged_event_clear(&events[i]);
     }
     text_puts(text, "]}");

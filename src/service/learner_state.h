@@ -17,6 +17,7 @@
 
 struct act_item;
 struct database;
+struct feed;
 struct logged_event;
 struct preparation;
 struct relevance;
@@ -139,6 +140,7 @@ struct learner {
     pthread_mutex_t create_lock;
     pthread_mutex_t lock; /* of the pupils' table, and of the queue */
     atomic_uint_least64_t next_event;
+    struct feed *feed;
     /* intake */
     struct intake_item *first, **last;
     size_t queued_bytes;
@@ -272,7 +274,11 @@ void pupil_retain(struct pupil *pupil);
 MUST_CHECK int pupil_next_version(struct pupil *pupil, unsigned *ret_version);
 /* Under the pupil's lock: queues the run that is due, if one is. */
 void pupil_queue_due(struct pupil *pupil, uint64_t now_us);
-/* Under the pupil's lock: an event that is no verdict, for the journal and /metrics. */
+/* The event as the API tells it; model NULL: it is known which. */
+void learner_put_event(struct text *text, const char *model, const struct logged_event *event);
+/* Under the pupil's lock: for those who follow. */
+void pupil_publish(struct pupil *pupil, const struct logged_event *event);
+/* Under the pupil's lock: an event that is no verdict, for them, the journal and /metrics. */
 void pupil_note_event(struct pupil *pupil, const struct logged_event *event);
 /* Under the pupil's lock: an event for people, logged at once. */
 void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const char *advice);

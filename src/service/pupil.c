@@ -444,6 +444,7 @@ void pupil_note_event(struct pupil *pupil, const struct logged_event *event)
     for (size_t i = 0; i < LEARNER_N_EVENT_KINDS; i++)
         if (strcmp(event->kind, learner_event_kinds[i]) == 0)
             pupil->figures.n_events[i] += !is_over;
+    pupil_publish(pupil, event);
     if (event->advice || is_over)
         log_fields(LOG_NOTICE, (const char *const[]){"MODEL", pupil->name, NULL},
                    "model %s: %s%s%s%s%s%s", pupil->name, event->kind, is_over ? " is over" : "",

@@ -8,7 +8,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#define VERDICT "verdict"
+#define VERDICT         "verdict"
+#define MODEL_NAME_SIZE 65
 
 /* Each has its own limit, so that many verdicts push out no incident. */
 enum event_group {
@@ -321,6 +322,38 @@ int event_log_list(struct database *database, int64_t model, const char *kind, u
     query_bind_int(&query, at_most(most, EVENT_LOG_MOST_VERDICTS));
     return query_list(&query, sizeof(**ret_events), read_event, clear_event, ret_events,
                       ret_n_events);
+}
+
+int event_log_after(struct database *database, const struct event_filter *filter, size_t most,
+                    int (*take)(void *userdata, const char *model,
+                                const struct logged_event *event),
+                    void *userdata)
+{
+    assert(database && filter && take);
+    CLEANUP(query_end)
+    struct query query = query_begin_read(
+        database,
+        "SELECT id, time_us, kind, series, first_row, last_row, detail, advice, is_open, label, "
+        "label_who, label_us, incident, ended_us, opened_by, reason, "
+        "(SELECT name FROM models WHERE models.id = events.model) FROM events "
+        "WHERE id > ?1 AND kind <> 'verdict' AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR "
+        "model = (SELECT id FROM models WHERE name = ?3)) ORDER BY id LIMIT ?4");
+    query_bind_int(&query, filter->after <= INT64_MAX ? (int64_t)filter->after : INT64_MAX);
+    query_bind_text(&query, filter->kind);
+    query_bind_text(&query, filter->model);
+    query_bind_int(&query, at_most(most, EVENT_LOG_MOST_EVENTS));
+    int r;
+
+    while ((r = query_step(&query)) > 0) {
+        CLEANUP(logged_event_clear) struct logged_event event = {0};
+        char model[MODEL_NAME_SIZE];
+        read_event(&query, &event);
+        query_copy_text(&query, 16, model, sizeof(model));
+        r = query.r < 0 ? query.r : take(userdata, model, &event);
+        if (r < 0)
+            break;
+    }
+    return r;
 }
 
 int event_log_incidents(struct database *database, int64_t model,

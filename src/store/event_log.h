@@ -70,6 +70,20 @@ MUST_CHECK int event_log_list(struct database *database, int64_t model, const ch
                               uint64_t before, size_t most, struct logged_event **ret_events,
                               size_t *ret_n_events);
 
+/* Which events but verdicts. */
+struct event_filter {
+    const char *model; /* by name; NULL: all */
+    const char *kind;  /* NULL: any */
+    uint64_t after;    /* id above that */
+};
+/* Calls take() for each, oldest first, at most most, until it returns below 0, which is returned.
+ */
+MUST_CHECK int event_log_after(struct database *database, const struct event_filter *filter,
+                               size_t most,
+                               int (*take)(void *userdata, const char *model,
+                                           const struct logged_event *event),
+                               void *userdata);
+
 /* Which incidents: all zero but is_open and until_us is every one. */
 struct incident_filter {
     int is_open;        /* 1, 0, or below 0: both */

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <sqlite3.h>
 
+#define CHECK_ROWS 128 /* of an incident, between looks at what all of them take */
+
 /* ---- writing ---- */
 
 /* One that is there; that it has gone is no matter. */
@@ -94,18 +96,30 @@ static int put_rows(struct database *database, struct sqlite3 *connection,
     return r;
 }
 
-/* 1: the model has more than it may, and more than one flight: the oldest has gone. */
+/* The oldest go until what is left is no more than may be; the newest stays. */
 static int drop_oldest(struct database *database, struct sqlite3 *connection, int64_t model)
 {
     CLEANUP(query_end)
-    struct query query =
-        query_begin(database, connection,
-                    "DELETE FROM flights WHERE incident = (SELECT iif(sum(bytes) > ?2 AND "
-                    "count(*) > 1, min(incident), NULL) FROM flights WHERE model = ?1)");
+    struct query query = query_begin(
+        database, connection,
+        "DELETE FROM flights WHERE incident IN (SELECT incident FROM (SELECT incident, "
+        "sum(bytes) OVER (ORDER BY incident DESC) AS newer, row_number() OVER (ORDER BY incident "
+        "DESC) AS nth FROM flights WHERE model = ?1) WHERE newer > ?2 AND nth > 1)");
     query_bind_int(&query, model);
     query_bind_int(&query, FLIGHT_LOG_MOST_BYTES);
-    const int r = query_change(&query);
-    return r == -ENOENT ? 0 : r < 0 ? r : 1;
+    return query_run(&query);
+}
+
+/* To add them all up takes a while where there are thousands. */
+static bool may_be_too_much(const struct flight_batch *batch)
+{
+    for (size_t i = 0; i < batch->n_flights; i++)
+        if (batch->flights[i].features)
+            return true;
+    for (size_t i = 0; i < batch->n_rows; i++)
+        if (batch->rows[i].number % CHECK_ROWS == 0)
+            return true;
+    return false;
 }
 
 static int put_batch(struct database *database, struct sqlite3 *connection, int64_t model,
@@ -118,10 +132,8 @@ static int put_batch(struct database *database, struct sqlite3 *connection, int6
                                        : update_flight(database, connection, &batch->flights[i]);
     if (r == 0)
         r = put_rows(database, connection, batch);
-    if (r == 0 && batch->n_rows > 0)
-        do
-            r = drop_oldest(database, connection, model);
-        while (r > 0);
+    if (r == 0 && may_be_too_much(batch))
+        r = drop_oldest(database, connection, model);
     return r;
 }
 

@@ -12,7 +12,7 @@
 struct database;
 struct logged_event;
 
-#define FLIGHT_LOG_MOST_BYTES ((int64_t)64 << 20) /* a model */
+#define FLIGHT_LOG_MOST_BYTES ((int64_t)64 << 20) /* a model, about */
 #define FLIGHT_LOG_ROW_BYTES  128                 /* of a row beside its values, about */
 
 enum flight_part {
