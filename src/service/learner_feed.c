@@ -12,16 +12,28 @@ struct feed *learner_feed(struct learner *learner)
     return learner->feed;
 }
 
+/* An incident that is put again keeps when it opened, and its advice and reason where there is
+ * nothing new; all else may have changed again since. */
+static void complete(struct logged_event *event, const struct logged_event *stored)
+{
+    event->time_us = stored->time_us;
+    event->ended_us = event->is_open ? 0 : stored->ended_us;
+    if (!event->advice)
+        event->advice = stored->advice;
+    if (!event->reason)
+        event->reason = stored->reason;
+}
+
 void pupil_publish(struct pupil *pupil, const struct logged_event *event)
 {
     CLEANUP(text_clear) struct text text = {0};
     CLEANUP(logged_event_clear) struct logged_event stored = {0};
-    /* An incident that was put again has kept when it opened. */
-    const bool is_read =
-        strcmp(event->kind, "incident") == 0 &&
-        event_log_get(pupil->learner->database, pupil->log.id, event->id, &stored) == 0;
+    struct logged_event told = *event; /* its texts are borrowed */
 
-    learner_put_event(&text, pupil->name, is_read ? &stored : event);
+    if (strcmp(event->kind, "incident") == 0 &&
+        event_log_get(pupil->learner->database, pupil->log.id, event->id, &stored) == 0)
+        complete(&told, &stored);
+    learner_put_event(&text, pupil->name, &told);
     feed_publish(pupil->learner->feed, pupil->name, event->kind, event->id,
                  text_failed(&text) ? NULL : TAKE(text.data));
 }

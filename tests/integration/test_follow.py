@@ -103,8 +103,18 @@ def test_an_incident_comes_when_it_opens_and_when_it_ends(start):
     assert {**stored, "model": "web"} == over["data"]
 
 
+def test_an_incident_of_one_request_opens_before_it_ends(start):
+    daemon = start(QUICK_ALARM)
+    with follow(daemon) as client:
+        flood(daemon, 2)
+        told = [client.event()["data"] for _ in range(4)]
+    assert [event["open"] for event in told] == [True, False] * 2
+    assert [("ended_at" in event) for event in told] == [False, True] * 2
+    assert all(event["reason"] and event["advice"] for event in told)
+
+
 def test_all_that_follow_are_told(start):
-    daemon = start(extra="")
+    daemon = start()
     clients = [follow(daemon) for _ in range(5)]
     incident = daemon.alarm()
     for client in clients:
@@ -258,14 +268,6 @@ def test_a_stop_ends_streams_at_once(start):
         assert client.event() is None and client.is_over and old.event() is None
         assert daemon.process.wait(DEADLINE_S) == 0
         assert time.monotonic() - began < 3
-
-
-def test_a_second_signal_ends_them_too(start):
-    daemon = start()
-    with follow(daemon):
-        daemon.signal(signal.SIGTERM)
-        daemon.signal(signal.SIGTERM)
-        assert daemon.process.wait(DEADLINE_S) == 0
 
 
 def test_without_a_store_there_is_nothing_to_follow(daemon):
