@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <float.h>
 #include <limits.h>
@@ -11,6 +12,7 @@
 
 #define MOST_BYTES     ((size_t)256 << 20)
 #define MOST_ROWS      1000000
+#define MOST_VALUES    1000000
 #define FORMAT_VERSION 1
 #define MOST_WHOLE     (1ULL << 53) /* that a double has */
 
@@ -31,7 +33,7 @@ void flight_file_clear(struct flight_file *file)
     *file = (struct flight_file){0};
 }
 
-#define wrong(reader, ...) \
+#define WRONG(reader, ...) \
     error_set_at((reader)->error, -EINVAL, (reader)->file->name, (reader)->line, __VA_ARGS__)
 
 /* The next line as an object; *ret_object NULL: there is none. An empty line is not one. */
@@ -50,10 +52,10 @@ static int next_object(struct reader *reader, json_t **ret_object)
         json_loadb(reader->at, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &why);
     reader->at = end ? end + 1 : reader->end;
     if (!object)
-        return wrong(reader, "is no JSON object: %s (column %d)", why.text, why.column);
+        return WRONG(reader, "is no JSON object: %s (column %d)", why.text, why.column);
     if (!json_is_object(object)) {
         json_decref(object);
-        return wrong(reader, "must be a JSON object");
+        return WRONG(reader, "must be a JSON object");
     }
     *ret_object = object;
     return 0;
@@ -67,7 +69,7 @@ static int take_number(struct reader *reader, const json_t *object, const char *
     const double number = json_real_value(member);
 
     if (!json_is_real(member) || !(number >= least && number <= most))
-        return wrong(reader, "\"%s\" must be %s", key, must);
+        return WRONG(reader, "\"%s\" must be %s", key, must);
     *ret_number = number;
     return 0;
 }
@@ -80,7 +82,7 @@ static int take_whole(struct reader *reader, const json_t *object, const char *k
 
     int r = take_number(reader, object, key, 1, (double)most, must, &number);
     if (r == 0 && number != floor(number))
-        r = wrong(reader, "\"%s\" must be %s", key, must);
+        r = WRONG(reader, "\"%s\" must be %s", key, must);
     if (r == 0)
         *ret_number = (uint64_t)number;
     return r;
@@ -111,7 +113,7 @@ static int take_header(struct reader *reader, size_t *ret_n_rows)
                             "export ID");
     r = take_whole(reader, header, "anomalyd_incident", MOST_WHOLE, &format);
     if (r == 0 && format > FORMAT_VERSION)
-        return wrong(reader, "is of format %llu, and this anomalyctl reads up to %d; update it",
+        return WRONG(reader, "is of format %llu, and this anomalyctl reads up to %d; update it",
                      (unsigned long long)format, FORMAT_VERSION);
     if (r == 0)
         r = take_whole(reader, header, "rows", MOST_ROWS, &n_rows);
@@ -123,7 +125,7 @@ static int take_header(struct reader *reader, size_t *ret_n_rows)
     file->model = json_string_value(json_object_get(header, "model"));
     file->kernel = json_string_value(json_object_get(header, "kernel"));
     if (!file->model || !file->kernel || !are_strings(features))
-        return wrong(reader, "\"model\" and \"kernel\" must be texts, and \"features\" a list of "
+        return WRONG(reader, "\"model\" and \"kernel\" must be texts, and \"features\" a list of "
                              "them");
     file->n_features = json_array_size(features);
     *ret_n_rows = (size_t)n_rows;
@@ -154,11 +156,12 @@ static int reserve(struct reader *reader)
     struct flight_file *file = reader->file;
     const size_t capacity = reader->capacity ? 2 * reader->capacity : 64;
 
+    assert(file->n_values > 0);
     if (file->n_rows < reader->capacity)
         return 0;
     struct flight_file_row *rows = realloc(file->rows, capacity * sizeof(*rows));
     file->rows = rows ? rows : file->rows;
-    float *values = realloc(file->values, capacity * file->n_features * sizeof(*values));
+    float *values = realloc(file->values, capacity * file->n_values * sizeof(*values));
     file->values = values ? values : file->values;
     if (!rows || !values)
         return -ENOMEM;
@@ -166,13 +169,25 @@ static int reserve(struct reader *reader)
     return 0;
 }
 
+/* All rows have as many as the first one. */
+static int check_values(struct reader *reader, const json_t *list)
+{
+    struct flight_file *file = reader->file;
+    const size_t n = json_array_size(list); /* 0: it is none */
+
+    if (file->n_rows == 0)
+        file->n_values = n;
+    if (n == 0 || n > MOST_VALUES)
+        return WRONG(reader, "\"values\" must be a list of 1 to %d values", MOST_VALUES);
+    if (n != file->n_values)
+        return WRONG(reader, "\"values\" must be a list of %zu values, as in the rows before it",
+                     file->n_values);
+    return 0;
+}
+
 static int take_values(struct reader *reader, const json_t *list, float *values)
 {
-    const size_t n = reader->file->n_features;
-
-    if (!json_is_array(list) || json_array_size(list) != n)
-        return wrong(reader, "\"values\" must be a list of %zu values, one a feature", n);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *value = json_array_get(list, i);
         const double number = json_real_value(value);
         if (json_is_null(value))
@@ -180,8 +195,7 @@ static int take_values(struct reader *reader, const json_t *list, float *values)
         else if (json_is_real(value) && fabs(number) <= (double)FLT_MAX)
             values[i] = (float)number;
         else
-            return wrong(reader, "value %zu (%s) must be null or a number that a float can hold", i,
-                         flight_file_feature(reader->file, i));
+            return WRONG(reader, "value %zu must be null or a number that a float can hold", i);
     }
     return 0;
 }
@@ -190,11 +204,15 @@ static int take_row(struct reader *reader, const json_t *object)
 {
     struct flight_file *file = reader->file;
     const json_t *anomaly = json_object_get(object, "anomaly");
+    const json_t *values = json_object_get(object, "values");
     uint64_t version = 0;
 
-    int r = reserve(reader);
+    int r = check_values(reader, values);
+    if (r == 0)
+        r = reserve(reader);
     if (r < 0)
         return r;
+    assert(file->rows && file->values);
     struct flight_file_row *row = &file->rows[file->n_rows];
     *row = (struct flight_file_row){.line = reader->line, .anomaly = json_is_true(anomaly)};
     r = take_whole(reader, object, "version", UINT_MAX, &version);
@@ -210,10 +228,9 @@ static int take_row(struct reader *reader, const json_t *object)
     if (r == 0)
         r = take_number(reader, object, "p_value", 0, 1, "a number from 0 to 1", &row->p_value);
     if (r == 0 && !json_is_boolean(anomaly))
-        r = wrong(reader, "\"anomaly\" must be true or false");
+        r = WRONG(reader, "\"anomaly\" must be true or false");
     if (r == 0)
-        r = take_values(reader, json_object_get(object, "values"),
-                        file->values + file->n_rows * file->n_features);
+        r = take_values(reader, values, file->values + file->n_rows * file->n_values);
     file->n_rows += r == 0;
     return r;
 }
@@ -232,7 +249,7 @@ static int read_all(struct reader *reader)
             r = take_row(reader, object);
     }
     if (r == 0 && reader->file->n_rows != n_rows)
-        r = wrong(reader, "ends here with %zu rows, but the first line says %zu; export it again",
+        r = WRONG(reader, "ends here with %zu rows, but the first line says %zu; export it again",
                   reader->file->n_rows, n_rows);
     return r;
 }

@@ -25,9 +25,10 @@ struct flight_file {
     json_t *header;   /* the first line */
     const char *model, *kernel;
     uint64_t incident;
-    size_t n_features;
+    size_t n_features;            /* names */
     struct flight_file_row *rows; /* [n_rows] at least one */
-    float *values;                /* [n_rows][n_features]; NaN: it was missing */
+    float *values;                /* [n_rows][n_values]; NaN: it was missing */
+    size_t n_values;              /* that the model sees of a row */
     size_t n_rows;
 };
 

@@ -83,8 +83,9 @@ static int find_model(struct client *client, const char *id, char **ret_model, s
 
 static int write_bytes(const char *path, const char *data, size_t size, struct error *reterr)
 {
-    const struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    struct iovec part = {.iov_len = size};
 
+    memcpy(&part.iov_base, &data, sizeof(data)); /* it is only read */
     return file_write(path, &part, 1, reterr);
 }
 

@@ -67,6 +67,10 @@ static int check_features(const struct repeat *repeat, const struct detector *de
             return error_set_at(reterr, -EINVAL, file->name, 1,
                                 "feature %zu is %s, but that of %s is %s", i,
                                 flight_file_feature(file, i), name, schema_name(schema, i));
+    if (file->n_values != detector_n_features(detector))
+        return error_set_at(reterr, -EINVAL, file->name, file->rows[0].line,
+                            "has %zu values, but %s takes %zu", file->n_values, name,
+                            detector_n_features(detector));
     return 0;
 }
 
@@ -150,7 +154,11 @@ static int load_judge(struct repeat *repeat, const char *path, struct error *ret
 
 static bool is_same(double a, double b)
 {
-    return memcmp(&a, &b, sizeof(a)) == 0;
+    uint64_t bits_a, bits_b;
+
+    memcpy(&bits_a, &a, sizeof(a));
+    memcpy(&bits_b, &b, sizeof(b));
+    return bits_a == bits_b;
 }
 
 static void put_figures(struct text *text, const char *key, double error, double score,
@@ -213,7 +221,7 @@ static int judge_rows(struct repeat *repeat, bool json)
         struct verdict verdict;
         if (!detector)
             continue;
-        r = detector_score(detector, repeat->workspace, file->values + i * file->n_features, 1,
+        r = detector_score(detector, repeat->workspace, file->values + i * file->n_values, 1,
                            row->threshold, &verdict);
         if (r < 0)
             return r;

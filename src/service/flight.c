@@ -4,6 +4,7 @@
 #include "data/schema.h"
 #include "service/learning.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,7 @@ static void grow(struct flight_recorder *recorder, struct flight_memory *memory)
     size_t capacity = memory->capacity ? 2 * memory->capacity : LEAST_MEMORY;
 
     capacity = capacity < most ? capacity : most;
+    assert(capacity > 0 && recorder->n_features > 0);
     const size_t more = (capacity - memory->capacity) * row_bytes(recorder->n_features);
     if (more == 0 || recorder->n_remembered + more > FLIGHT_MEMORY_BYTES)
         return;

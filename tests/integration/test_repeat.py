@@ -197,10 +197,12 @@ def test_another_machine_is_warned_of(story):
     (0, {"features": FEATURES[:-1] + ["x"]}, "1: feature 5 is x, but that of "),
     (0, {"model": 5}, "1: \"model\" and \"kernel\" must be texts"),
     (0, {"incident": []}, "1: \"id\" must be a whole number above 0"),
-    (3, {"values": [1, 2]}, "4: \"values\" must be a list of 6 values, one a feature"),
-    (3, {"values": {}}, "4: \"values\" must be a list of 6"),
-    (3, {"values": [1e39, 1, 1, 1, 1, 1]}, f"4: value 0 ({FEATURES[0]}) must be null or a number"),
-    (3, {"values": ["1", 1, 1, 1, 1, 1]}, f"4: value 0 ({FEATURES[0]}) must be null or a number"),
+    (3, {"values": [1, 2]}, "4: \"values\" must be a list of 6 values, as in the rows before it"),
+    (1, {"values": [1, 2]}, "3: \"values\" must be a list of 2 values, as in the rows before it"),
+    (1, {"values": []}, "2: \"values\" must be a list of 1 to 1000000 values"),
+    (3, {"values": {}}, "4: \"values\" must be a list of 1 to 1000000 values"),
+    (3, {"values": [1e39, 1, 1, 1, 1, 1]}, "4: value 0 must be null or a number"),
+    (3, {"values": ["1", 1, 1, 1, 1, 1]}, "4: value 0 must be null or a number"),
     (3, {"version": 0}, "4: \"version\" must be a whole number above 0"),
     (3, {"version": 1.5}, "4: \"version\" must be a whole number above 0"),
     (3, {"version": 2**40}, "4: \"version\" must be a whole number above 0"),
@@ -231,6 +233,14 @@ def test_what_is_no_export_is_refused(tmp_path, content, told):
     file = tmp_path / "incident.ndjson"
     file.write_bytes(content)
     assert ctl.fail(1, "replay", "--incident", file).startswith(f"{file}{told}")
+
+
+def test_rows_of_another_width_are_refused(story):
+    _, _, file, model = story
+    for line in range(1, 86):
+        edit(file, line, values=[1, 2])
+    told = ctl.fail(1, "replay", "--incident", file, "--model", model)
+    assert told == f"{file}:2: has 2 values, but {model} takes 6"
 
 
 def test_a_cut_export_is_refused(story):
