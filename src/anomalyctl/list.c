@@ -99,7 +99,8 @@ static const char incidents_help[] =
     "Lists stretches of trouble in a series, newest first, what each blames, and how\n"
     "bad its worst row was. Those of BY alarm are worth waking somebody for; hard and\n"
     "soft only keep rows from learning. Answer with\n"
-    "anomalyctl feedback MODEL INCIDENT normal|anomaly.";
+    "anomalyctl feedback MODEL INCIDENT normal|anomaly; anomalyctl incident export\n"
+    "writes the rows around one.";
 static const char audit_help[] = "Lists what people have done to a model: who, when and what.";
 
 /* name is also the key of the answer's array, and the end of its path. */
