@@ -7,6 +7,7 @@ import pytest
 from conftest import FEATURES, ODD
 from test_flight import export, rough_rows
 from test_incidents import start  # noqa: F401 a fixture
+from test_inputs import PREPARE, features_of, make_rows, train
 from test_learning_api import MODEL
 
 
@@ -137,6 +138,24 @@ def test_an_incident_of_several_versions_is_replayed_by_each(start, tmp_path):
     assert "10 rows were judged by other versions" in done.stderr
     done = ctl.succeed("replay", "--incident", file, "--model", other)
     assert "10 of 10 rows are the same" in done.stdout
+
+
+@pytest.mark.parametrize("context", [[], ["--context", 4]])
+def test_prepared_inputs_are_replayed_as_the_model_saw_them(start, tmp_path, context):
+    model = train(tmp_path, make_rows(500), "--prepare", PREPARE, *context)
+    daemon = start({"file": model, "false_alarm_rate": 0.01})
+    rows = [row for row in make_rows(40, seed=2) if row["series"] == "a"]
+    for row in rows[:30]:
+        daemon.send([features_of(row)], series="a")
+    for row in rows[30:]:
+        daemon.send([{**features_of(row), "load": 50, "state": "never seen"}], series="a")
+    incident, file = daemon.incidents()[0]["id"], tmp_path / "incident.ndjson"
+    daemon.ctl("incident", "export", incident, "--output", file)
+    n = len(file.read_text().splitlines()) - 1
+    assert n == 40
+    for way in (["--model", model], url(daemon)):
+        done = ctl.succeed("replay", "--incident", file, *way)
+        assert done.stdout == f"Incident {incident} of web: 40 of 40 rows are the same bit for bit\n"
 
 
 def test_what_has_changed_is_told_row_by_row(story):
