@@ -214,7 +214,10 @@ static int take_row(struct reader *reader, const json_t *object)
         return r;
     assert(file->rows && file->values);
     struct flight_file_row *row = &file->rows[file->n_rows];
-    *row = (struct flight_file_row){.line = reader->line, .anomaly = json_is_true(anomaly)};
+    *row =
+        (struct flight_file_row){.line = reader->line,
+                                 .anomaly = json_is_true(anomaly),
+                                 .has_aside = json_is_true(json_object_get(object, "set_aside"))};
     r = take_whole(reader, object, "version", UINT_MAX, &version);
     row->version = (unsigned)version;
     if (r == 0)

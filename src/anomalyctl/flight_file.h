@@ -18,6 +18,7 @@ struct flight_file_row {
     unsigned version; /* that judged it, at this: */
     double threshold, reconstruction_error, score, p_value;
     bool anomaly;
+    bool has_aside; /* deviations that do not matter were set aside */
 };
 
 struct flight_file {

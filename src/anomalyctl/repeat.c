@@ -28,7 +28,7 @@ struct repeat {
     struct workspace *workspace;
     struct judge *judges; /* [n_judges] */
     size_t n_judges;
-    size_t n_judged, n_different;
+    size_t n_judged, n_different, n_aside;
     struct text differences; /* for people a line each, else members of a JSON list */
 };
 
@@ -219,7 +219,9 @@ static int judge_rows(struct repeat *repeat, bool json)
         const struct flight_file_row *row = &file->rows[i];
         const struct detector *detector = find_judge(repeat, row->version);
         struct verdict verdict;
-        if (!detector)
+        /* What matters may be the configuration's word, which the model file does not know. */
+        repeat->n_aside += row->has_aside;
+        if (!detector || row->has_aside)
             continue;
         r = detector_score(detector, repeat->workspace, file->values + i * file->n_values, 1,
                            row->threshold, &verdict);
@@ -273,10 +275,15 @@ static int report(const struct repeat *repeat, bool json)
     const int status = output_text(&text);
     if (status != EXIT_DONE)
         return status;
-    if (repeat->n_judged < file->n_rows)
+    if (repeat->n_aside > 0)
+        report_warning(
+            "%s: %zu rows are not compared: deviations that do not matter were set aside "
+            "in them",
+            file->name, repeat->n_aside);
+    if (repeat->n_judged + repeat->n_aside < file->n_rows)
         report_warning("%s: %zu rows were judged by other versions; give their files, or ask the "
                        "daemon",
-                       file->name, file->n_rows - repeat->n_judged);
+                       file->name, file->n_rows - repeat->n_judged - repeat->n_aside);
     if (repeat->n_different == 0)
         return EXIT_DONE;
     detector_print_kernels(kernels);

@@ -267,6 +267,7 @@ void flight_take(struct flight_recorder *recorder, struct flight_memory *memory,
         .reconstruction_error = row->error,
         .score = row->score,
         .p_value = row->p_value,
+        .has_aside = row->has_aside,
         .values = row->values,
     };
 

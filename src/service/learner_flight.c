@@ -57,7 +57,8 @@ static int put_row(void *userdata, const struct flight_row *row, size_t n_featur
     put_number(text, "p_value", row->p_value);
     put_number(text, "reconstruction_error", row->reconstruction_error);
     put_number(text, "threshold", row->threshold);
-    text_printf(text, ",\"anomaly\":%s,\"values\":[", row->score > 1.0 ? "true" : "false");
+    text_printf(text, ",\"anomaly\":%s%s,\"values\":[", row->score > 1.0 ? "true" : "false",
+                row->has_aside ? ",\"set_aside\":true" : "");
     for (size_t i = 0; i < n_features; i++) {
         text_puts(text, i ? "," : "");
         text_double(text, row->values[i]);

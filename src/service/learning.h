@@ -89,7 +89,7 @@ struct scored_row {
     const float *values; /* [n_features], copied */
     double error, p_value, score;
     bool is_flagged;
-    bool has_aside;   /* features whose deviation does not matter were set aside */
+    bool has_aside; /* features whose deviation does not matter were set aside */
     double threshold;
     unsigned version;   /* that judged it, at this threshold */
     uint64_t n_dropped; /* rows of the model that never came, before this one */

@@ -50,7 +50,8 @@ static int put_row(struct database *database, struct sqlite3 *connection,
     struct query query = query_begin(
         database, connection,
         "INSERT INTO flight_rows (incident, number, part, time_us, version, threshold, error, "
-        "score, p_value, vector) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM flights "
+        "score, p_value, has_aside, vector) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 "
+        "FROM flights "
         "WHERE incident = ?1");
     query_bind_uint(&query, row->incident);
     query_bind_uint(&query, row->number);
@@ -61,6 +62,7 @@ static int put_row(struct database *database, struct sqlite3 *connection,
     query_bind_double(&query, row->reconstruction_error);
     query_bind_double(&query, row->score);
     query_bind_double(&query, row->p_value);
+    query_bind_int(&query, row->has_aside);
     query_bind_blob(&query, row->values, n_features * sizeof(float));
     return query_run(&query);
 }
@@ -187,7 +189,7 @@ int flight_log_read(struct database *database, uint64_t incident,
     CLEANUP(query_end)
     struct query query = query_begin_read(
         database, "SELECT number, part, time_us, version, threshold, error, score, p_value, "
-                  "vector FROM flight_rows WHERE incident = ? ORDER BY number");
+                  "has_aside, vector FROM flight_rows WHERE incident = ? ORDER BY number");
     query_bind_uint(&query, incident);
     int r;
 
@@ -203,7 +205,8 @@ int flight_log_read(struct database *database, uint64_t incident,
             .reconstruction_error = query_double(&query, 5),
             .score = query_double(&query, 6),
             .p_value = query_double(&query, 7),
-            .values = query_blob(&query, 8, &size),
+            .has_aside = query_int(&query, 8) != 0,
+            .values = query_blob(&query, 9, &size),
         };
         r = row.values ? take(userdata, &row, size / sizeof(float)) : query.r;
         if (r < 0)

@@ -28,6 +28,8 @@ struct flight_row {
     uint64_t time_us; /* since 1970 */
     unsigned version; /* that judged it, at this: */
     double threshold, reconstruction_error, score, p_value;
+    bool has_aside; /* deviations that do not matter were set aside: more than the model file knows
+                     */
     const float *values; /* [n_features] */
 };
 

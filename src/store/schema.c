@@ -172,6 +172,7 @@ static const char *const migrations[] = {
     " error REAL NOT NULL,"
     " score REAL NOT NULL,"
     " p_value REAL NOT NULL,"
+    " has_aside INTEGER NOT NULL,"
     " vector BLOB NOT NULL) STRICT;"
     "CREATE UNIQUE INDEX flight_rows_in_order ON flight_rows (incident, number);",
 };

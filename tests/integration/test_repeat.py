@@ -4,7 +4,7 @@ import json
 
 import ctl
 import pytest
-from conftest import FEATURES, ODD
+from conftest import FEATURES, NORMAL, ODD
 from test_flight import export, rough_rows
 from test_incidents import start  # noqa: F401 a fixture
 from test_inputs import PREPARE, features_of, make_rows, train
@@ -156,6 +156,23 @@ def test_prepared_inputs_are_replayed_as_the_model_saw_them(start, tmp_path, con
     for way in (["--model", model], url(daemon)):
         done = ctl.succeed("replay", "--incident", file, *way)
         assert done.stdout == f"Incident {incident} of web: 40 of 40 rows are the same bit for bit\n"
+
+
+def test_rows_with_something_set_aside_are_not_compared(start, tmp_path):
+    daemon = start({"alarm": "1 of 1", "direction": f"{FEATURES[4]}=above"})
+    falls, rises = [*NORMAL], [*NORMAL]
+    falls[4] -= 50
+    rises[4] += 50
+    both = [*falls]
+    both[0] = ODD[0]
+    daemon.send([NORMAL, falls, rises, both], series="db")
+    incident, file = daemon.incidents()[0]["id"], tmp_path / "incident.ndjson"
+    daemon.ctl("incident", "export", incident, "--output", file)
+    n_aside = sum("set_aside" in row for row in export(daemon, incident)[1])
+    assert 1 <= n_aside <= 2
+    done = ctl.succeed("replay", "--incident", file, *url(daemon))
+    assert f"{4 - n_aside} of {4 - n_aside} rows are the same" in done.stdout
+    assert f"{n_aside} rows are not compared: deviations that do not matter" in done.stderr
 
 
 def test_what_has_changed_is_told_row_by_row(story):
