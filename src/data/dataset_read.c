@@ -262,15 +262,11 @@ int dataset_read_category(struct dataset_reader *reader, size_t column, const ch
     struct dataset *dataset = &reader->dataset;
     const size_t feature = reader->columns.items[column].feature;
     struct dataset_texts *texts = &dataset->texts[feature];
-    char room[PREPARATION_NUMBER_SIZE];
-    double number;
+    char room[PREPARE_NUMBER_SIZE];
 
     if (is_missing(text, length))
         return 0;
-    if (number_parse_double(text, length, &number) == 0) {
-        length = preparation_category_text(room, number);
-        text = room;
-    }
+    text = prepare_category_text(room, text, &length);
     const size_t i = find_name(texts->texts, texts->n, text, length);
     if (i == MAX_TEXTS)
         return refuse_cell(reader, column, text, length,

@@ -186,7 +186,7 @@ static int read_category(struct json_reader *reader, const struct json_key *key,
 {
     const struct prepared_input *input = &reader->preparation->input[feature];
     const char first = json_text_next(&reader->text), *begin = reader->text.at;
-    char room[PREPARATION_NUMBER_SIZE];
+    char room[PREPARE_NUMBER_SIZE];
     struct json_string string;
     double number = 0.0;
     int r;
@@ -204,7 +204,7 @@ static int read_category(struct json_reader *reader, const struct json_key *key,
         if (r == -ERANGE)
             return too_large(reader, key);
         if (r == 0)
-            *ret_value = preparation_category(input, room, preparation_category_text(room, number));
+            *ret_value = preparation_category(input, room, prepare_number_text(room, number));
     }
     return r;
 }

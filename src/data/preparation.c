@@ -269,9 +269,14 @@ bool preparation_equals(const struct preparation *a, const struct preparation *b
 {
     if (!a || !b)
         return a == b;
-    /* The names of the features tell all but these. */
+    if (!has_same_names(a->inputs, b->inputs))
+        return false;
+    for (size_t i = 0; i < schema_n_features(a->inputs); i++)
+        if (a->input[i].how != b->input[i].how)
+            return false;
+    /* The names of the features tell all the rest: categories and context. */
     return a->max_gap == b->max_gap && strcmp(a->zone_name, b->zone_name) == 0 &&
-           has_same_names(a->inputs, b->inputs) && has_same_names(a->features, b->features);
+           has_same_names(a->features, b->features);
 }
 
 bool preparation_needs_series(const struct preparation *preparation)
@@ -318,16 +323,12 @@ const char *preparation_refuses(const struct preparation *preparation, size_t in
 
 double preparation_category(const struct prepared_input *input, const char *text, size_t length)
 {
+    char room[PREPARE_NUMBER_SIZE];
     size_t i = 0;
 
-    while (i < input->n_categories && (strncmp(input->categories[i], text, length) != 0 ||
-                                       input->categories[i][length] != '\0'))
+    text = prepare_category_text(room, text, &length);
+    while (i < input->n_categories && (strlen(input->categories[i]) != length ||
+                                       memcmp(input->categories[i], text, length) != 0))
         i++;
     return (double)i;
-}
-
-size_t preparation_category_text(char ret_text[PREPARATION_NUMBER_SIZE], double number)
-{
-    _Static_assert(PREPARATION_NUMBER_SIZE >= NUMBER_MAX, "room for any number");
-    return number_write_double(ret_text, number == 0.0 ? 0.0 : number); /* no -0 */
 }

@@ -78,13 +78,9 @@ bool preparation_has_rates(const struct preparation *preparation);    /* so a ti
  * nothing. */
 const char *preparation_refuses(const struct preparation *preparation, size_t input, double value);
 
-/* The number of a category; n_categories for one that is not among them. text as of
- * preparation_category_text(). */
+/* The number of a category, whichever way it is written (prepare_category_text()); n_categories for
+ * one that is not among them. */
 double preparation_category(const struct prepared_input *input, const char *text, size_t length);
-
-/* How a category that is a number is written: 200 and 200.0 and 2e2 are one. Returns its length. */
-#define PREPARATION_NUMBER_SIZE 40
-size_t preparation_category_text(char ret_text[PREPARATION_NUMBER_SIZE], double number);
 
 /* ---- rows ---- */
 

@@ -106,9 +106,28 @@ int prepare_spec_add(struct prepare_spec *spec, const char *name, size_t length,
     return 0;
 }
 
+size_t prepare_number_text(char ret_text[PREPARE_NUMBER_SIZE], double number)
+{
+    _Static_assert(PREPARE_NUMBER_SIZE >= NUMBER_MAX, "room for any number");
+    return number_write_double(ret_text, number == 0.0 ? 0.0 : number); /* no -0 */
+}
+
+const char *prepare_category_text(char ret_room[PREPARE_NUMBER_SIZE], const char *text,
+                                  size_t *length)
+{
+    double number;
+
+    if (number_parse_double(text, *length, &number) < 0)
+        return text;
+    *length = prepare_number_text(ret_room, number);
+    return ret_room;
+}
+
 int prepare_spec_add_category(struct prepare_item *item, const char *text, size_t length,
                               struct error *reterr)
 {
+    char room[PREPARE_NUMBER_SIZE];
+    text = prepare_category_text(room, text, &length);
     const char *reason = schema_check_name(text, length);
     char shown[TEXT_SHOWN_SIZE], shown_name[TEXT_SHOWN_SIZE];
 
@@ -195,6 +214,24 @@ static int parse_categories(struct prepare_item *item, const char *text, size_t 
     return 0;
 }
 
+/* Names and categories may hold one, too: the last one that a kind follows, or just the last. */
+static const char *find_equals(const char *item, size_t length)
+{
+    const char *const last = memrchr(item, '=', length);
+    enum preparing how;
+
+    for (const char *at = last; at; at = memrchr(item, '=', (size_t)(at - item))) {
+        const char *kind = at + 1;
+        size_t n = length - (size_t)(kind - item);
+        const char *colon = memchr(kind, ':', n);
+        n = colon ? (size_t)(colon - kind) : n;
+        trim(&kind, &n);
+        if (preparing_find(kind, n, &how))
+            return at;
+    }
+    return last;
+}
+
 /* `timestamp` is not the name of a feature: what is made of it has the name of the kind. */
 static int parse_item(struct prepare_spec *spec, const char *name, size_t length, const char *kind,
                       size_t kind_length, struct error *reterr)
@@ -238,7 +275,7 @@ static int parse_items(struct prepare_spec *spec, const char *text, struct error
         char shown[TEXT_SHOWN_SIZE];
 
         trim(&item, &n);
-        equals = memrchr(item, '=', n);
+        equals = find_equals(item, n);
         if (n > 0) {
             if (!equals)
                 return error_set(reterr, -EINVAL,

@@ -57,8 +57,16 @@ MUST_CHECK int prepare_spec_parse(struct prepare_spec *spec, const char *text,
                                   struct error *reterr);
 MUST_CHECK int prepare_spec_add(struct prepare_spec *spec, const char *name, size_t length,
                                 enum preparing how, struct error *reterr);
+/* text as of prepare_category_text(), or not yet. */
 MUST_CHECK int prepare_spec_add_category(struct prepare_item *item, const char *text, size_t length,
                                          struct error *reterr);
+
+/* A category as it is compared: 200, 200.0 and 2e2 are one, written as the first. Returns text, or
+ * ret_room if text is a number that is written in another way; *length is adapted. */
+#define PREPARE_NUMBER_SIZE 40
+const char *prepare_category_text(char ret_room[PREPARE_NUMBER_SIZE], const char *text,
+                                  size_t *length);
+size_t prepare_number_text(char ret_text[PREPARE_NUMBER_SIZE], double number); /* its length */
 
 /* What is said of it on a command line and in the configuration. */
 struct prepare_setting {
