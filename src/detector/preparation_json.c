@@ -21,8 +21,8 @@ static json_t *input_to_json(const struct preparation *preparation, size_t input
     categories = json_array();
     for (size_t i = 0; i < how->n_categories; i++)
         (void)json_array_append_new(categories, json_string(how->categories[i]));
-    if (json_array_size(categories) == how->n_categories &&
-        json_object_set_new(document, "categories", categories) == 0)
+    const bool is_whole = json_array_size(categories) == how->n_categories;
+    if (json_object_set_new(document, "categories", categories) == 0 && is_whole)
         return document;
     json_decref(document);
     return NULL;

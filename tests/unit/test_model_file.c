@@ -3,6 +3,7 @@
 #include "base/checksum.h"
 #include "base/file.h"
 #include "data/dataset.h"
+#include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/calibration.h"
 #include "detector/clusters.h"
@@ -16,6 +17,7 @@
 
 #include "support/alloc_fail.h"
 #include "support/cmocka.h"
+#include "support/prepared_model.h"
 #include "support/tiny_model.h"
 
 #include <endian.h>
@@ -36,6 +38,7 @@ enum kind {
     ALL_PARTS,
     TIED,
     MIXED,
+    PREPARED,
     WIDE_ROWS,
     N_KINDS
 };
@@ -110,6 +113,7 @@ static int set_up(void **state)
     samples[ALL_PARTS].detector = tiny_train(&all_parts);
     samples[TIED].detector = train_tied();
     samples[MIXED].detector = train_mixed();
+    samples[PREPARED].detector = prepared_detector(1);
     samples[WIDE_ROWS].detector = train_wide();
     CLEANUP(close_fd) int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -244,6 +248,23 @@ static void assert_same_options(const struct recipe *a, const struct recipe *b)
     }
 }
 
+static void the_preparation_comes_back(void **state)
+{
+    (void)state;
+    CLEANUP(detector_freep)
+    struct detector *again = loaded(samples[PREPARED].file, samples[PREPARED].size);
+    CLEANUP(detector_freep)
+    struct detector *plain = loaded(samples[CLASSIC].file, samples[CLASSIC].size);
+
+    assert_non_null(detector_preparation(again));
+    assert_true(preparation_equals(detector_preparation(again),
+                                   detector_preparation(samples[PREPARED].detector)));
+    assert_int_equal(schema_n_features(detector_values(again)), PREPARED_VALUES);
+    assert_int_equal(detector_n_features(again), PREPARED_FEATURES);
+    assert_null(detector_preparation(plain));
+    assert_ptr_equal(detector_values(plain), detector_schema(plain));
+}
+
 static void options_are_repeated_as_they_were_given(void **state)
 {
     (void)state;
@@ -359,7 +380,8 @@ static void the_container_follows_the_safetensors_format(void **state)
         assert_int_equal(header_length() % 8, 0);
         json_t *metadata = json_object_get(header, "__metadata__");
         assert_string_equal(json_string_value(json_object_get(metadata, "format")), "anomalyd");
-        assert_string_equal(json_string_value(json_object_get(metadata, "format_version")), "2");
+        assert_string_equal(json_string_value(json_object_get(metadata, "format_version")),
+                            k == PREPARED ? "3" : "2"); /* older programs read the plain ones */
         assert_int_equal(json_object_size(metadata), 3);
     }
 }
@@ -812,6 +834,70 @@ static void hostile_parts_are_refused_with_the_reason(void **state)
     expect_refusals(cases, sizeof(cases) / sizeof(*cases));
 }
 
+static json_t *preparation_of(json_t *document)
+{
+    return at(document, "preparation");
+}
+
+static void other_context(json_t *header, json_t *document)
+{
+    (void)header;
+    (void)json_object_set_new(preparation_of(document), "context", json_integer(1));
+}
+
+static void other_category(json_t *header, json_t *document)
+{
+    (void)header;
+    (void)json_object_set_new(json_array_get(at(preparation_of(document), "inputs"), IN_STATE),
+                              "categories", json_pack("[s,s]", "down", "on"));
+}
+
+static void other_kind(json_t *header, json_t *document)
+{
+    (void)header;
+    (void)json_object_set_new(json_array_get(at(preparation_of(document), "inputs"), IN_BYTES),
+                              "kind", json_string("delta"));
+}
+
+static void no_kind(json_t *header, json_t *document)
+{
+    (void)header;
+    (void)json_object_del(json_array_get(at(preparation_of(document), "inputs"), IN_BYTES), "kind");
+}
+
+static void other_zone(json_t *header, json_t *document)
+{
+    (void)header;
+    (void)json_object_set_new(preparation_of(document), "timezone", json_string("Mars/X"));
+}
+
+static void null_preparation(json_t *header, json_t *document)
+{
+    (void)header;
+    (void)json_object_set_new(document, "preparation", json_null());
+}
+
+static void a_preparation_of_other_features_is_refused(void **state)
+{
+    (void)state;
+    static const struct damage cases[] = {
+        {other_context,    "preparation makes other features than the schema's"},
+        {other_category,   "preparation makes other features than the schema's"},
+        {other_kind,       "preparation makes other features than the schema's"},
+        {no_kind,          "preparation: an input needs a name and a kind"     },
+        {other_zone,       "preparation: \"Mars/X\" is no time zone"           },
+        {null_preparation, "preparation: inputs is not a list of inputs"       },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        json_auto_t *header = header_of(PREPARED);
+        size_t size;
+        file = samples[PREPARED].file;
+        file_size = samples[PREPARED].size;
+        AUTO_FREE char *data = edited(cases[i].edit, &size);
+        expect_refusal(data, size, cases[i].reason);
+    }
+}
+
 /* Whatever loads must also judge. */
 static void expect_refusal_or_sense(const char *data, size_t size, bool must_refuse,
                                     const char *what)
@@ -843,7 +929,8 @@ static bool may_be_anything(const char *place, const json_t *value, const json_t
            (strstr(place, "rest_variance") && *place == 'd') ||
            (strcmp(place, "document.parts") == 0 && json_object_size(value) == 0) ||
            (!instead &&
-            (strcmp(place, "document.explanation") == 0 || strstr(place, ".options.") ||
+            (strcmp(place, "document.explanation") == 0 ||
+             strcmp(place, "document.preparation") == 0 || strstr(place, ".options.") ||
              strstr(place, ".tail") || strstr(place, ".errors[") || strstr(place, ".bounded[")));
 }
 
@@ -1229,6 +1316,49 @@ static void a_file_of_format_1_is_checked_as_well(void **state)
     damage_all(header, document, document, "document");
 }
 
+/* ---- format 3 ---- */
+
+/* Every kind there is, two series, a late row, a wrap, an unknown category and a missing value. */
+static void a_file_of_format_3_judges_as_ever(void **state)
+{
+    (void)state;
+    CLEANUP(detector_freep) struct detector *detector = NULL;
+    CLEANUP(detector_workspace_freep) struct workspace *workspace = NULL;
+    CLEANUP(dataset_clear) struct dataset rows = {0};
+    CLEANUP(dataset_clear) struct dataset want = {0};
+    const struct dataset_options as_they_come = {0};
+    struct verdict verdict;
+
+    if (model_file_load(golden_path("format-3-prepared.safetensors"), &detector, &error) < 0)
+        fail_msg("%s", error.text);
+    struct preparation *preparation = detector_preparation(detector);
+    assert_non_null(preparation);
+    const struct dataset_options options = {.schema = detector_values(detector),
+                                            .preparation = preparation,
+                                            .with_timestamps = true,
+                                            .with_series = true};
+    const char *place = golden_path("format-3-prepared-rows.csv");
+    assert_int_equal(dataset_read(place, &options, &rows, &error), 0);
+    assert_int_equal(dataset_prepare(&rows, place, preparation, false, &error), 0);
+    assert_int_equal(
+        dataset_read(golden_path("format-3-prepared-verdicts.csv"), &as_they_come, &want, &error),
+        0);
+    assert_int_equal(rows.n_rows, 9);
+    assert_int_equal(rows.n_late, 1);
+    assert_int_equal(want.n_rows, 9);
+    assert_int_equal(detector_workspace_new(&workspace), 0);
+    const double threshold = calibration_threshold(
+        detector_calibration(detector), detector_summary(detector)->recipe.false_alarm_rate);
+    for (size_t i = 0; i < rows.n_rows; i++) {
+        const float *row = rows.rows + i * rows.n_features;
+        const float *as_ever = want.rows + i * want.n_features; /* row, error, score, p, anomaly */
+        assert_int_equal(detector_score(detector, workspace, row, 1, threshold, &verdict), 0);
+        assert_true(relative(verdict.reconstruction_error, (double)as_ever[1]) < 1e-5);
+        assert_true(relative(verdict.score, (double)as_ever[2]) < 1e-5);
+        assert_int_equal(verdict.anomaly, as_ever[4] != 0);
+    }
+}
+
 /* ---- no memory ---- */
 
 static void loading_survives_every_failed_allocation(void **state)
@@ -1296,6 +1426,7 @@ int main(void)
         TEST(saving_again_gives_the_same_bytes),
         TEST(writing_to_a_descriptor_gives_the_same_bytes),
         TEST(all_of_the_detector_comes_back),
+        TEST(the_preparation_comes_back),
         TEST(options_are_repeated_as_they_were_given),
         TEST(every_option_can_be_kept),
         TEST(the_container_follows_the_safetensors_format),
@@ -1308,6 +1439,7 @@ int main(void)
         TEST(a_changed_byte_of_the_header_never_crashes),
         TEST(hostile_files_are_refused_with_the_reason),
         TEST(hostile_parts_are_refused_with_the_reason),
+        TEST(a_preparation_of_other_features_is_refused),
         TEST(every_value_of_the_document_is_checked),
         TEST(a_missing_tensor_is_named),
         TEST(a_tensor_of_another_shape_is_named),
@@ -1323,6 +1455,7 @@ int main(void)
         TEST(a_file_of_format_1_reads_as_preset_fast),
         TEST(a_file_of_format_1_is_saved_in_the_current_one),
         TEST(a_file_of_format_1_is_checked_as_well),
+        TEST(a_file_of_format_3_judges_as_ever),
         TEST(loading_survives_every_failed_allocation),
         TEST(saving_survives_every_failed_allocation),
     };
