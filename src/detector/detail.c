@@ -29,20 +29,29 @@ static double z_of(const struct detector *detector, const float *row, size_t fea
     return isnan(z) ? z : fmin(fmax(z, -(double)SCALER_LIMIT), (double)SCALER_LIMIT);
 }
 
-/* Keeps the largest distances, sorted; returns how many there are then. */
+static bool is_of_same_inputs(const struct broken_relation *a, const struct broken_relation *b)
+{
+    return (a->inputs[0] == b->inputs[0] && a->inputs[1] == b->inputs[1]) ||
+           (a->inputs[0] == b->inputs[1] && a->inputs[1] == b->inputs[0]);
+}
+
+/* Keeps the largest distances, sorted, of two inputs that of all their columns; returns how many
+ * there are then. */
 static size_t insert(struct broken_relation *relations, size_t n, struct broken_relation relation)
 {
-    size_t place = n;
+    size_t known = 0, place;
 
-    for (size_t i = 0; i < n; i++) /* of other columns of the same two */
-        if (relations[i].inputs[0] == relation.inputs[0] &&
-            relations[i].inputs[1] == relation.inputs[1]) {
-            relations[i].distance = fmax(relations[i].distance, relation.distance);
+    while (known < n && !is_of_same_inputs(&relations[known], &relation))
+        known++;
+    if (known < n) {
+        if (relations[known].distance >= relation.distance)
             return n;
-        }
-
-    while (place > 0 && relations[place - 1].distance < relation.distance)
-        place--;
+        memcpy(relation.inputs, relations[known].inputs, sizeof(relation.inputs)); /* by blame */
+        n--;
+        memmove(relations + known, relations + known + 1, (n - known) * sizeof(*relations));
+    }
+    for (place = n; place > 0 && relations[place - 1].distance < relation.distance; place--)
+        ;
     if (place == DETAIL_MOST_RELATIONS)
         return n;
     n += n < DETAIL_MOST_RELATIONS;

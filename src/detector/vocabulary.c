@@ -86,21 +86,14 @@ void vocabulary_put_missing(const struct vocabulary *vocabulary, const float *ro
 
 /* ---- folding ---- */
 
-static float usual(const struct prepared_input *input, float quantile)
+/* Categories and times have no range. */
+static float usual(const struct preparation *preparation, size_t input, float quantile)
 {
-    switch (input->how) {
-    case PREPARE_RAW:
-    case PREPARE_RATE:
-    case PREPARE_DELTA:
-        return quantile;
-    case PREPARE_LOG1P:
-        return (float)expm1((double)quantile);
-    case PREPARE_ONEHOT:
-    case PREPARE_HOUR:
-    case PREPARE_WEEKDAY:
-        break;
-    }
-    return NAN;
+    const enum preparing how = preparation->input[input].how;
+
+    return how == PREPARE_ONEHOT || preparing_is_of_time(how)
+               ? NAN
+               : (float)preparation_value(preparation, input, &quantile);
 }
 
 /* As it was sent where that is what the input tells of. */
@@ -146,8 +139,8 @@ static void fold_columns(const struct folding *folding, const struct contributio
         folding->expected[column->feature] = column->expected;
         if (lag > 0)
             continue;
-        ret[input].usual_low = usual(&preparation->input[input], column->usual_low);
-        ret[input].usual_high = usual(&preparation->input[input], column->usual_high);
+        ret[input].usual_low = usual(preparation, input, column->usual_low);
+        ret[input].usual_high = usual(preparation, input, column->usual_high);
     }
 }
 

@@ -47,8 +47,7 @@ size_t vocabulary_input_of(const struct vocabulary *vocabulary, size_t feature);
  * the newest row in the user's unit; where most of the blame is on a row behind it, .rows_back says
  * which, and .back what was there. contributions[of features] in any order → ret[of inputs], the
  * largest share first, equal ones in the order of the inputs. row[of features]; values[of values]
- * as they were sent, NULL: they are turned back from the row; means[of features] in training. With
- * a preparation only. -ENOMEM. */
+ * as they were sent, NULL: they are turned back from the row. With a preparation only. -ENOMEM. */
 MUST_CHECK int vocabulary_fold(const struct vocabulary *vocabulary, const float *row,
                                const double *values, const struct contribution *contributions,
                                struct contribution *ret);
