@@ -348,6 +348,8 @@ size_t series_memory_watch(struct series_memory *memory, uint64_t now_us, uint64
         struct remembered *item = &memory->items[i];
         const bool is_silent = stale_after_us > 0 && is_past(now_us, item->seen_us, stale_after_us);
         ret_counts->n_silent += is_silent;
+        if (stale_after_us == 0) /* nobody asks any more, and it need not have come back */
+            item->is_silent = false;
         if (is_silent == item->is_silent || n == most)
             continue;
         item->is_silent = is_silent;

@@ -71,7 +71,7 @@ struct series_counts {
 };
 
 /* What has changed since the last time, at most `most` of it: the rest is told the next time.
- * Returns how many. */
+ * stale_after_us 0: none is silent, and none is told of. Returns how many. */
 size_t series_memory_watch(struct series_memory *memory, uint64_t now_us, uint64_t stale_after_us,
                            struct series_change *ret_changes, size_t most,
                            struct series_counts *ret_counts);

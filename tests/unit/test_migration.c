@@ -4,6 +4,7 @@
 #include "store/model_log.h"
 #include "store/row_buffer.h"
 #include "store/schema.h"
+#include "store/series_log.h"
 
 #include "support/cmocka.h"
 #include "support/schema_1.h"
@@ -70,6 +71,47 @@ static void an_upgraded_database_opens_again(void **state)
     database_free(database);
 }
 
+/* As the release before the one that prepares inputs left it. */
+static void make_schema_8(void)
+{
+    struct database *database = open_quietly();
+    CLEANUP(logged_model_clear) struct logged_model model = {0};
+    struct sqlite3 *file = NULL;
+
+    assert_int_equal(model_log_open(database, "web", "[\"a\"]", "f", &model), 0);
+    database_free(database);
+    assert_int_equal(sqlite3_open(path_in("state.db"), &file), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(file,
+                                  "DROP TABLE flight_rows; DROP TABLE flights;"
+                                  "DROP TABLE series; ALTER TABLE models DROP COLUMN inputs;"
+                                  "PRAGMA user_version = 8;",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(file), SQLITE_OK);
+}
+
+static void a_database_of_schema_8_remembers_series_from_now_on(void **state)
+{
+    (void)state;
+    make_schema_8();
+    struct database *database = open_quietly(); /* nothing is set aside */
+    CLEANUP(logged_model_clear) struct logged_model model = {0};
+    const struct logged_series series = {.series = "host", .seen_us = 5};
+    struct logged_series *read = NULL;
+    size_t n = 0;
+
+    assert_int_equal(ask(database, "PRAGMA user_version"), SCHEMA_VERSION);
+    assert_int_equal(model_log_open(database, "web", "[\"a\"]", "f", &model), 0);
+    assert_string_equal(model.inputs, "");
+    assert_int_equal(series_log_read(database, model.id, &read, &n), 0);
+    assert_int_equal(n, 0);
+    free(read);
+    assert_int_equal(series_log_put(database, model.id, &series, 1, 10), 0);
+    assert_int_equal(model_log_set_inputs(database, model.id, "[\"x\"]"), 0);
+    assert_int_equal(ask(database, "SELECT count(*) FROM series WHERE name = 'host'"), 1);
+    database_free(database);
+}
+
 /* A file that says it is of schema 1 but lacks a table is not upgraded half-way. */
 static void what_cannot_be_upgraded_is_set_aside(void **state)
 {
@@ -92,6 +134,7 @@ int main(void)
         in_a_folder(a_database_of_schema_1_keeps_all_that_is_in_it),
         in_a_folder(rows_of_schema_1_are_learned_from),
         in_a_folder(an_upgraded_database_opens_again),
+        in_a_folder(a_database_of_schema_8_remembers_series_from_now_on),
         in_a_folder(what_cannot_be_upgraded_is_set_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

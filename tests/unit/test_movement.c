@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <string.h>
 
 #define N 3
 
@@ -92,6 +93,92 @@ static void a_new_scaler_leaves_the_averages_where_they_are_in_the_users_units(v
     assert_true(movement->hold[0] == 7);
 }
 
+static struct movement *moved(const struct scaler *scaler)
+{
+    struct movement *movement = NULL;
+
+    assert_int_equal(movement_new(N, &movement), 0);
+    for (size_t i = 0; i < 30; i++) {
+        const float row[N] = {10 + (float)(i % 5), (float)i, -3};
+        float z[N];
+        for (size_t j = 0; j < N; j++)
+            z[j] = (row[j] - scaler_mean(scaler)[j]) / scaler_std(scaler)[j];
+        movement_follow(movement, jumps, row, z);
+    }
+    return movement;
+}
+
+static void a_saved_movement_goes_on_where_it_was(void **state)
+{
+    (void)state;
+    CLEANUP(scaler_freep) struct scaler *from = NULL;
+    CLEANUP(scaler_freep) struct scaler *to = NULL;
+    const float means[N] = {10, 0, 5}, stds[N] = {2, 10, 1};
+    const float other_means[N] = {8, 20, 0}, other_stds[N] = {4, 1, 100};
+    char bytes[256];
+
+    assert_int_equal(scaler_new(means, stds, means, N, &from), 0);
+    assert_int_equal(scaler_new(other_means, other_stds, other_means, N, &to), 0);
+    CLEANUP(movement_freep) struct movement *movement = moved(from);
+    CLEANUP(movement_freep) struct movement *again = NULL;
+    assert_int_equal(movement_new(N, &again), 0);
+    assert_in_range(movement_size(N), 1, sizeof(bytes));
+    movement_save(movement, from, bytes);
+    assert_int_equal(movement_load(again, from, bytes, movement_size(N)), 0);
+    assert_int_equal(again->n_rows, 30);
+    for (size_t k = 0; k < MOVEMENT_WINDOWS * N; k++)
+        assert_near((double)again->averages[k], (double)movement->averages[k]);
+    assert_memory_equal(again->hold, movement->hold, sizeof(float[N]));
+
+    /* In terms of another scaler it is as if it had been rescaled. */
+    assert_int_equal(movement_load(again, to, bytes, movement_size(N)), 0);
+    movement_rescale(movement, from, to);
+    for (size_t k = 0; k < MOVEMENT_WINDOWS * N; k++)
+        assert_near((double)again->averages[k], (double)movement->averages[k]);
+}
+
+static void damaged_bytes_are_refused_and_change_nothing(void **state)
+{
+    (void)state;
+    CLEANUP(scaler_freep) struct scaler *scaler = NULL;
+    const float zeros[N] = {0}, ones[N] = {1, 1, 1}, bad[] = {NAN, INFINITY, -INFINITY};
+    char good[256], damaged[256], after[256];
+    const size_t size = movement_size(N);
+
+    assert_int_equal(scaler_new(zeros, ones, zeros, N, &scaler), 0);
+    CLEANUP(movement_freep) struct movement *movement = moved(scaler);
+    movement_save(movement, scaler, good);
+    assert_int_equal(movement_load(movement, scaler, good, size - 1), -EINVAL);
+    assert_int_equal(movement_load(movement, scaler, good, size + 1), -EINVAL);
+    assert_int_equal(movement_load(movement, scaler, good, 0), -EINVAL);
+    for (size_t k = 0; k < (MOVEMENT_WINDOWS + 1) * N; k++)
+        for (size_t i = 0; i < 3; i++) {
+            memcpy(damaged, good, size);
+            memcpy(damaged + sizeof(uint64_t) + k * sizeof(float), &bad[i], sizeof(float));
+            assert_int_equal(movement_load(movement, scaler, damaged, size), -EINVAL);
+            movement_save(movement, scaler, after);
+            assert_memory_equal(after, good, size);
+        }
+}
+
+static void a_loaded_average_is_within_what_a_scaler_gives(void **state)
+{
+    (void)state;
+    CLEANUP(scaler_freep) struct scaler *wide = NULL;
+    CLEANUP(scaler_freep) struct scaler *narrow = NULL;
+    const float zeros[N] = {0}, ones[N] = {1, 1, 1}, tiny[N] = {1e-30F, 1e-30F, 1e-30F};
+    char bytes[256];
+
+    assert_int_equal(scaler_new(zeros, ones, zeros, N, &wide), 0);
+    assert_int_equal(scaler_new(zeros, tiny, zeros, N, &narrow), 0);
+    CLEANUP(movement_freep) struct movement *movement = moved(wide);
+    movement->averages[0] = 3e38F;
+    movement_save(movement, wide, bytes);
+    assert_int_equal(movement_load(movement, narrow, bytes, movement_size(N)), 0);
+    for (size_t k = 0; k < MOVEMENT_WINDOWS * N; k++)
+        assert_true(fabsf(movement->averages[k]) <= SCALER_LIMIT);
+}
+
 /* A feature that goes up and down by 1 each row, one that never moves, and many rows of both. */
 static void usual_jumps_are_a_quantile_of_the_hold_in_training(void **state)
 {
@@ -141,6 +228,9 @@ int main(void)
         cmocka_unit_test(holds_the_largest_jump_over_what_is_usual_and_lets_it_fade),
         cmocka_unit_test(what_is_missing_does_not_move),
         cmocka_unit_test(a_new_scaler_leaves_the_averages_where_they_are_in_the_users_units),
+        cmocka_unit_test(a_saved_movement_goes_on_where_it_was),
+        cmocka_unit_test(damaged_bytes_are_refused_and_change_nothing),
+        cmocka_unit_test(a_loaded_average_is_within_what_a_scaler_gives),
         cmocka_unit_test(usual_jumps_are_a_quantile_of_the_hold_in_training),
         cmocka_unit_test(failed_allocations_are_told),
     };
