@@ -109,6 +109,7 @@ static void check_prepare(struct draft *draft, const struct draft_model *model)
     struct place place = {0};
     struct preparation *made = NULL;
     struct error error = {0};
+    const size_t n_before = draft->errors->length;
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys) && !place.file; i++)
         place = place_of(draft, model->seen, keys[i]);
@@ -122,7 +123,7 @@ static void check_prepare(struct draft *draft, const struct draft_model *model)
                             "learned: give them, %s=onehot:A|B",
                             item->name, item->name);
     }
-    if (values->n_features > 0 &&
+    if (values->n_features > 0 && draft->errors->length == n_before &&
         preparation_new(values->prepare, (const char *const *)values->features, values->n_features,
                         &made, &error) < 0)
         config_complain(draft, place, "prepare: %s", error.text);

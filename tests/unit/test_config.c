@@ -414,6 +414,105 @@ static void a_later_file_replaces_lists(void **state)
     assert_int_equal(config->models[0].recipe.n_hidden, 1);
 }
 
+/* ---- how inputs are prepared ---- */
+
+static void every_key_of_inputs_is_read(void **state)
+{
+    (void)state;
+    load_text_with_store("[model m]\nfeatures = disk read, state, latency\n"
+                         "prepare = disk read = rate, state=onehot:up|down,\n"
+                         "  timestamp=hour-of-day\n"
+                         "context = 3\nmax_gap = 10m\ntimezone = Europe/Berlin\n"
+                         "max_series = 50\nstale_after = 5m\n[model n]\n");
+    const struct prepare_spec *spec = config->models[0].prepare;
+    assert_non_null(spec);
+    assert_int_equal(spec->n_items, 3);
+    assert_string_equal(spec->items[0].name, "disk read");
+    assert_int_equal(spec->items[0].how, PREPARE_RATE);
+    assert_string_equal(spec->items[1].categories[1], "down");
+    assert_int_equal(spec->items[2].how, PREPARE_HOUR);
+    assert_int_equal(spec->context, 3);
+    assert_true(spec->max_gap == 600.0);
+    assert_string_equal(spec->zone, "Europe/Berlin");
+    assert_int_equal(config->models[0].max_series, 50);
+    assert_int_equal(config->models[0].stale_after_us, 300 * 1000000);
+    assert_true(prepare_spec_is_plain(config->models[1].prepare));
+    assert_int_equal(config->models[1].max_series, 10000);
+    assert_int_equal(config->models[1].stale_after_us, 0);
+}
+
+static void models_do_not_share_how_their_inputs_are_prepared(void **state)
+{
+    (void)state;
+    load_text_with_store(
+        "[models]\nauto_create = yes\n[model *]\ncontext = 2\n[model a]\nprepare = x=log1p\n"
+        "[model b]\ncontext = 4\n");
+    assert_int_equal(config->models[0].prepare->context, 1);
+    assert_int_equal(config->models[1].prepare->context, 4);
+    assert_int_equal(config->models[1].prepare->n_items, 0);
+    assert_int_equal(config->model_template.prepare->context, 2);
+}
+
+/* The text begins in line 4. */
+static void assert_model_errors(const char *text, const char *want)
+{
+    CLEANUP(text_clear) struct text whole = {0};
+
+    text_printf(&whole, "[storage]\ndirectory = %s\n[model m]\n%s", folder, text);
+    assert_errors(whole.data, want);
+}
+
+static void bad_inputs_are_told_with_their_line(void **state)
+{
+    (void)state;
+    assert_model_errors("prepare = a=rat\n",
+                        "anomalyd.conf:4: prepare: a=rat prepares \"a\" by \"rat\", which is "
+                        "unknown; there are raw, log1p, rate, delta, onehot, hour-of-day and "
+                        "day-of-week\n");
+    assert_model_errors("prepare = a=rate, a=raw\n",
+                        "anomalyd.conf:4: prepare: a=rate, a=raw names \"a\" twice; prepare it in "
+                        "one way\n");
+    assert_model_errors("prepare = timestamp=rate\n",
+                        "anomalyd.conf:4: prepare: timestamp=rate prepares the timestamp by rate; "
+                        "it can be hour-of-day or day-of-week\n");
+    assert_model_errors("context = 65\n",
+                        "anomalyd.conf:4: context: 65 must be a number of rows from 1 to 64\n");
+    assert_model_errors("context = 0\n",
+                        "anomalyd.conf:4: context: 0 must be a number of rows from 1 to 64\n");
+    assert_model_errors("max_gap = -1\n",
+                        "anomalyd.conf:4: max_gap: -1 must be a number and a unit, as in 90s or "
+                        "1h, or none\n");
+    assert_model_errors("timezone = Mars/X\n",
+                        "anomalyd.conf:4: timezone: Mars/X must be a time zone: \"Mars/X\" is no "
+                        "time zone that this machine knows; write one such as Europe/Berlin or UTC "
+                        "(timedatectl list-timezones)\n");
+}
+
+static void inputs_are_held_against_the_features(void **state)
+{
+    (void)state;
+    assert_model_errors("context = 2\nprepare = a=onehot\n",
+                        "anomalyd.conf:5: prepare: the categories of \"a\" are not known before it "
+                        "has learned: give them, a=onehot:A|B\n");
+    assert_model_errors("features = a, b\nprepare = a=onehot\n", /* once */
+                        "anomalyd.conf:5: prepare: the categories of \"a\" are not known before it "
+                        "has learned: give them, a=onehot:A|B\n");
+    assert_model_errors("features = bytes, b\nprepare = byte=rate\n",
+                        "anomalyd.conf:5: prepare: there is no feature \"byte\"; is it "
+                        "\"bytes\"?\n");
+    assert_model_errors("features = bytes, b\nprepare = b=hour-of-day\n",
+                        "anomalyd.conf:5: prepare: \"b\" is a feature, but hour-of-day is made "
+                        "from the timestamp; give it a name of its own, or write "
+                        "timestamp=hour-of-day\n");
+}
+
+/* A model file says itself how its inputs are prepared. */
+static void with_a_model_file_features_are_not_looked_at(void **state)
+{
+    (void)state;
+    load_text_with_store("[model m]\nfile = m\nprepare = a=onehot\n");
+}
+
 static void more_rows_than_the_buffer_holds_are_refused(void **state)
 {
     (void)state;
@@ -918,6 +1017,11 @@ int main(void)
         TEST(a_template_is_no_model),
         TEST(features_may_hold_blanks_and_go_on_in_other_lines),
         TEST(a_later_file_replaces_lists),
+        TEST(every_key_of_inputs_is_read),
+        TEST(models_do_not_share_how_their_inputs_are_prepared),
+        TEST(bad_inputs_are_told_with_their_line),
+        TEST(inputs_are_held_against_the_features),
+        TEST(with_a_model_file_features_are_not_looked_at),
         TEST(more_rows_than_the_buffer_holds_are_refused),
         TEST(training_options_override_what_the_model_file_says),
         TEST(without_training_options_the_model_file_is_right),
