@@ -26,7 +26,7 @@ static void save(struct pupil *pupil, struct series_memory *memory)
     size_t n = 0;
 
     if (pupil->log.id == 0 || learner_is_damaged(learner) ||
-        series_memory_save(memory, &series, &n) < 0)
+        series_memory_save(memory, pupil->has_unsaved_series, &series, &n) < 0)
         return;
     if (n > 0) {
         const int r =

@@ -93,7 +93,7 @@ struct pupil {
     struct live_model *live;   /* a reference; NULL: there is no version */
     struct shadow shadow;
     bool has_series;           /* what the store remembers of series has been read */
-    bool has_unsaved_series;   /* as was told */
+    bool has_unsaved_series;   /* as was told: the next save is of all */
     struct budget_meter meter; /* of scored rows; what is followed is in log */
     struct detector *pinned;   /* NULL: nothing is */
     /* runs; the last one is remembered here, all are in the log */

@@ -386,7 +386,7 @@ static int save_item(const struct series_memory *memory, const struct remembered
     return 0;
 }
 
-int series_memory_save(struct series_memory *memory, struct logged_series **ret_saved,
+int series_memory_save(struct series_memory *memory, bool all, struct logged_series **ret_saved,
                        size_t *ret_n)
 {
     size_t n = 0;
@@ -397,7 +397,7 @@ int series_memory_save(struct series_memory *memory, struct logged_series **ret_
     if (!saved)
         r = -ENOMEM;
     for (size_t i = 0; r == 0 && i < memory->n_items; i++)
-        if (memory->items[i].is_changed)
+        if (all || memory->items[i].is_changed)
             r = save_item(memory, &memory->items[i], &saved[n++]);
     for (size_t i = 0; r == 0 && i < memory->n_items; i++)
         memory->items[i].is_changed = false;

@@ -346,7 +346,7 @@ static void saved_clear(struct saved *saved)
 static void save(struct saved *saved)
 {
     saved_clear(saved);
-    assert_int_equal(series_memory_save(memory, &saved->series, &saved->n), 0);
+    assert_int_equal(series_memory_save(memory, false, &saved->series, &saved->n), 0);
 }
 
 static void restart(void)
@@ -383,6 +383,23 @@ static void only_series_that_had_rows_are_saved_again(void **state)
     prepare("a", 1, 1);
     save(&saved);
     assert_int_equal(saved.n, 1);
+}
+
+/* What was saved did not get to the disk. */
+static void all_series_are_saved_again_if_asked_for(void **state)
+{
+    (void)state;
+    CLEANUP(saved_clear) struct saved saved = {0};
+
+    prepare("a", 0, 1);
+    prepare("b", 0, 1);
+    save(&saved);
+    saved_clear(&saved);
+    assert_int_equal(series_memory_save(memory, true, &saved.series, &saved.n), 0);
+    assert_int_equal(saved.n, 2);
+    assert_non_null(saved.series[0].state);
+    save(&saved);
+    assert_int_equal(saved.n, 0);
 }
 
 static void a_restart_is_not_noticed(void **state)
@@ -513,7 +530,7 @@ static void survives_every_failed_allocation(void **state)
         if (r == 0)
             r = series_memory_prepare(memory, preparation, "new", times, values, 1, row, &is_late);
         if (r == 0)
-            r = series_memory_save(memory, &more.series, &more.n);
+            r = series_memory_save(memory, false, &more.series, &more.n);
         alloc_fail_in = -1;
         if (r == 0)
             assert_int_equal(more.n, 1);
@@ -541,6 +558,7 @@ int main(void)
         TEST(a_series_that_is_silent_for_a_week_is_forgotten),
         TEST(who_does_not_watch_any_more_hears_of_no_return),
         TEST(only_series_that_had_rows_are_saved_again),
+        TEST(all_series_are_saved_again_if_asked_for),
         TEST(a_restart_is_not_noticed),
         TEST(silence_is_not_told_twice_over_a_restart),
         TEST(a_series_that_had_a_row_already_stays_as_it_is),
