@@ -12,33 +12,53 @@
 #include <string.h>
 
 #define MOST_CHANGES 100 /* told of a model at a time */
+#define MOST_SAVED   256 /* saved at a time */
 
 #define SILENT_ADVICE \
     "see whether who sends this series still runs; it is judged again when it sends"
 
 /* ---- over a restart ---- */
 
-/* Under the pupil's lock. */
-static void save(struct pupil *pupil, struct series_memory *memory)
+/* What of the next series has changed, after the last one in name. Below 0: no more of them now. */
+static int save_some(struct pupil *pupil, struct series_memory *memory, bool all,
+                     char name[SERIES_NAME_MAX + 1], size_t *ret_n)
 {
     struct learner *learner = pupil->learner;
     AUTO_FREE struct logged_series *series = NULL;
     size_t n = 0;
 
-    if (pupil->log.id == 0 || learner_is_damaged(learner) ||
-        series_memory_save(memory, pupil->has_unsaved_series, &series, &n) < 0)
-        return;
-    if (n > 0) {
-        const int r =
-            series_log_put(learner->database, pupil->log.id, series, n, series_memory_most(memory));
+    *ret_n = 0;
+    if (pupil->log.id == 0 || learner_is_damaged(learner))
+        return 0;
+    int r = series_memory_save(memory, all, name, MOST_SAVED, &series, &n);
+    if (r == 0 && n > 0) {
+        r = series_log_put(learner->database, pupil->log.id, series, n, series_memory_most(memory));
         learner_note(learner, r);
-        if (r < 0 && !pupil->has_unsaved_series)
-            log_warning("model %s: a restart would forget what its series were doing: %s",
-                        pupil->name, strerrordesc_np(-r));
-        pupil->has_unsaved_series = r < 0;
+        memcpy(name, series[n - 1].series, SERIES_NAME_MAX + 1);
     }
     for (size_t i = 0; i < n; i++)
         logged_series_clear(&series[i]);
+    *ret_n = n;
+    return r;
+}
+
+/* Under the pupil's lock, which rows that come meanwhile get in between. */
+static void save(struct pupil *pupil, struct series_memory *memory)
+{
+    const bool all = pupil->has_unsaved_series;
+    char name[SERIES_NAME_MAX + 1] = "";
+    size_t n = 0;
+
+    int r = save_some(pupil, memory, all, name, &n);
+    while (r == 0 && n == MOST_SAVED) {
+        pupil_unlock(pupil);
+        pupil_lock(pupil);
+        r = save_some(pupil, memory, all, name, &n);
+    }
+    if (r < 0 && !pupil->has_unsaved_series)
+        log_warning("model %s: a restart would forget what its series were doing: %s", pupil->name,
+                    strerrordesc_np(-r));
+    pupil->has_unsaved_series = r < 0;
 }
 
 void pupil_load_series(struct pupil *pupil, const struct live_model *model)

@@ -386,24 +386,28 @@ static int save_item(const struct series_memory *memory, const struct remembered
     return 0;
 }
 
-int series_memory_save(struct series_memory *memory, bool all, struct logged_series **ret_saved,
-                       size_t *ret_n)
+int series_memory_save(struct series_memory *memory, bool all, const char *after, size_t most,
+                       struct logged_series **ret_saved, size_t *ret_n)
 {
+    struct logged_series *saved = calloc(most, sizeof(*saved));
     size_t n = 0;
     int r = 0;
+    if (!saved)
+        return -ENOMEM;
 
     (void)pthread_mutex_lock(&memory->lock);
-    struct logged_series *saved = calloc(memory->n_items + 1, sizeof(*saved));
-    if (!saved)
-        r = -ENOMEM;
-    for (size_t i = 0; r == 0 && i < memory->n_items; i++)
-        if (all || memory->items[i].is_changed)
-            r = save_item(memory, &memory->items[i], &saved[n++]);
-    for (size_t i = 0; r == 0 && i < memory->n_items; i++)
-        memory->items[i].is_changed = false;
+    size_t i = place_of(memory, after);
+    i += i < memory->n_items && *after && strcmp(memory->items[i].name, after) == 0;
+    for (; r == 0 && i < memory->n_items && n < most; i++) {
+        struct remembered *item = &memory->items[i];
+        if (!all && !item->is_changed)
+            continue;
+        r = save_item(memory, item, &saved[n++]);
+        item->is_changed = r < 0;
+    }
     (void)pthread_mutex_unlock(&memory->lock);
-    for (size_t i = 0; r < 0 && i < n; i++)
-        logged_series_clear(&saved[i]);
+    for (size_t k = 0; r < 0 && k < n; k++)
+        logged_series_clear(&saved[k]);
     if (r < 0) {
         free(saved);
         return r;
@@ -447,7 +451,7 @@ int series_memory_load(struct series_memory *memory, struct preparation *prepara
         follow_preparation(memory, preparation);
     if (detector)
         r = follow_scaler(memory, detector_ensemble(detector)->scaler);
-    if (r == 0 && *saved->series && !find(memory, saved->series))
+    if (r == 0 && !find(memory, saved->series))
         r = use(memory, saved->series, saved->seen_us, &item);
     if (r == 0 && item) {
         item->is_changed = false;

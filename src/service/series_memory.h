@@ -78,10 +78,11 @@ size_t series_memory_watch(struct series_memory *memory, uint64_t now_us, uint64
 
 /* ---- over a restart ---- */
 
-/* Those that have had rows since the last time; all: the others as well, because what was saved
- * then did not get to the disk. Clear each, then free(). 0 or -ENOMEM. */
-MUST_CHECK int series_memory_save(struct series_memory *memory, bool all,
-                                  struct logged_series **ret_saved, size_t *ret_n);
+/* Those that have had rows since the last time, sorted by name, of the names behind `after` ("":
+ * from the first on), at most `most`, so that nobody waits for long; all: the others as well,
+ * because what was saved then did not get to the disk. Clear each, then free(). 0 or -ENOMEM. */
+MUST_CHECK int series_memory_save(struct series_memory *memory, bool all, const char *after,
+                                  size_t most, struct logged_series **ret_saved, size_t *ret_n);
 /* Goes on with what was saved, unless the series has had a row already. What does not fit is left
  * out. preparation NULL: there is none; detector NULL: movements begin anew. 0 or -ENOMEM. */
 MUST_CHECK int series_memory_load(struct series_memory *memory, struct preparation *preparation,

@@ -249,6 +249,26 @@ def test_series_go_on_over_a_restart(stacked, start_learner, tmp_path):
             assert told["share"] == pytest.approx(expected["share"], rel=1e-3)
 
 
+def test_the_default_series_goes_on_over_a_restart_too(prepared, start_learner):
+    learner = start_learner(models={"web": {"file": prepared, "learn": "off"}})
+    rows = [features_of(row) for row in make_rows(3, seed=6) if row["series"] == "a"]
+    assert learner.score({"features": rows[0]}).json()["imputed"] == ["bytes", "queue"]
+    learner.restart()
+    assert "imputed" not in learner.score({"features": rows[1]}).json()
+
+
+def test_many_series_go_on_over_a_restart(prepared, start_learner):
+    """More than are saved at a time."""
+    learner = start_learner(models={"web": {"file": prepared, "learn": "off"}})
+    rows = [row for row in make_rows(3, seed=6) if row["series"] == "a"]
+    names = [f"host{i:03}" for i in range(600)]
+    for name in names:
+        post(learner, dict(rows[0], series=name))
+    learner.restart()
+    for name in names:
+        assert "imputed" not in post(learner, dict(rows[1], series=name))
+
+
 def test_a_new_series_is_no_anomaly_for_what_is_not_known_of_it(prepared, start_daemon):
     """Its rates are missing: they are taken as the other values let expect them."""
     daemon = start_daemon({"web": {"file": prepared}})

@@ -346,7 +346,7 @@ static void saved_clear(struct saved *saved)
 static void save(struct saved *saved)
 {
     saved_clear(saved);
-    assert_int_equal(series_memory_save(memory, false, &saved->series, &saved->n), 0);
+    assert_int_equal(series_memory_save(memory, false, "", 100, &saved->series, &saved->n), 0);
 }
 
 static void restart(void)
@@ -395,7 +395,7 @@ static void all_series_are_saved_again_if_asked_for(void **state)
     prepare("b", 0, 1);
     save(&saved);
     saved_clear(&saved);
-    assert_int_equal(series_memory_save(memory, true, &saved.series, &saved.n), 0);
+    assert_int_equal(series_memory_save(memory, true, "", 100, &saved.series, &saved.n), 0);
     assert_int_equal(saved.n, 2);
     assert_non_null(saved.series[0].state);
     save(&saved);
@@ -530,7 +530,7 @@ static void survives_every_failed_allocation(void **state)
         if (r == 0)
             r = series_memory_prepare(memory, preparation, "new", times, values, 1, row, &is_late);
         if (r == 0)
-            r = series_memory_save(memory, false, &more.series, &more.n);
+            r = series_memory_save(memory, false, "", 100, &more.series, &more.n);
         alloc_fail_in = -1;
         if (r == 0)
             assert_int_equal(more.n, 1);
