@@ -1,6 +1,7 @@
 #include "anomalyctl/flight_file.h"
 
 #include "base/file.h"
+#include "detector/relevance.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,6 +14,7 @@
 #define MOST_BYTES     ((size_t)256 << 20)
 #define MOST_ROWS      1000000
 #define MOST_VALUES    1000000
+#define MOST_RULES     1000
 #define FORMAT_VERSION 1
 #define MOST_WHOLE     (1ULL << 53) /* that a double has */
 
@@ -27,6 +29,9 @@ struct reader {
 
 void flight_file_clear(struct flight_file *file)
 {
+    for (size_t i = 0; i < file->n_rules; i++)
+        relevance_release(file->rules[i]);
+    free(file->rules);
     json_decref(file->header);
     free(file->rows);
     free(file->values);
@@ -98,6 +103,29 @@ static bool are_strings(const json_t *list)
     return json_array_size(list) > 0;
 }
 
+static int take_rules(struct reader *reader)
+{
+    struct flight_file *file = reader->file;
+    const json_t *list = json_object_get(file->header, "rules");
+    const size_t n = json_array_size(list);
+
+    if (!json_is_array(list) || n > MOST_RULES)
+        return WRONG(reader, "\"rules\" must be a list of at most %d", MOST_RULES);
+    file->rules = calloc(n + 1, sizeof(struct relevance *));
+    if (!file->rules)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        int r = relevance_from_json(json_array_get(list, i), &file->rules[i]);
+        if (r == -EINVAL)
+            return WRONG(reader, "rules %zu must say direction and tolerance as a model file does",
+                         i + 1);
+        if (r < 0)
+            return r;
+        file->n_rules++;
+    }
+    return 0;
+}
+
 static int take_header(struct reader *reader, size_t *ret_n_rows)
 {
     struct flight_file *file = reader->file;
@@ -129,7 +157,7 @@ static int take_header(struct reader *reader, size_t *ret_n_rows)
                              "them");
     file->n_features = json_array_size(features);
     *ret_n_rows = (size_t)n_rows;
-    return 0;
+    return take_rules(reader);
 }
 
 const char *flight_file_feature(const struct flight_file *file, size_t feature)
@@ -200,6 +228,23 @@ static int take_values(struct reader *reader, const json_t *list, float *values)
     return 0;
 }
 
+/* None are said where every deviation matters. */
+static int take_row_rules(struct reader *reader, const json_t *object, unsigned *ret_rules)
+{
+    const size_t n = reader->file->n_rules;
+    uint64_t rules = 0;
+
+    if (!json_object_get(object, "rules"))
+        return 0;
+    int r = take_whole(reader, object, "rules", MOST_WHOLE, &rules);
+    if (r == 0 && rules > n)
+        r = WRONG(reader, "\"rules\" is %llu, but the first line has %zu of them",
+                  (unsigned long long)rules, n);
+    if (r == 0)
+        *ret_rules = (unsigned)rules;
+    return r;
+}
+
 static int take_row(struct reader *reader, const json_t *object)
 {
     struct flight_file *file = reader->file;
@@ -220,6 +265,8 @@ static int take_row(struct reader *reader, const json_t *object)
                                  .has_aside = json_is_true(json_object_get(object, "set_aside"))};
     r = take_whole(reader, object, "version", UINT_MAX, &version);
     row->version = (unsigned)version;
+    if (r == 0)
+        r = take_row_rules(reader, object, &row->rules);
     if (r == 0)
         r = take_number(reader, object, "threshold", DBL_TRUE_MIN, DBL_MAX, "a number above 0",
                         &row->threshold);

@@ -13,11 +13,14 @@
 
 #include <jansson.h>
 
+struct relevance;
+
 struct flight_file_row {
     size_t line;      /* of the file */
     unsigned version; /* that judged it, at this: */
     double threshold, reconstruction_error, score, p_value;
     bool anomaly;
+    unsigned rules; /* and by these of the file, from 1; 0: every deviation matters */
     bool has_aside; /* deviations that do not matter were set aside */
 };
 
@@ -26,7 +29,9 @@ struct flight_file {
     json_t *header;   /* the first line */
     const char *model, *kernel;
     uint64_t incident;
-    size_t n_features;            /* names */
+    size_t n_features;        /* names */
+    struct relevance **rules; /* [n_rules] which deviations matter */
+    size_t n_rules;
     struct flight_file_row *rows; /* [n_rows] at least one */
     float *values;                /* [n_rows][n_values]; NaN: it was missing */
     size_t n_values;              /* that the model sees of a row */

@@ -10,7 +10,10 @@
 #include "base/text.h"
 #include "data/schema.h"
 #include "detector/detector.h"
+#include "detector/judge.h"
 #include "detector/model_file.h"
+#include "detector/relevance.h"
+#include "detector/vocabulary.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,8 +22,10 @@
 
 /* What judges the rows of a version. */
 struct judge {
-    unsigned version; /* 0: all */
-    struct detector *detector;
+    unsigned version;              /* 0: all */
+    struct detector *detector;     /* NULL: the daemon has its file no more */
+    struct relevance_rule **rules; /* [n_rules] those of the file, bound to its inputs */
+    size_t n_rules;
 };
 
 struct repeat {
@@ -28,25 +33,34 @@ struct repeat {
     struct workspace *workspace;
     struct judge *judges; /* [n_judges] */
     size_t n_judges;
-    size_t n_judged, n_different, n_aside;
+    size_t n_judged, n_different;
     struct text differences; /* for people a line each, else members of a JSON list */
 };
+
+static void judge_clear(struct judge *judge)
+{
+    for (size_t i = 0; i < judge->n_rules; i++)
+        free(judge->rules[i]);
+    free(judge->rules);
+    detector_free(judge->detector);
+    *judge = (struct judge){0};
+}
 
 static void repeat_clear(struct repeat *repeat)
 {
     for (size_t i = 0; i < repeat->n_judges; i++)
-        detector_free(repeat->judges[i].detector);
+        judge_clear(&repeat->judges[i]);
     free(repeat->judges);
     detector_workspace_free(repeat->workspace);
     text_clear(&repeat->differences);
     flight_file_clear(&repeat->file);
 }
 
-static const struct detector *find_judge(const struct repeat *repeat, unsigned version)
+static const struct judge *find_judge(const struct repeat *repeat, unsigned version)
 {
     for (size_t i = 0; i < repeat->n_judges; i++)
         if (repeat->judges[i].version == version || repeat->judges[i].version == 0)
-            return repeat->judges[i].detector;
+            return &repeat->judges[i];
     return NULL;
 }
 
@@ -74,6 +88,25 @@ static int check_features(const struct repeat *repeat, const struct detector *de
     return 0;
 }
 
+static int bind_rules(struct judge *judge, const struct flight_file *file, struct error *reterr)
+{
+    const struct vocabulary vocabulary = detector_vocabulary(judge->detector);
+    struct error why = {0};
+
+    judge->rules = calloc(file->n_rules + 1, sizeof(struct relevance_rule *));
+    if (!judge->rules)
+        return -ENOMEM;
+    for (; judge->n_rules < file->n_rules; judge->n_rules++) {
+        const size_t i = judge->n_rules;
+        int r = relevance_bind(file->rules[i], &vocabulary, &judge->rules[i], &why);
+        if (r == -EINVAL)
+            return error_set_at(reterr, r, file->name, 1, "rules %zu: %s", i + 1, why.text);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 /* The version of the rows whose model file has this hash; 0: none. */
 static unsigned find_version(const struct flight_file *file, const char *sha256)
 {
@@ -85,17 +118,29 @@ static unsigned find_version(const struct flight_file *file, const char *sha256)
     return 0;
 }
 
+static int append_judge(struct repeat *repeat, struct judge judge)
+{
+    struct judge *judges = realloc(repeat->judges, (repeat->n_judges + 1) * sizeof(*judges));
+    if (!judges)
+        return -ENOMEM;
+    repeat->judges = judges;
+    judges[repeat->n_judges++] = judge;
+    return 0;
+}
+
 /* version 0: that whose file this is, or if it is none of them, all. */
 static int add_judge(struct repeat *repeat, const char *name, const char *data, size_t size,
                      unsigned version, struct error *reterr)
 {
     const struct flight_file *file = &repeat->file;
-    CLEANUP(detector_freep) struct detector *detector = NULL;
+    CLEANUP(judge_clear) struct judge judge = {0};
     char sha256[SHA256_HEX_SIZE];
 
-    int r = model_file_parse(name, data, size, &detector, reterr);
+    int r = model_file_parse(name, data, size, &judge.detector, reterr);
     if (r == 0)
-        r = check_features(repeat, detector, name, reterr);
+        r = check_features(repeat, judge.detector, name, reterr);
+    if (r == 0)
+        r = bind_rules(&judge, file, reterr);
     if (r < 0)
         return r;
     sha256_hex(data, size, sha256);
@@ -106,12 +151,11 @@ static int add_judge(struct repeat *repeat, const char *name, const char *data, 
         report_warning("%s: is not the file of a version that judged these rows; it may well say "
                        "something else of them",
                        name);
-    struct judge *judges = realloc(repeat->judges, (repeat->n_judges + 1) * sizeof(*judges));
-    if (!judges)
-        return -ENOMEM;
-    repeat->judges = judges;
-    judges[repeat->n_judges++] = (struct judge){.version = version, .detector = TAKE(detector)};
-    return 0;
+    judge.version = version;
+    r = append_judge(repeat, judge);
+    if (r == 0)
+        judge = (struct judge){0};
+    return r;
 }
 
 static int fetch_judge(struct repeat *repeat, struct client *client, const char *model,
@@ -128,17 +172,26 @@ static int fetch_judge(struct repeat *repeat, struct client *client, const char 
     return r < 0 ? r : add_judge(repeat, path.data, data, size, version, reterr);
 }
 
+/* Rows of versions that the daemon has no more cannot be judged; if there are no others, reterr
+ * says why. */
 static int fetch_judges(struct repeat *repeat, const char *url, const char *model,
                         struct error *reterr)
 {
     CLEANUP(client_freep) struct client *client = NULL;
     const struct flight_file *file = &repeat->file;
+    bool has_any = false;
 
     int r = client_new(url, &client, reterr);
-    for (size_t i = 0; r == 0 && i < file->n_rows; i++)
-        if (!find_judge(repeat, file->rows[i].version))
-            r = fetch_judge(repeat, client, model, file->rows[i].version, reterr);
-    return r;
+    for (size_t i = 0; r == 0 && i < file->n_rows; i++) {
+        const unsigned version = file->rows[i].version;
+        if (find_judge(repeat, version))
+            continue;
+        r = fetch_judge(repeat, client, model, version, reterr);
+        has_any |= r == 0;
+        if (r == -EPROTO && client_status(client) == 404)
+            r = append_judge(repeat, (struct judge){.version = version});
+    }
+    return r == 0 && !has_any ? -EPROTO : r;
 }
 
 static int load_judge(struct repeat *repeat, const char *path, struct error *reterr)
@@ -162,7 +215,7 @@ static bool is_same(double a, double b)
 }
 
 static void put_figures(struct text *text, const char *key, double error, double score,
-                        double p_value, bool anomaly)
+                        double p_value, bool anomaly, bool has_aside)
 {
     text_printf(text, ",\"%s\":{\"reconstruction_error\":", key);
     text_double(text, error);
@@ -170,7 +223,8 @@ static void put_figures(struct text *text, const char *key, double error, double
     text_double(text, score);
     text_puts(text, ",\"p_value\":");
     text_double(text, p_value);
-    text_printf(text, ",\"anomaly\":%s}", anomaly ? "true" : "false");
+    text_printf(text, ",\"anomaly\":%s%s}", anomaly ? "true" : "false",
+                has_aside ? ",\"set_aside\":true" : "");
 }
 
 static void put_change(struct text *text, const char *name, double was, double is)
@@ -188,14 +242,16 @@ static void put_difference(struct repeat *repeat, const struct flight_file_row *
                            const struct verdict *verdict, bool json)
 {
     struct text *text = &repeat->differences;
+    const bool has_aside = verdict->n_set_aside > 0;
 
     repeat->n_different++;
     if (json) {
         text_printf(text, "%s{\"line\":%zu,\"version\":%u", repeat->n_different > 1 ? "," : "",
                     row->line, row->version);
-        put_figures(text, "was", row->reconstruction_error, row->score, row->p_value, row->anomaly);
+        put_figures(text, "was", row->reconstruction_error, row->score, row->p_value, row->anomaly,
+                    row->has_aside);
         put_figures(text, "is", verdict->reconstruction_error, verdict->score, verdict->p_value,
-                    verdict->anomaly);
+                    verdict->anomaly, has_aside);
         text_puts(text, "}");
         return;
     }
@@ -205,32 +261,37 @@ static void put_difference(struct repeat *repeat, const struct flight_file_row *
     put_change(text, "score", row->score, verdict->score);
     put_change(text, "p_value", row->p_value, verdict->p_value);
     put_change(text, "anomaly", row->anomaly, verdict->anomaly);
+    put_change(text, "set_aside", row->has_aside, has_aside);
     if (!text_failed(text))
         text->length--; /* the last comma */
     text_puts(text, "\n");
 }
 
-static int judge_rows(struct repeat *repeat, bool json)
+static bool says_the_same(const struct flight_file_row *row, const struct verdict *verdict)
+{
+    return is_same(verdict->reconstruction_error, row->reconstruction_error) &&
+           is_same(verdict->score, row->score) && is_same(verdict->p_value, row->p_value) &&
+           verdict->anomaly == row->anomaly && (verdict->n_set_aside > 0) == row->has_aside;
+}
+
+static int repeat_rows(struct repeat *repeat, bool json)
 {
     const struct flight_file *file = &repeat->file;
 
     int r = detector_workspace_new(&repeat->workspace);
     for (size_t i = 0; r == 0 && i < file->n_rows; i++) {
         const struct flight_file_row *row = &file->rows[i];
-        const struct detector *detector = find_judge(repeat, row->version);
+        const struct judge *judge = find_judge(repeat, row->version);
         struct verdict verdict;
-        /* What matters may be the configuration's word, which the model file does not know. */
-        repeat->n_aside += row->has_aside;
-        if (!detector || row->has_aside)
+        if (!judge || !judge->detector)
             continue;
-        r = detector_score(detector, repeat->workspace, file->values + i * file->n_values, 1,
-                           row->threshold, &verdict);
+        r = judge_rows(judge->detector, row->rules > 0 ? judge->rules[row->rules - 1] : NULL,
+                       repeat->workspace, file->values + i * file->n_values, 1, row->threshold,
+                       &verdict);
         if (r < 0)
             return r;
         repeat->n_judged++;
-        if (!is_same(verdict.reconstruction_error, row->reconstruction_error) ||
-            !is_same(verdict.score, row->score) || !is_same(verdict.p_value, row->p_value) ||
-            verdict.anomaly != row->anomaly)
+        if (!says_the_same(row, &verdict))
             put_difference(repeat, row, &verdict, json);
     }
     return r;
@@ -263,7 +324,7 @@ static void print(const struct repeat *repeat, struct text *text)
                 repeat->n_judged - repeat->n_different, repeat->n_judged);
 }
 
-static int report(const struct repeat *repeat, bool json)
+static int report(const struct repeat *repeat, bool is_online, bool json)
 {
     CLEANUP(text_clear) struct text text = {0};
     const struct flight_file *file = &repeat->file;
@@ -275,15 +336,12 @@ static int report(const struct repeat *repeat, bool json)
     const int status = output_text(&text);
     if (status != EXIT_DONE)
         return status;
-    if (repeat->n_aside > 0)
-        report_warning(
-            "%s: %zu rows are not compared: deviations that do not matter were set aside "
-            "in them",
-            file->name, repeat->n_aside);
-    if (repeat->n_judged + repeat->n_aside < file->n_rows)
-        report_warning("%s: %zu rows were judged by other versions; give their files, or ask the "
-                       "daemon",
-                       file->name, file->n_rows - repeat->n_judged - repeat->n_aside);
+    if (repeat->n_judged < file->n_rows)
+        report_warning("%s: %zu rows are not compared: the files of the versions that judged them "
+                       "are not here; %s",
+                       file->name, file->n_rows - repeat->n_judged,
+                       is_online ? "the daemon keeps those of the newest (keep_versions)"
+                                 : "give them, or ask the daemon");
     if (repeat->n_different == 0)
         return EXIT_DONE;
     detector_print_kernels(kernels);
@@ -309,6 +367,6 @@ int repeat_incident(const struct repeat_options *options)
     int r = is_name ? fetch_judges(&repeat, options->url, model, &err)
                     : load_judge(&repeat, model, &err);
     if (r == 0)
-        r = judge_rows(&repeat, options->json);
-    return r < 0 ? report_error(&err) : report(&repeat, options->json);
+        r = repeat_rows(&repeat, options->json);
+    return r < 0 ? report_error(&err) : report(&repeat, is_name, options->json);
 }

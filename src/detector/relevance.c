@@ -148,6 +148,35 @@ int relevance_override(struct relevance *base, struct relevance *over,
     return 0;
 }
 
+/* ---- compared ---- */
+
+static bool is_same_rule(const struct relevance_rule *a, const struct relevance_rule *b)
+{
+    return a->direction == b->direction && a->is_relative == b->is_relative &&
+           a->tolerance == b->tolerance;
+}
+
+static bool is_same_part(const struct part *a, const struct part *b)
+{
+    if (a->is_given != b->is_given || a->n_items != b->n_items)
+        return false;
+    for (size_t i = 0; i < a->n_items; i++)
+        if (strcmp(a->items[i].feature, b->items[i].feature) != 0 ||
+            !is_same_rule(&a->items[i].rule, &b->items[i].rule))
+            return false;
+    return true;
+}
+
+bool relevance_is_same(const struct relevance *a, const struct relevance *b)
+{
+    if (a == b || !a || !b)
+        return a == b;
+    for (size_t i = 0; i < N_RELEVANCE_PARTS; i++)
+        if (!is_same_part(&a->parts[i], &b->parts[i]))
+            return false;
+    return true;
+}
+
 /* ---- from text ---- */
 
 static int read_direction(const char *text, size_t length, struct relevance_rule *ret_rule)

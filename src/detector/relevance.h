@@ -66,6 +66,9 @@ MUST_CHECK int relevance_read(struct relevance **relevance, enum relevance_part 
 MUST_CHECK int relevance_override(struct relevance *base, struct relevance *over,
                                   struct relevance **ret_relevance);
 
+/* Whether they say the same, in the same order; either may be NULL. */
+bool relevance_is_same(const struct relevance *a, const struct relevance *b);
+
 /* Whether a part was given, be it as "none". */
 bool relevance_has(const struct relevance *relevance, enum relevance_part part);
 /* Appends a part that was given, as relevance_read() takes it. */

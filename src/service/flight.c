@@ -2,10 +2,13 @@
 
 #include "base/text.h"
 #include "data/schema.h"
+#include "detector/relevance.h"
+#include "detector/safetensors.h"
 #include "service/learning.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +16,7 @@
 
 static size_t row_bytes(size_t n_features)
 {
-    return sizeof(struct flight_row) + sizeof(uint64_t) + n_features * sizeof(float);
+    return sizeof(struct flight_past) + n_features * sizeof(float);
 }
 
 /* ---- on the way to the store ---- */
@@ -21,13 +24,14 @@ static size_t row_bytes(size_t n_features)
 void flight_recorder_drop(struct flight_recorder *recorder)
 {
     for (size_t i = 0; i < recorder->n_flights; i++)
-        free(recorder->flights[i].features);
+        flight_clear(&recorder->flights[i]);
     recorder->n_flights = recorder->n_rows = 0;
 }
 
 void flight_recorder_lose(struct flight_recorder *recorder)
 {
     recorder->n_lost += recorder->n_rows;
+    recorder->n_losses++;
     flight_recorder_drop(recorder);
 }
 
@@ -87,41 +91,97 @@ static int reserve_flight(struct flight_recorder *recorder)
     return 0;
 }
 
-/* features: of one that begins; NULL: it goes on. Takes them over. */
-static int put_flight(struct flight_recorder *recorder, struct flight_memory *memory,
-                      uint64_t n_missing, char *features)
+static char *print_features(const struct schema *schema)
 {
-    int r = reserve_flight(recorder);
-    if (r < 0) {
-        free(features);
-        return r;
+    CLEANUP(text_clear) struct text text = {0};
+
+    text_puts(&text, "[");
+    for (size_t i = 0; i < schema_n_features(schema); i++) {
+        const char *name = schema_name(schema, i);
+        text_puts(&text, i ? "," : "");
+        text_json_string(&text, name, strlen(name));
     }
-    recorder->flights[recorder->n_flights++] = (struct flight){
+    text_puts(&text, "]");
+    return text_failed(&text) ? NULL : TAKE(text.data);
+}
+
+static char *print_rules(const struct flight_memory *memory)
+{
+    json_auto_t *list = json_array();
+
+    for (size_t i = 0; i < memory->n_rules; i++)
+        if (json_array_append_new(list, relevance_to_json(memory->rules[i])) < 0)
+            return NULL;
+    return list ? safetensors_print_json(list) : NULL;
+}
+
+/* schema: all is told, as at the beginning; NULL: the counts alone. */
+static int tell(struct flight_recorder *recorder, struct flight_memory *memory, uint64_t n_missing,
+                const struct schema *schema)
+{
+    CLEANUP(flight_clear)
+    struct flight flight = {
         .incident = memory->incident,
         .n_left_out = memory->n_left_out,
         .n_missing = n_missing,
-        .features = features,
+        .features = schema ? print_features(schema) : NULL,
+        .rules = schema ? print_rules(memory) : NULL,
     };
+
+    if ((schema && (!flight.features || !flight.rules)) || reserve_flight(recorder) < 0)
+        return -ENOMEM;
+    recorder->flights[recorder->n_flights++] = flight;
+    flight = (struct flight){0};
     memory->told_missing = n_missing;
+    if (schema) {
+        memory->told_rules = memory->n_rules;
+        memory->told_losses = recorder->n_losses;
+    }
     return 0;
+}
+
+/* The number of rules among those of what is recorded; 0: they have none. */
+static unsigned find_rules(const struct flight_memory *memory, const struct relevance *relevance)
+{
+    for (size_t i = 0; i < memory->n_rules; i++)
+        if (relevance_is_same(memory->rules[i], relevance))
+            return (unsigned)i + 1;
+    return 0;
+}
+
+/* Where there is no more room for rules, rows that are judged by them are lost. */
+static void add_rules(struct flight_memory *memory, struct relevance *relevance)
+{
+    if (relevance && memory->n_rules < FLIGHT_MOST_RULES && find_rules(memory, relevance) == 0)
+        memory->rules[memory->n_rules++] = relevance_share(relevance);
+}
+
+static void forget_rules(struct flight_memory *memory)
+{
+    while (memory->n_rules > 0)
+        relevance_release(memory->rules[--memory->n_rules]);
 }
 
 /* What finds no room is lost; the values are copied. */
 static void put_row(struct flight_recorder *recorder, struct flight_memory *memory,
-                    const struct flight_row *row, enum flight_part part)
+                    const struct flight_past *past, enum flight_part part)
 {
-    if (reserve_rows(recorder) < 0) {
+    const unsigned rules = find_rules(memory, past->relevance);
+
+    if ((past->relevance && rules == 0) || rules > memory->told_rules ||
+        reserve_rows(recorder) < 0) {
         memory->n_lost++;
         return;
     }
     float *values = recorder->values + recorder->n_rows * recorder->n_features;
     struct flight_row *put = &recorder->rows[recorder->n_rows++];
 
-    memcpy(values, row->values, recorder->n_features * sizeof(*values));
-    *put = *row;
+    memcpy(values, past->row.values, recorder->n_features * sizeof(*values));
+    *put = past->row;
     put->incident = memory->incident;
     put->number = memory->n_recorded++;
     put->part = part;
+    put->rules = rules;
     put->values = values;
 }
 
@@ -130,9 +190,11 @@ static void put_row(struct flight_recorder *recorder, struct flight_memory *memo
 void flight_memory_clear(struct flight_memory *memory, struct flight_recorder *recorder)
 {
     recorder->n_remembered -= memory->capacity * row_bytes(recorder->n_features);
+    for (size_t i = 0; i < memory->n; i++)
+        relevance_release(memory->rows[i].relevance);
+    forget_rules(memory);
     free(memory->rows);
     free(memory->values);
-    free(memory->n_dropped);
     *memory = (struct flight_memory){0};
 }
 
@@ -161,13 +223,11 @@ static void grow(struct flight_recorder *recorder, struct flight_memory *memory)
     const size_t more = (capacity - memory->capacity) * row_bytes(recorder->n_features);
     if (more == 0 || recorder->n_remembered + more > FLIGHT_MEMORY_BYTES)
         return;
-    struct flight_row *rows = realloc(memory->rows, capacity * sizeof(*rows));
+    struct flight_past *rows = realloc(memory->rows, capacity * sizeof(*rows));
     memory->rows = rows ? rows : memory->rows;
     float *values = realloc(memory->values, capacity * recorder->n_features * sizeof(*values));
     memory->values = values ? values : memory->values;
-    uint64_t *n_dropped = realloc(memory->n_dropped, capacity * sizeof(*n_dropped));
-    memory->n_dropped = n_dropped ? n_dropped : memory->n_dropped;
-    if (!rows || !values || !n_dropped)
+    if (!rows || !values)
         return;
     memory->capacity = capacity;
     memory->next = memory->n;
@@ -175,65 +235,63 @@ static void grow(struct flight_recorder *recorder, struct flight_memory *memory)
 }
 
 static void remember(struct flight_recorder *recorder, struct flight_memory *memory,
-                     const struct flight_row *row, uint64_t n_dropped)
+                     const struct flight_past *row)
 {
     if (memory->n == memory->capacity && memory->next == 0) /* in order, the oldest first */
         grow(recorder, memory);
     if (memory->capacity == 0)
         return;
     const size_t place = memory->next % memory->capacity;
+    struct flight_past *past = &memory->rows[place];
 
-    memory->rows[place] = *row;
-    memcpy(memory->values + place * recorder->n_features, row->values,
+    if (memory->n == memory->capacity)
+        relevance_release(past->relevance);
+    *past = *row;
+    past->relevance = relevance_share(row->relevance);
+    memcpy(memory->values + place * recorder->n_features, row->row.values,
            recorder->n_features * sizeof(*memory->values));
-    memory->n_dropped[place] = n_dropped;
     memory->next = (place + 1) % memory->capacity;
     memory->n += memory->n < memory->capacity;
 }
 
-/* ---- recording ---- */
-
-static char *print_features(const struct schema *schema)
+/* The i-th of those that are remembered, the oldest first, with its values. */
+static struct flight_past recall(const struct flight_recorder *recorder,
+                                 const struct flight_memory *memory, size_t i)
 {
-    CLEANUP(text_clear) struct text text = {0};
+    const size_t oldest = memory->n < memory->capacity ? 0 : memory->next;
+    const size_t place = (oldest + i) % memory->capacity;
+    struct flight_past past = memory->rows[place];
 
-    text_puts(&text, "[");
-    for (size_t i = 0; i < schema_n_features(schema); i++) {
-        const char *name = schema_name(schema, i);
-        text_puts(&text, i ? "," : "");
-        text_json_string(&text, name, strlen(name));
-    }
-    text_puts(&text, "]");
-    return text_failed(&text) ? NULL : TAKE(text.data);
+    past.row.values = memory->values + place * recorder->n_features;
+    return past;
 }
 
-static void begin(struct flight_recorder *recorder, struct flight_memory *memory,
-                  uint64_t n_dropped, uint64_t incident, const struct schema *schema)
-{
-    char *features = print_features(schema);
+/* ---- recording ---- */
 
+static void begin(struct flight_recorder *recorder, struct flight_memory *memory,
+                  const struct flight_past *row, uint64_t incident, const struct schema *schema)
+{
     memory->incident = incident;
     memory->n_recorded = memory->n_in = memory->n_left_out = memory->n_lost = 0;
     memory->n_after = 0;
-    memory->first_dropped = n_dropped;
-    if (!features || put_flight(recorder, memory, 0, features) < 0) {
+    forget_rules(memory);
+    for (size_t i = 0; i < memory->n; i++)
+        add_rules(memory, recall(recorder, memory, i).relevance);
+    add_rules(memory, row->relevance);
+    if (tell(recorder, memory, 0, schema) < 0) {
         memory->incident = 0; /* the next row tries again */
         return;
     }
-    const size_t oldest = memory->n < memory->capacity ? 0 : memory->next;
+    memory->first_dropped = memory->n > 0 ? recall(recorder, memory, 0).n_dropped : row->n_dropped;
     for (size_t i = 0; i < memory->n; i++) {
-        const size_t place = (oldest + i) % memory->capacity;
-        struct flight_row row = memory->rows[place];
-        if (i == 0)
-            memory->first_dropped = memory->n_dropped[place];
-        row.values = memory->values + place * recorder->n_features;
-        put_row(recorder, memory, &row, FLIGHT_BEFORE);
+        const struct flight_past past = recall(recorder, memory, i);
+        put_row(recorder, memory, &past, FLIGHT_BEFORE);
     }
 }
 
 /* The row belongs to what is being recorded. */
 static void record(struct flight_recorder *recorder, struct flight_memory *memory,
-                   const struct flight_row *row, bool is_open)
+                   const struct flight_past *row, bool is_open)
 {
     const bool is_after = !is_open && memory->n_after > 0;
 
@@ -246,7 +304,16 @@ static void record(struct flight_recorder *recorder, struct flight_memory *memor
     memory->n_after += !is_open;
 }
 
-/* The store learns of what is not kept when that has doubled, and at the end. */
+/* The store learns of new rules before their rows; of all again when what it was told may have been
+ * lost. Without memory for that the next row tries again. */
+static void tell_news(struct flight_recorder *recorder, struct flight_memory *memory,
+                      uint64_t n_missing, const struct schema *schema)
+{
+    if (memory->told_rules != memory->n_rules || memory->told_losses != recorder->n_losses)
+        (void)tell(recorder, memory, n_missing, schema);
+}
+
+/* Of what is not kept when that has doubled, and at the end. */
 static void tell_counts(struct flight_recorder *recorder, struct flight_memory *memory,
                         uint64_t n_missing)
 {
@@ -254,32 +321,40 @@ static void tell_counts(struct flight_recorder *recorder, struct flight_memory *
     const bool is_end = memory->n_after == 1;
 
     if (n_missing != memory->told_missing || (n > 0 && ((n & (n - 1)) == 0 || is_end)))
-        (void)put_flight(recorder, memory, n_missing, NULL);
+        (void)tell(recorder, memory, n_missing, NULL);
+}
+
+static uint64_t count_missing(const struct flight_memory *memory, uint64_t n_dropped)
+{
+    return n_dropped - memory->first_dropped + memory->n_lost;
 }
 
 void flight_take(struct flight_recorder *recorder, struct flight_memory *memory,
                  const struct scored_row *row, uint64_t incident, const struct schema *schema)
 {
-    const struct flight_row kept = {
-        .time_us = row->time_us,
-        .version = row->version,
-        .threshold = row->threshold,
-        .reconstruction_error = row->error,
-        .score = row->score,
-        .p_value = row->p_value,
-        .has_aside = row->has_aside,
-        .values = row->values,
+    const uint64_t n_dropped = row->n_dropped + recorder->n_lost;
+    const struct flight_past past = {
+        .row = {.time_us = row->time_us,
+                .version = row->version,
+                .threshold = row->threshold,
+                .reconstruction_error = row->error,
+                .score = row->score,
+                .p_value = row->p_value,
+                .has_aside = row->has_aside,
+                .values = row->values},
+        .relevance = row->relevance,
+        .n_dropped = n_dropped,
     };
 
-    const uint64_t n_dropped = row->n_dropped + recorder->n_lost;
-
     if (incident != 0 && incident != memory->incident)
-        begin(recorder, memory, n_dropped, incident, schema);
+        begin(recorder, memory, &past, incident, schema);
     if (memory->incident != 0) {
-        record(recorder, memory, &kept, incident != 0);
-        tell_counts(recorder, memory, n_dropped - memory->first_dropped + memory->n_lost);
+        add_rules(memory, row->relevance);
+        tell_news(recorder, memory, count_missing(memory, n_dropped), schema);
+        record(recorder, memory, &past, incident != 0);
+        tell_counts(recorder, memory, count_missing(memory, n_dropped));
         if (memory->n_after > FLIGHT_MOST_AFTER)
             memory->incident = 0;
     }
-    remember(recorder, memory, &kept, n_dropped);
+    remember(recorder, memory, &past);
 }

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define FORMAT_VERSION 1
@@ -57,8 +56,11 @@ static int put_row(void *userdata, const struct flight_row *row, size_t n_featur
     put_number(text, "p_value", row->p_value);
     put_number(text, "reconstruction_error", row->reconstruction_error);
     put_number(text, "threshold", row->threshold);
-    text_printf(text, ",\"anomaly\":%s%s,\"values\":[", row->score > 1.0 ? "true" : "false",
+    text_printf(text, ",\"anomaly\":%s%s", row->score > 1.0 ? "true" : "false",
                 row->has_aside ? ",\"set_aside\":true" : "");
+    if (row->rules > 0)
+        text_printf(text, ",\"rules\":%u", row->rules);
+    text_puts(text, ",\"values\":[");
     for (size_t i = 0; i < n_features; i++) {
         text_puts(text, i ? "," : "");
         text_double(text, row->values[i]);
@@ -97,9 +99,11 @@ static int put_header(struct learner *learner, const struct pupil *pupil, int64_
     char kernels[DETECTOR_KERNELS_SIZE];
 
     detector_print_kernels(kernels);
-    text_printf(text,
-                "{\"anomalyd_incident\":%d,\"model\":\"%s\",\"kernel\":\"%s\",\"features\":%s",
-                FORMAT_VERSION, pupil->name, kernels, flight->features);
+    text_printf(text, "{\"anomalyd_incident\":%d,\"model\":\"%s\",\"kernel\":\"%s\",\"features\":",
+                FORMAT_VERSION, pupil->name, kernels);
+    text_puts(text, flight->features);
+    text_puts(text, ",\"rules\":");
+    text_puts(text, flight->rules);
     const int r = put_versions(learner, model, rows, text);
     text_printf(text,
                 ",\"rows\":%zu,\"left_out\":%" PRIu64 ",\"missing\":%" PRIu64 ",\"incident\":",
@@ -112,7 +116,7 @@ int learner_print_flight(struct learner *learner, const char *model, uint64_t in
 {
     CLEANUP(text_clear) struct text record = {0};
     CLEANUP(rows_clear) struct rows rows = {0};
-    struct flight flight = {0};
+    CLEANUP(flight_clear) struct flight flight = {0};
 
     int r = learner_print_incident(learner, model, incident, &record, reterr);
     if (r < 0)
@@ -131,7 +135,6 @@ int learner_print_flight(struct learner *learner, const char *model, uint64_t in
         r = flight_log_read(learner->database, incident, put_row, &rows);
     if (r == 0)
         r = put_header(learner, pupil, view.id, &flight, &rows, text);
-    free(flight.features);
     if (r == -ENOMEM || text_failed(&record))
         return -ENOMEM;
     if (r < 0)

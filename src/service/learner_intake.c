@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "detector/detector.h"
+#include "detector/relevance.h"
 #include "service/learner_state.h"
 #include "store/event_log.h"
 
@@ -33,6 +34,7 @@ static void item_free(struct intake_item *item)
 {
     if (!item)
         return;
+    relevance_release(item->relevance);
     free(item->rows);
     free(item->values);
     free(item);
@@ -105,6 +107,7 @@ static int fill_item(struct intake_item *item, const struct live_model *model,
 
     item->version = model->version;
     item->threshold = model->threshold;
+    item->relevance = relevance_share(item->values ? model->relevance : NULL);
     const uint64_t n_dropped = atomic_load(&item->pupil->n_unseen);
     item->rows = calloc(item->n_rows, sizeof(*item->rows));
     if (!item->rows)
@@ -122,6 +125,7 @@ static int fill_item(struct intake_item *item, const struct live_model *model,
             .is_flagged = verdicts[i].anomaly,
             .has_aside = verdicts[i].n_set_aside > 0,
             .threshold = model->threshold,
+            .relevance = item->relevance,
             .version = model->version,
             .n_dropped = n_dropped,
             .event = verdicts[i].event,

@@ -115,8 +115,9 @@ struct intake_item {
     bool is_independent;
     unsigned version; /* that scored the rows, at this */
     double threshold;
-    struct scored_row *rows; /* [n_rows] unless is_observed */
-    float *values;           /* [n_rows][n_features]; NULL: rows are verdicts for the log alone */
+    struct relevance *relevance; /* and by this, shared; NULL: every deviation matters */
+    struct scored_row *rows;     /* [n_rows] unless is_observed */
+    float *values; /* [n_rows][n_features]; NULL: rows are verdicts for the log alone */
     int result;
     /* told of the end of it; NULL: nobody is */
     void (*done)(void *userdata, int r, const struct error *error);

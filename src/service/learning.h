@@ -20,6 +20,7 @@
 
 struct database;
 struct detector;
+struct relevance;
 struct relevance_rule;
 struct learning;
 
@@ -91,9 +92,10 @@ struct scored_row {
     bool is_flagged;
     bool has_aside; /* features whose deviation does not matter were set aside */
     double threshold;
-    unsigned version;   /* that judged it, at this threshold */
-    uint64_t n_dropped; /* rows of the model that never came, before this one */
-    uint64_t event;     /* id of its verdict, if that is an anomaly; 0: feedback cannot name it */
+    struct relevance *relevance; /* what matters, borrowed; NULL: every deviation does */
+    unsigned version;            /* that judged it, at this threshold, by that */
+    uint64_t n_dropped;          /* rows of the model that never came, before this one */
+    uint64_t event; /* id of its verdict, if that is an anomaly; 0: feedback cannot name it */
 };
 
 /* Takes rows in the order of their arrival; what the sample rate leaves out is only counted. Ends

@@ -76,6 +76,7 @@ static void model_free(struct live_model *model)
     recent_release(model->recent);
     series_memory_release(model->memory);
     free(model->rules);
+    relevance_release(model->relevance);
     free(model->file);
     free(model);
 }
@@ -232,6 +233,8 @@ static int set_rules(struct live_model *model, struct relevance *said)
     int r = relevance_override(detector_relevance(model->detector), said, &relevance);
     if (r == 0)
         r = relevance_bind(relevance, &vocabulary, &model->rules, &why);
+    if (r == 0 && model->rules)
+        model->relevance = TAKE(relevance);
     return r < 0 ? error_set_at(&model->error, r, model->file, 0, "%s",
                                 r == -ENOMEM ? "out of memory" : why.text)
                  : 0;

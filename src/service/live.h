@@ -55,6 +55,7 @@ struct live_model {
     enum calibration_basis threshold_basis; /* whether that rate is promised or estimated */
     bool reject_missing;
     struct relevance_rule *rules; /* which deviations matter, in force; NULL: all of them */
+    struct relevance *relevance;  /* the same by name */
     char *file;
     uint64_t trained_at_us;         /* time of the file, since 1970 */
     char checksum[SHA256_HEX_SIZE]; /* SHA-256 of the file */

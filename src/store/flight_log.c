@@ -7,8 +7,16 @@
 #include <assert.h>
 #include <errno.h>
 #include <sqlite3.h>
+#include <stdlib.h>
 
 #define CHECK_ROWS 128 /* of an incident, between looks at what all of them take */
+
+void flight_clear(struct flight *flight)
+{
+    free(flight->features);
+    free(flight->rules);
+    *flight = (struct flight){0};
+}
 
 /* ---- writing ---- */
 
@@ -26,18 +34,21 @@ static int update_flight(struct database *database, struct sqlite3 *connection,
     return query_run(&query);
 }
 
-/* Where the log has its incident. */
+/* Where the log has its incident. It may be there already, and is told anew. */
 static int add_flight(struct database *database, struct sqlite3 *connection, int64_t model,
                       const struct flight *flight)
 {
     CLEANUP(query_end)
     struct query query =
         query_begin(database, connection,
-                    "INSERT INTO flights (incident, model, features, n_left_out, n_missing) "
-                    "SELECT ?1, ?2, ?3, ?4, ?5 FROM events WHERE id = ?1 AND model = ?2");
+                    "INSERT INTO flights (incident, model, features, rules, n_left_out, n_missing) "
+                    "SELECT ?1, ?2, ?3, ?4, ?5, ?6 FROM events WHERE id = ?1 AND model = ?2 "
+                    "ON CONFLICT (incident) DO UPDATE SET rules = excluded.rules, "
+                    "n_left_out = excluded.n_left_out, n_missing = excluded.n_missing");
     query_bind_uint(&query, flight->incident);
     query_bind_int(&query, model);
     query_bind_text(&query, flight->features);
+    query_bind_text(&query, flight->rules);
     query_bind_uint(&query, flight->n_left_out);
     query_bind_uint(&query, flight->n_missing);
     return query_run(&query);
@@ -50,8 +61,8 @@ static int put_row(struct database *database, struct sqlite3 *connection,
     struct query query = query_begin(
         database, connection,
         "INSERT INTO flight_rows (incident, number, part, time_us, version, threshold, error, "
-        "score, p_value, has_aside, vector) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 "
-        "FROM flights "
+        "score, p_value, rules, has_aside, vector) "
+        "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 FROM flights "
         "WHERE incident = ?1");
     query_bind_uint(&query, row->incident);
     query_bind_uint(&query, row->number);
@@ -62,6 +73,7 @@ static int put_row(struct database *database, struct sqlite3 *connection,
     query_bind_double(&query, row->reconstruction_error);
     query_bind_double(&query, row->score);
     query_bind_double(&query, row->p_value);
+    query_bind_int(&query, row->rules);
     query_bind_int(&query, row->has_aside);
     query_bind_blob(&query, row->values, n_features * sizeof(float));
     return query_run(&query);
@@ -160,24 +172,24 @@ int flight_log_get(struct database *database, int64_t model, uint64_t incident,
                    struct flight *ret_flight)
 {
     assert(database && ret_flight);
+    CLEANUP(flight_clear) struct flight flight = {.incident = incident};
     CLEANUP(query_end)
     struct query query =
-        query_begin_read(database, "SELECT n_left_out, n_missing, features FROM flights "
+        query_begin_read(database, "SELECT n_left_out, n_missing, features, rules FROM flights "
                                    "WHERE incident = ? AND model = ?");
     query_bind_uint(&query, incident);
     query_bind_int(&query, model);
     const int r = query_step(&query);
     if (r <= 0)
         return r < 0 ? r : -ENOENT;
-    const struct flight flight = {
-        .incident = incident,
-        .n_left_out = query_uint(&query, 0),
-        .n_missing = query_uint(&query, 1),
-        .features = query_dup_text(&query, 2),
-    };
+    flight.n_left_out = query_uint(&query, 0);
+    flight.n_missing = query_uint(&query, 1);
+    flight.features = query_dup_text(&query, 2);
+    flight.rules = query_dup_text(&query, 3);
     if (query.r < 0)
         return query.r;
     *ret_flight = flight;
+    flight = (struct flight){0};
     return 0;
 }
 
@@ -189,7 +201,7 @@ int flight_log_read(struct database *database, uint64_t incident,
     CLEANUP(query_end)
     struct query query = query_begin_read(
         database, "SELECT number, part, time_us, version, threshold, error, score, p_value, "
-                  "has_aside, vector FROM flight_rows WHERE incident = ? ORDER BY number");
+                  "rules, has_aside, vector FROM flight_rows WHERE incident = ? ORDER BY number");
     query_bind_uint(&query, incident);
     int r;
 
@@ -205,8 +217,9 @@ int flight_log_read(struct database *database, uint64_t incident,
             .reconstruction_error = query_double(&query, 5),
             .score = query_double(&query, 6),
             .p_value = query_double(&query, 7),
-            .has_aside = query_int(&query, 8) != 0,
-            .values = query_blob(&query, 9, &size),
+            .rules = (unsigned)query_int(&query, 8),
+            .has_aside = query_int(&query, 9) != 0,
+            .values = query_blob(&query, 10, &size),
         };
         r = row.values ? take(userdata, &row, size / sizeof(float)) : query.r;
         if (r < 0)

@@ -28,8 +28,8 @@ struct flight_row {
     uint64_t time_us; /* since 1970 */
     unsigned version; /* that judged it, at this: */
     double threshold, reconstruction_error, score, p_value;
-    bool has_aside; /* deviations that do not matter were set aside: more than the model file knows
-                     */
+    unsigned rules;      /* those of its flight that it was judged by, from 1; 0: by none */
+    bool has_aside;      /* deviations that do not matter were set aside */
     const float *values; /* [n_features] */
 };
 
@@ -38,8 +38,11 @@ struct flight {
     uint64_t incident;
     uint64_t n_left_out; /* rows in it beyond what is kept */
     uint64_t n_missing;  /* rows that never came here */
-    char *features;      /* their names, a JSON array; put: NULL where a flight goes on */
+    /* JSON arrays; put: NULL where a flight goes on and both are as they were. */
+    char *features; /* their names */
+    char *rules;    /* which deviations matter, where not all do: what rows were judged by */
 };
+void flight_clear(struct flight *flight);
 
 /* What is put in one transaction: the incident is in it, or in the log already. */
 struct flight_batch {
@@ -56,7 +59,7 @@ MUST_CHECK int flight_log_put(struct database *database, int64_t model,
                               const struct logged_event *events, size_t n_events,
                               const struct flight_batch *batch);
 
-/* Of an incident of the model. -ENOENT: nothing of it is kept. free(ret_flight->features). */
+/* Of an incident of the model, for flight_clear(). -ENOENT: nothing of it is kept. */
 MUST_CHECK int flight_log_get(struct database *database, int64_t model, uint64_t incident,
                               struct flight *ret_flight);
 /* Calls take() for each row of it, in order, until it returns below 0, which is returned. values

@@ -157,6 +157,7 @@ static const char *const migrations[] = {
     " incident INTEGER PRIMARY KEY REFERENCES events ON DELETE CASCADE,"
     " model INTEGER NOT NULL REFERENCES models ON DELETE CASCADE,"
     " features TEXT NOT NULL," /* those of a model may change */
+    " rules TEXT NOT NULL,"
     " n_left_out INTEGER NOT NULL,"
     " n_missing INTEGER NOT NULL,"
     " bytes INTEGER NOT NULL DEFAULT 0) STRICT;" /* of its rows, about */
@@ -172,6 +173,7 @@ static const char *const migrations[] = {
     " error REAL NOT NULL,"
     " score REAL NOT NULL,"
     " p_value REAL NOT NULL,"
+    " rules INTEGER NOT NULL," /* the first of flights.rules is 1; 0: none */
     " has_aside INTEGER NOT NULL,"
     " vector BLOB NOT NULL) STRICT;"
     "CREATE UNIQUE INDEX flight_rows_in_order ON flight_rows (incident, number);",

@@ -8,7 +8,7 @@ from conftest import FEATURES, NORMAL, ODD
 from test_flight import export, rough_rows
 from test_incidents import start  # noqa: F401 a fixture
 from test_inputs import PREPARE, features_of, make_rows, train
-from test_learning_api import MODEL
+from test_learning_api import MODEL, QUICK
 
 
 @pytest.fixture(name="story")
@@ -135,7 +135,7 @@ def test_an_incident_of_several_versions_is_replayed_by_each(start, tmp_path):
     assert "30 of 30 rows are the same bit for bit" in done.stdout
     done = ctl.succeed("replay", "--incident", file, "--model", model)
     assert "20 of 20 rows are the same" in done.stdout
-    assert "10 rows were judged by other versions" in done.stderr
+    assert "10 rows are not compared: the files of the versions" in done.stderr
     done = ctl.succeed("replay", "--incident", file, "--model", other)
     assert "10 of 10 rows are the same" in done.stdout
 
@@ -158,21 +158,102 @@ def test_prepared_inputs_are_replayed_as_the_model_saw_them(start, tmp_path, con
         assert done.stdout == f"Incident {incident} of web: 40 of 40 rows are the same bit for bit\n"
 
 
-def test_rows_with_something_set_aside_are_not_compared(start, tmp_path):
-    daemon = start({"alarm": "1 of 1", "direction": f"{FEATURES[4]}=above"})
-    falls, rises = [*NORMAL], [*NORMAL]
-    falls[4] -= 50
-    rises[4] += 50
-    both = [*falls]
-    both[0] = ODD[0]
-    daemon.send([NORMAL, falls, rises, both], series="db")
-    incident, file = daemon.incidents()[0]["id"], tmp_path / "incident.ndjson"
-    daemon.ctl("incident", "export", incident, "--output", file)
-    n_aside = sum("set_aside" in row for row in export(daemon, incident)[1])
-    assert 1 <= n_aside <= 2
+def with_change(amount, feature=4):
+    row = [*NORMAL]
+    row[feature] += amount
+    return row
+
+
+@pytest.fixture(name="lowered")
+def fixture_lowered(start, model_file, tmp_path):
+    """An incident in which deviations were set aside by the model file's word, by that of the
+    configuration, and after a reload by another one: the daemon, the export, the model file."""
+    model = tmp_path / "rules.safetensors"
+    ctl.succeed("train", "--data", model_file.with_name("normal.csv"), "--output", model,
+                "--epochs", 40, "--direction", "temp=above")
+    keys = {**QUICK, "learn": "off", "file": model, "false_alarm_rate": 0.01, "alarm": "1 of 1",
+            "alarm_clear": "50 below 0.8"}
+    daemon = start({**keys, "tolerance": "temp=8"})
+    rows = [NORMAL, with_change(-20), with_change(5), with_change(20), [ODD[0], *with_change(-20)[1:]]]
+    daemon.send(rows, series="db")
+    for changed in ({"tolerance": "temp=40"}, {"direction": "none"}):
+        daemon.write_config({"web": {**keys, **changed}})
+        daemon.reload("reloaded")
+        daemon.send(rows, series="db")
+    file = tmp_path / "incident.ndjson"
+    daemon.ctl("incident", "export", daemon.incidents()[0]["id"], "--output", file)
+    return daemon, file, model
+
+
+def test_an_export_has_the_rules_that_each_row_was_judged_by(lowered):
+    _, file, _ = lowered
+    header, *rows = map(json.loads, file.read_text().splitlines())
+    above = {"temp": "above"}
+    assert header["rules"] == [{"direction": above, "tolerance": {"temp": "8"}},
+                               {"direction": above, "tolerance": {"temp": "40"}}]
+    assert [row.get("rules") for row in rows] == [1] * 5 + [2] * 5 + [None] * 5
+    aside = ["set_aside" in row for row in rows]
+    assert aside == [False, True, True, False, True, False, True, True, True, True] + [False] * 5
+    assert [row["anomaly"] for row in rows[:10]] == [False] * 3 + [True] * 2 + [False] * 4 + [True]
+
+
+def test_a_replay_sets_the_same_deviations_aside(lowered):
+    daemon, file, model = lowered
+    for way in (["--model", model], url(daemon)):
+        done = ctl.succeed("replay", "--incident", file, *way)
+        assert "15 of 15 rows are the same bit for bit" in done.stdout and not done.stderr
+
+
+def test_other_rules_are_found(lowered):
+    daemon, file, model = lowered
+    header = json.loads(file.read_text().splitlines()[0])
+    edit(file, 0, rules=[{**header["rules"][0], "direction": {"temp": "below"}}, header["rules"][1]])
+    for way in (["--model", model], url(daemon)):
+        done = ctl.run("replay", "--incident", file, *way)
+        assert done.returncode == 1
+        lines = [line.split(":")[1] for line in done.stdout.splitlines()[:-1]]
+        assert lines == ["3", "5", "6"]  # what rose does not matter now, what fell does
+        assert "set_aside 1 is 0 now" in done.stdout and "set_aside 0 is 1 now" in done.stdout
+    edit(file, 0, rules=header["rules"])
+    edit(file, 7, rules=1)
+    told = ctl.run("replay", "--incident", file, "--model", model, "--json")
+    assert told.returncode == 0  # by these it is set aside too
+    edit(file, 9, rules=1)
+    told = json.loads(ctl.run("replay", "--incident", file, "--model", model, "--json").stdout)
+    assert [each["line"] for each in told["differences"]] == [10]
+    assert told["differences"][0]["was"]["set_aside"] and "set_aside" not in told["differences"][0]["is"]
+
+
+@pytest.mark.parametrize("line, members, told", [
+    (0, {"rules": {}}, "1: \"rules\" must be a list of at most 1000"),
+    (0, {"rules": [{}] * 1001}, "1: \"rules\" must be a list of at most 1000"),
+    (0, {"rules": [{}, 5]}, "1: rules 2 must say direction and tolerance as a model file does"),
+    (0, {"rules": [{"direction": {"temp": "up"}}, {}]}, "1: rules 1 must say direction and"),
+    (0, {"rules": [{"direction": {"tmp": "above"}}, {}]},
+     "1: rules 1: direction: there is no feature tmp; did you mean temp?"),
+    (0, {"rules": [{}]}, "7: \"rules\" is 2, but the first line has 1 of them"),
+    (1, {"rules": 0}, "2: \"rules\" must be a whole number above 0"),
+    (1, {"rules": "1"}, "2: \"rules\" must be a whole number above 0"),
+    (1, {"rules": 2**33 + 1}, "2: \"rules\" is 8589934593, but the first line has 2 of them"),
+])
+def test_bad_rules_are_refused_with_their_line(lowered, line, members, told):
+    _, file, model = lowered
+    edit(file, line, **members)
+    assert ctl.fail(1, "replay", "--incident", file, "--model", model).startswith(f"{file}:{told}")
+
+
+def test_rows_of_a_version_that_is_gone_are_counted(story):
+    daemon, _, file, _ = story
+    for line in range(1, 11):
+        edit(file, line, version=9)
     done = ctl.succeed("replay", "--incident", file, *url(daemon))
-    assert f"{4 - n_aside} of {4 - n_aside} rows are the same" in done.stdout
-    assert f"{n_aside} rows are not compared: deviations that do not matter" in done.stderr
+    assert "75 of 75 rows are the same" in done.stdout
+    assert "10 rows are not compared" in done.stderr and "keep_versions" in done.stderr
+    told = json.loads(ctl.succeed("replay", "--incident", file, "--json", *url(daemon)).stdout)
+    assert (told["rows"], told["judged"], told["repeated"]) == (85, 75, 75)
+    for line in range(11, 86):
+        edit(file, line, version=9)
+    assert "no version 9" in ctl.fail(1, "replay", "--incident", file, *url(daemon))
 
 
 def test_what_has_changed_is_told_row_by_row(story):

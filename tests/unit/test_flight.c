@@ -2,11 +2,14 @@
 #include "service/flight.h"
 
 #include "data/schema.h"
+#include "detector/relevance.h"
 #include "service/learning.h"
 #include "support/alloc_fail.h"
 #include "support/cmocka.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define D 2
 
@@ -14,6 +17,7 @@ static struct schema *schema;
 static struct flight_recorder recorder;
 static struct flight_memory memory;
 static uint64_t now_us, n_dropped;
+static struct relevance *relevance; /* of the next rows */
 
 static int begin(void **state)
 {
@@ -28,6 +32,8 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
+    relevance_release(relevance);
+    relevance = NULL;
     flight_memory_clear(&memory, &recorder);
     assert_int_equal(recorder.n_remembered, 0);
     flight_recorder_clear(&recorder);
@@ -47,6 +53,7 @@ static void take_from(struct flight_memory *series, uint64_t incident, size_t n)
                                        .score = 0.5,
                                        .threshold = 4,
                                        .version = 3,
+                                       .relevance = relevance,
                                        .n_dropped = n_dropped};
         flight_take(&recorder, series, &row, incident, schema);
     }
@@ -166,6 +173,94 @@ static void rows_that_could_not_be_stored_are_missing(void **state)
     assert_int_equal(recorder.rows[0].number, 15);
 }
 
+/* The next rows are judged by this; NULL: every deviation matters. */
+static void judge_by(const char *directions)
+{
+    relevance_release(relevance);
+    relevance = NULL;
+    if (directions)
+        assert_int_equal(relevance_read(&relevance, RELEVANCE_DIRECTIONS, directions, NULL), 0);
+}
+
+static size_t count_rules(unsigned rules)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < recorder.n_rows; i++)
+        n += recorder.rows[i].rules == rules;
+    return n;
+}
+
+static void each_row_says_by_which_rules_it_was_judged(void **state)
+{
+    (void)state;
+    judge_by("a=above");
+    take(0, 70); /* six of them are forgotten */
+    judge_by(NULL);
+    take(0, 10);
+    judge_by("a=below");
+    take(7, 5);
+    assert_int_equal(recorder.n_flights, 1);
+    assert_string_equal(recorder.flights[0].rules,
+                        "[{\"direction\":{\"a\":\"above\"}},{\"direction\":{\"a\":\"below\"}}]");
+    assert_int_equal(count_rules(1), FLIGHT_MOST_BEFORE - 10);
+    assert_int_equal(count_rules(0), 10);
+    assert_int_equal(count_rules(2), 5);
+}
+
+static void other_rules_are_told_before_their_rows(void **state)
+{
+    (void)state;
+    take(7, 5);
+    assert_string_equal(last_word_on(7).rules, "[]");
+    flight_recorder_drop(&recorder);
+    judge_by("a=above");
+    take(7, 2);
+    assert_string_equal(recorder.flights[0].rules, "[{\"direction\":{\"a\":\"above\"}}]");
+    flight_recorder_drop(&recorder);
+    judge_by("a=above"); /* the same once more */
+    take(7, 2);
+    assert_int_equal(recorder.n_flights, 0);
+    assert_int_equal(count_rules(1), 2);
+    take(0, 100);
+    flight_recorder_drop(&recorder);
+    judge_by(NULL);
+    take(0, 100);
+    take(8, 1); /* what nothing of it was judged by is not told of the next */
+    assert_string_equal(last_word_on(8).rules, "[]");
+}
+
+static void rows_of_more_rules_than_there_is_room_for_are_missing(void **state)
+{
+    (void)state;
+    char directions[32];
+
+    take(7, 1);
+    for (int i = 0; i < FLIGHT_MOST_RULES + 3; i++) {
+        (void)snprintf(directions, sizeof(directions), "feature_%d=above", i);
+        judge_by(directions);
+        take(7, 1);
+    }
+    assert_int_equal(count(7, FLIGHT_IN), 1 + FLIGHT_MOST_RULES);
+    assert_int_equal(last_word_on(7).n_missing, 3);
+    judge_by("feature_0=above");
+    take(7, 1);
+    assert_int_equal(count(7, FLIGHT_IN), 2 + FLIGHT_MOST_RULES);
+}
+
+static void all_is_told_anew_where_what_was_told_is_lost(void **state)
+{
+    (void)state;
+    judge_by("a=above");
+    take(7, 5);
+    flight_recorder_lose(&recorder);
+    take(7, 1);
+    assert_int_equal(recorder.n_flights, 1);
+    assert_string_equal(recorder.flights[0].features, "[\"a\",\"b \\\"quoted\\\"\"]");
+    assert_string_equal(recorder.flights[0].rules, "[{\"direction\":{\"a\":\"above\"}}]");
+    assert_int_equal(recorder.flights[0].n_missing, 5);
+}
+
 static void what_waits_for_the_store_is_bounded(void **state)
 {
     (void)state;
@@ -225,6 +320,20 @@ static void wide_rows_are_fewer(void **state)
     free(values);
 }
 
+/* Whatever is missing, what is there is whole. */
+static void check_rows(void)
+{
+    size_t n_rules = 0;
+
+    for (size_t i = 0; i < recorder.n_flights; i++)
+        if (recorder.flights[i].rules)
+            n_rules = strstr(recorder.flights[i].rules, "below") ? 2 : 1;
+    for (size_t i = 0; i < recorder.n_rows; i++) {
+        assert_true(recorder.rows[i].values[0] == (float)recorder.rows[i].time_us);
+        assert_in_range(recorder.rows[i].rules, 1, n_rules);
+    }
+}
+
 static void survives_every_failed_allocation(void **state)
 {
     (void)state;
@@ -234,14 +343,19 @@ static void survives_every_failed_allocation(void **state)
         flight_memory_clear(&memory, &recorder);
         flight_recorder_clear(&recorder);
         recorder.n_features = D;
+        judge_by("a=above");
         alloc_fail_in = nth;
         take(0, 20);
-        take(7, 20);
+        take(7, 10);
+        const int left = alloc_fail_in;
+        alloc_fail_in = -1;
+        judge_by("a=below");
+        alloc_fail_in = left;
+        take(7, 10);
         take(0, 40);
         has_failed = alloc_fail_in < 0;
         alloc_fail_in = -1;
-        for (size_t i = 0; i < recorder.n_rows; i++)
-            assert_true(recorder.rows[i].values[0] == (float)recorder.rows[i].time_us);
+        check_rows();
     }
     assert_false(has_failed);
     assert_int_equal(recorder.n_rows, 20 + 21 + FLIGHT_MOST_AFTER);
@@ -259,6 +373,10 @@ int main(void)
         FLIGHT_TEST(what_follows_one_belongs_to_the_next),
         FLIGHT_TEST(rows_that_never_came_are_missing),
         FLIGHT_TEST(rows_that_could_not_be_stored_are_missing),
+        FLIGHT_TEST(each_row_says_by_which_rules_it_was_judged),
+        FLIGHT_TEST(other_rules_are_told_before_their_rows),
+        FLIGHT_TEST(rows_of_more_rules_than_there_is_room_for_are_missing),
+        FLIGHT_TEST(all_is_told_anew_where_what_was_told_is_lost),
         FLIGHT_TEST(what_waits_for_the_store_is_bounded),
         FLIGHT_TEST(what_many_series_remember_is_bounded),
         FLIGHT_TEST(wide_rows_are_fewer),

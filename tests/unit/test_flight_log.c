@@ -33,10 +33,13 @@ static int put(uint64_t id, bool is_new, uint64_t number, size_t n, size_t n_fea
 {
     AUTO_FREE struct flight_row *rows = calloc(n + 1, sizeof(*rows));
     AUTO_FREE float *values = calloc(n_features, sizeof(*values));
-    char features[] = "[\"a\",\"b\",\"c\"]";
+    char features[] = "[\"a\",\"b\",\"c\"]", rules[] = "[{},{\"direction\":{}}]";
     const struct logged_event event = incident_of(id);
-    const struct flight flight = {
-        .incident = id, .n_left_out = 4, .n_missing = number, .features = is_new ? features : NULL};
+    const struct flight flight = {.incident = id,
+                                  .n_left_out = 4,
+                                  .n_missing = number,
+                                  .features = is_new ? features : NULL,
+                                  .rules = is_new ? rules : NULL};
     const struct flight_batch batch = {
         .n_features = n_features, .flights = &flight, .n_flights = 1, .rows = rows, .n_rows = n};
 
@@ -55,6 +58,8 @@ static int put(uint64_t id, bool is_new, uint64_t number, size_t n, size_t n_fea
                                       .reconstruction_error = 1e-300,
                                       .score = 2.0 / 3.0,
                                       .p_value = 0.1 + 0.2,
+                                      .rules = 2,
+                                      .has_aside = true,
                                       .values = values};
     return flight_log_put(database, web, &event, is_new, &batch);
 }
@@ -67,6 +72,8 @@ static int check_row(void *userdata, const struct flight_row *row, size_t n_feat
     assert_int_equal(n_features, D);
     assert_int_equal(row->part, FLIGHT_IN);
     assert_int_equal(row->version, 2);
+    assert_int_equal(row->rules, 2);
+    assert_true(row->has_aside);
     assert_true(row->threshold == 0.1 && row->reconstruction_error == 1e-300);
     assert_true(row->score == 2.0 / 3.0 && row->p_value == 0.1 + 0.2);
     const float expected[D] = {-0.0F, 0x1.fffffep-127F, 1.0F / 3.0F};
@@ -89,7 +96,8 @@ static void rows_come_back_bit_for_bit_and_in_order(void **state)
     assert_int_equal(flight.n_left_out, 4);
     assert_int_equal(flight.n_missing, 10);
     assert_string_equal(flight.features, "[\"a\",\"b\",\"c\"]");
-    free(flight.features);
+    assert_string_equal(flight.rules, "[{},{\"direction\":{}}]");
+    flight_clear(&flight);
     assert_int_equal(flight_log_get(database, web + 1, 5, &flight), -ENOENT);
     assert_int_equal(flight_log_get(database, web, 6, &flight), -ENOENT);
 }
@@ -101,6 +109,25 @@ static void all_is_stored_or_nothing(void **state)
     assert_true(put(5, false, 9, 10, D) < 0); /* number 9 is there */
     assert_int_equal(count("SELECT count(*) FROM flight_rows"), 10);
     assert_int_equal(count("SELECT n_missing FROM flights"), 0);
+}
+
+static void what_is_told_anew_replaces_what_was_told(void **state)
+{
+    (void)state;
+    struct flight flight = {0};
+    char features[] = "[\"a\",\"b\",\"c\"]", rules[] = "[{}]";
+    const struct flight anew = {
+        .incident = 5, .n_left_out = 9, .n_missing = 8, .features = features, .rules = rules};
+    const struct flight_batch batch = {.n_features = D, .flights = &anew, .n_flights = 1};
+
+    assert_int_equal(put(5, true, 0, 3, D), 0);
+    assert_int_equal(flight_log_put(database, web, NULL, 0, &batch), 0);
+    assert_int_equal(count("SELECT count(*) FROM flight_rows"), 3);
+    assert_int_equal(flight_log_get(database, web, 5, &flight), 0);
+    assert_int_equal(flight.n_left_out, 9);
+    assert_int_equal(flight.n_missing, 8);
+    assert_string_equal(flight.rules, "[{}]");
+    flight_clear(&flight);
 }
 
 static void rows_go_with_their_incident_and_their_model(void **state)
@@ -152,7 +179,7 @@ static int use_all(void)
     int r = put(id, true, 0, 2, D);
     if (r == 0)
         r = flight_log_get(database, web, id, &flight);
-    free(flight.features);
+    flight_clear(&flight);
     size_t n = 0;
     return r < 0 ? r : flight_log_read(database, id, check_row, &n);
 }
@@ -171,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FLIGHT_TEST(rows_come_back_bit_for_bit_and_in_order),
         FLIGHT_TEST(all_is_stored_or_nothing),
+        FLIGHT_TEST(what_is_told_anew_replaces_what_was_told),
         FLIGHT_TEST(rows_go_with_their_incident_and_their_model),
         FLIGHT_TEST(rows_of_an_incident_that_is_gone_are_left_out),
         FLIGHT_TEST(the_oldest_make_room),

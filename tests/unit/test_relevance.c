@@ -200,6 +200,33 @@ static void each_part_overrides_on_its_own(void **state)
     assert_null(nothing);
 }
 
+static void what_says_the_same_is_the_same(void **state)
+{
+    (void)state;
+    static const char *const said[][2] = {
+        {"cpu=above",              NULL                   },
+        {"cpu=below",              NULL                   },
+        {"memory=above",           NULL                   },
+        {"cpu=above,memory=above", NULL                   },
+        {"none",                   NULL                   },
+        {NULL,                     "cpu=5"                },
+        {NULL,                     "cpu=500%"             },
+        {NULL,                     "cpu=5.000000000000001"},
+        {"cpu=above",              "cpu=5"                }
+    };
+    const size_t n = sizeof(said) / sizeof(*said);
+
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++) {
+            CLEANUP(relevance_releasep) struct relevance *a = read_both(said[i][0], said[i][1]);
+            CLEANUP(relevance_releasep) struct relevance *b = read_both(said[j][0], said[j][1]);
+            assert_int_equal(relevance_is_same(a, b), i == j);
+            assert_true(relevance_is_same(a, a));
+            assert_false(relevance_is_same(a, NULL) || relevance_is_same(NULL, a));
+        }
+    assert_true(relevance_is_same(NULL, NULL));
+}
+
 static void a_model_file_has_the_same_word(void **state)
 {
     (void)state;
@@ -270,6 +297,7 @@ int main(void)
         cmocka_unit_test(what_has_no_more_and_less_is_refused),
         cmocka_unit_test(where_nothing_is_said_there_are_no_rules),
         cmocka_unit_test(each_part_overrides_on_its_own),
+        cmocka_unit_test(what_says_the_same_is_the_same),
         cmocka_unit_test(a_model_file_has_the_same_word),
         cmocka_unit_test(a_hostile_document_is_refused),
         cmocka_unit_test(survives_every_failed_allocation),
