@@ -20,8 +20,8 @@ struct connection {
     struct connections *owner;
     int fd;                /* closed by the library */
     bool must_linger;      /* an answer was given before all input was read */
-    bool has_long_timeout; /* server.c: the library's is longer than for writing */
-    void *aside;           /* server.c: the library's connection while the answer is not there */
+    bool has_long_timeout; /* server_request.c: the library's is longer than for writing */
+    void *aside; /* server_request.c: the library's connection while the answer is not there */
     struct exchange exchange;
     struct reply early; /* kept until the request is complete; status 0: none */
 };
@@ -33,6 +33,7 @@ struct connections {
     struct connection_list list;
     struct linger_set *linger;
     uint64_t next_sweep_us;
+    size_t n_aside; /* whose answer comes later */
     atomic_size_t n_lingering;
 };
 

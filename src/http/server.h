@@ -1,10 +1,9 @@
-/* server - the listeners and the workers (home of libmicrohttpd).
+/* server - the listeners and the workers.
  *
  * The main thread accepts; a new connection waits with it until its first request head is complete
  * (http/accept_filter.h), then goes to a worker, round robin. Each worker is a thread that drives
- * its own libmicrohttpd daemon with external epoll (MHD_run): the library's internal epoll stalls
- * when exactly k·128 sockets are ready, and its pool leaves nearly all connections on one thread.
- */
+ * its own libmicrohttpd daemon (http/server_worker.h), whose requests come in through
+ * http/server_request.h; the library is at home in these two. */
 #pragma once
 
 #include "base/cleanup.h"

@@ -1,0 +1,306 @@
+#include "http/server_request.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/number.h"
+#include "http/connections.h"
+#include "http/later.h"
+#include "http/reply.h"
+#include "http/request_head.h"
+#include "http/stream.h"
+#include "service/service.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define STREAM_BLOCK  ((size_t)4096) /* bytes of a stream at a time */
+#define READ_MARGIN_S 5u             /* the library's time-out is to come after ours */
+
+static struct connection *connection_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info->socket_context;
+}
+
+static const char *header(struct MHD_Connection *mhd, const char *name)
+{
+    return MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, name);
+}
+
+/* The library has one time-out for reading and writing; with ours (http/deadline.h) it may only end
+ * what hangs while writing. WRITE_STALL_S is what a connection starts with, and nearly always right
+ * for both: others go to a list that the library walks in each round. */
+static void give_time_to_read(struct connection *connection, struct MHD_Connection *mhd)
+{
+    uint64_t timeout_us = service_request_timeout_us(connection->owner->context.service);
+    unsigned timeout_s = (unsigned)(timeout_us / US_PER_S) + READ_MARGIN_S;
+
+    connection->has_long_timeout = timeout_s > WRITE_STALL_S;
+    if (connection->has_long_timeout)
+        (void)MHD_set_connection_option(mhd, MHD_CONNECTION_OPTION_TIMEOUT, timeout_s);
+}
+
+static void give_time_to_write(struct connection *connection, struct MHD_Connection *mhd)
+{
+    if (connection->has_long_timeout)
+        (void)MHD_set_connection_option(mhd, MHD_CONNECTION_OPTION_TIMEOUT, WRITE_STALL_S);
+    connection->has_long_timeout = false;
+}
+
+void *server_begin_request(void *userdata, const char *uri, struct MHD_Connection *mhd)
+{
+    (void)userdata;
+    struct connection *connection = connection_of(mhd);
+
+    exchange_begin(&connection->exchange, uri);
+    give_time_to_read(connection, mhd);
+    return connection;
+}
+
+void server_end_request(void *userdata, struct MHD_Connection *mhd, void **request_context,
+                        enum MHD_RequestTerminationCode code)
+{
+    (void)userdata;
+    (void)mhd;
+    (void)code;
+    struct connection *connection = *request_context;
+
+    text_clear(&connection->early.body);
+    stream_free(connection->early.stream);
+    connection->early = (struct reply){0};
+    exchange_idle(&connection->exchange);
+}
+
+static enum MHD_Result keep_parameter(void *userdata, enum MHD_ValueKind kind, const char *name,
+                                      const char *value)
+{
+    (void)kind;
+    struct request *request = userdata;
+
+    if (*name == '\0' && !value)
+        return MHD_YES; /* nothing between two & */
+    if (request->n_parameters < REQUEST_MAX_PARAMETERS)
+        request->parameters[request->n_parameters] =
+            (struct request_parameter){.name = name, .value = value ? value : ""};
+    request->n_parameters++;
+    return MHD_YES;
+}
+
+/* libmicrohttpd wants bytes of a stream. */
+static ssize_t read_stream(void *userdata, uint64_t position, char *buffer, size_t size)
+{
+    (void)position;
+    struct stream *stream = userdata;
+    const ssize_t n = stream_read(stream, buffer, size, clock_monotonic_us());
+
+    if (n < 0)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    stream->is_aside = n == 0;
+    if (n == 0)
+        MHD_suspend_connection(stream->connection);
+    return n;
+}
+
+static void free_stream(void *userdata)
+{
+    stream_free(userdata);
+}
+
+static struct MHD_Response *make_stream(struct stream *stream)
+{
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, stream, free_stream);
+
+    if (!response)
+        stream_free(stream);
+    return response;
+}
+
+/* NULL: no memory. The reply's body is the response's then. */
+static struct MHD_Response *make_response(struct reply *reply)
+{
+    static char no_memory[] = REPLY_NO_MEMORY_BODY;
+
+    if (reply->stream)
+        return make_stream(TAKE(reply->stream));
+    if (reply->has_file) { /* goes from the disk to the socket, piece by piece */
+        struct MHD_Response *file = MHD_create_response_from_fd64(reply->file_size, reply->file_fd);
+        if (!file)
+            close_fd(&reply->file_fd);
+        return file;
+    }
+    if (text_failed(&reply->body))
+        return MHD_create_response_from_buffer(sizeof(no_memory) - 1, no_memory,
+                                               MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        reply->body.length, reply->body.data, MHD_RESPMEM_MUST_FREE);
+    if (!response)
+        text_clear(&reply->body);
+    reply->body = (struct text){0};
+    return response;
+}
+
+/* Hands the reply to libmicrohttpd. MHD_NO closes the connection: there is no memory for an
+ * answer. */
+static enum MHD_Result send_reply(struct connection *connection, struct MHD_Connection *mhd,
+                                  struct reply *reply)
+{
+    const struct exchange_context *context = &connection->owner->context;
+    if (text_failed(&reply->body))
+        reply_no_memory(reply);
+    const bool is_stream = reply->stream;
+    if (is_stream)
+        reply->stream->connection = mhd;
+    struct MHD_Response *response = make_response(reply);
+    if (!response)
+        return MHD_NO;
+
+    bool ok = MHD_add_response_header(response, "Content-Type", reply->content_type) &&
+              MHD_add_response_header(response, "X-Request-Id", connection->exchange.id);
+    if (reply->allow[0] != '\0')
+        ok = ok && MHD_add_response_header(response, "Allow", reply->allow);
+    if (reply->location[0] != '\0')
+        ok = ok && MHD_add_response_header(response, "Location", reply->location);
+    if (reply->has_file) {
+        char disposition[REPLY_FILE_NAME_SIZE + 32];
+        (void)snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s\"",
+                       reply->file_name);
+        ok = ok && MHD_add_response_header(response, "Content-Disposition", disposition);
+    }
+    if (reply->retry_after_s > 0) {
+        char retry_after[NUMBER_MAX];
+        (void)snprintf(retry_after, sizeof(retry_after), "%u", reply->retry_after_s);
+        ok = ok && MHD_add_response_header(response, "Retry-After", retry_after);
+    }
+    if (is_stream)
+        ok = ok && MHD_add_response_header(response, "Cache-Control", "no-store");
+    if (connection->must_linger || is_stream || service_is_draining(context->service))
+        ok = ok && MHD_add_response_header(response, "Connection", "close");
+
+    give_time_to_write(connection, mhd);
+    exchange_end(&connection->exchange, context, reply->status);
+    enum MHD_Result result = ok ? MHD_queue_response(mhd, reply->status, response) : MHD_NO;
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* A head on its way through the fields that libmicrohttpd has read. */
+struct head_check {
+    struct request_head head;
+    struct head_refusal refusal;
+    int result; /* 0, or -EBADMSG: there is a refusal */
+};
+
+static enum MHD_Result check_field(void *userdata, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    (void)kind;
+    struct head_check *check = userdata;
+
+    if (!value)
+        value = "";
+    check->result = request_head_check_field(&check->head, name, strlen(name), value, strlen(value),
+                                             &check->refusal);
+    return check->result < 0 ? MHD_NO : MHD_YES;
+}
+
+/* The library takes more than we do: it serves what follows a body of unclear length. Every head
+ * of a connection goes through here; the first one has been checked already. */
+static const struct head_refusal *check_head(struct MHD_Connection *mhd, const char *version,
+                                             size_t n_parameters, struct head_check *check)
+{
+    *check = (struct head_check){
+        .head = {.n_fields = n_parameters, .is_http_1_1 = strcmp(version, "HTTP/1.1") == 0}
+    };
+
+    (void)MHD_get_connection_values(mhd, MHD_HEADER_KIND, check_field, check);
+    if (check->result == 0)
+        check->result = request_head_check_end(&check->head, &check->refusal);
+    return check->result < 0 ? &check->refusal : NULL;
+}
+
+static enum MHD_Result receive_head(struct connection *connection, struct MHD_Connection *mhd,
+                                    const char *path, const char *method, const char *version)
+{
+    struct request *request = &connection->exchange.request;
+    struct head_check check;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const char *length = header(mhd, "Content-Length");
+    struct exchange_head head = {
+        .path = path,
+        .method = method,
+        .request_id = header(mhd, "X-Request-Id"),
+        .content_type = header(mhd, "Content-Type"),
+        .content_encoding = header(mhd, "Content-Encoding"),
+        .size = info ? info->header_size : 0,
+    };
+    struct reply reply = {0};
+
+    if (length && number_parse_u64(length, strlen(length), &head.content_length) < 0)
+        head.content_length = UINT64_MAX;
+    request->fd = connection->fd;
+    request->last_event_id = header(mhd, "Last-Event-ID");
+    (void)MHD_get_connection_values(mhd, MHD_GET_ARGUMENT_KIND, keep_parameter, request);
+    head.refusal = check_head(mhd, version, request->n_parameters, &check);
+    if (exchange_take_head(&connection->exchange, &connection->owner->context, &head, &reply))
+        return MHD_YES;
+
+    /* An answer before the end of the request closes the connection, so without a body it waits
+     * for the end, which is the next call. */
+    connection->must_linger =
+        head.refusal || head.content_length > 0 || header(mhd, "Transfer-Encoding");
+    if (connection->must_linger)
+        return send_reply(connection, mhd, &reply);
+    connection->early = reply;
+    return MHD_YES;
+}
+
+/* The library looks at the connection no more, until the worker has the answer. */
+static void put_aside(struct connection *connection, struct MHD_Connection *mhd,
+                      struct later *later)
+{
+    later->waiting = connection;
+    connection->aside = mhd;
+    connection->owner->n_aside++;
+    MHD_suspend_connection(mhd);
+}
+
+enum MHD_Result server_receive(void *userdata, struct MHD_Connection *mhd, const char *path,
+                               const char *method, const char *version, const char *bytes,
+                               size_t *n_bytes, void **request_context)
+{
+    (void)userdata;
+    struct connection *connection = *request_context;
+    const struct exchange_context *context = &connection->owner->context;
+    struct exchange *exchange = &connection->exchange;
+
+    if (exchange->deadline.phase == PHASE_REFUSED) {
+        bool is_body = exchange->has_head && *n_bytes > 0;
+        *n_bytes = 0;
+        return is_body ? MHD_YES : MHD_NO;
+    }
+    if (!exchange->has_head)
+        return receive_head(connection, mhd, path, method, version);
+    if (*n_bytes > 0) {
+        if (!exchange_take_body(exchange, context, bytes, *n_bytes)) {
+            connections_refuse(
+                connection, 413,
+                "The body is larger than max_body; send fewer rows at a time, or raise it");
+            return MHD_NO;
+        }
+        *n_bytes = 0;
+        return MHD_YES;
+    }
+    struct reply reply = connection->early;
+    connection->early = (struct reply){0};
+    if (reply.status == 0)
+        exchange_answer(exchange, context, &reply);
+    if (reply.later) {
+        put_aside(connection, mhd, reply.later);
+        return MHD_YES;
+    }
+    return send_reply(connection, mhd, &reply);
+}
