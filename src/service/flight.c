@@ -28,9 +28,15 @@ void flight_recorder_drop(struct flight_recorder *recorder)
     recorder->n_flights = recorder->n_rows = 0;
 }
 
+static uint64_t *lost_of(struct flight_recorder *recorder, uint64_t incident)
+{
+    return &recorder->n_lost[incident % FLIGHT_LOST_COUNTERS];
+}
+
 void flight_recorder_lose(struct flight_recorder *recorder)
 {
-    recorder->n_lost += recorder->n_rows;
+    for (size_t i = 0; i < recorder->n_rows; i++)
+        ++*lost_of(recorder, recorder->rows[i].incident);
     recorder->n_losses++;
     flight_recorder_drop(recorder);
 }
@@ -274,6 +280,7 @@ static void begin(struct flight_recorder *recorder, struct flight_memory *memory
     memory->incident = incident;
     memory->n_recorded = memory->n_in = memory->n_left_out = memory->n_lost = 0;
     memory->n_after = 0;
+    memory->first_lost = *lost_of(recorder, incident);
     forget_rules(memory);
     for (size_t i = 0; i < memory->n; i++)
         add_rules(memory, recall(recorder, memory, i).relevance);
@@ -324,15 +331,20 @@ static void tell_counts(struct flight_recorder *recorder, struct flight_memory *
         (void)tell(recorder, memory, n_missing, NULL);
 }
 
-static uint64_t count_missing(const struct flight_memory *memory, uint64_t n_dropped)
+/* Rows that came at once may come here in another order than what was dropped was counted in. */
+static uint64_t count_missing(struct flight_recorder *recorder, const struct flight_memory *memory,
+                              uint64_t n_dropped)
 {
-    return n_dropped - memory->first_dropped + memory->n_lost;
+    const uint64_t first = memory->first_dropped;
+    const uint64_t n = (n_dropped > first ? n_dropped - first : 0) + memory->n_lost +
+                       *lost_of(recorder, memory->incident) - memory->first_lost;
+
+    return n > memory->told_missing ? n : memory->told_missing;
 }
 
 void flight_take(struct flight_recorder *recorder, struct flight_memory *memory,
                  const struct scored_row *row, uint64_t incident, const struct schema *schema)
 {
-    const uint64_t n_dropped = row->n_dropped + recorder->n_lost;
     const struct flight_past past = {
         .row = {.time_us = row->time_us,
                 .version = row->version,
@@ -343,16 +355,16 @@ void flight_take(struct flight_recorder *recorder, struct flight_memory *memory,
                 .has_aside = row->has_aside,
                 .values = row->values},
         .relevance = row->relevance,
-        .n_dropped = n_dropped,
+        .n_dropped = row->n_dropped,
     };
 
     if (incident != 0 && incident != memory->incident)
         begin(recorder, memory, &past, incident, schema);
     if (memory->incident != 0) {
         add_rules(memory, row->relevance);
-        tell_news(recorder, memory, count_missing(memory, n_dropped), schema);
+        tell_news(recorder, memory, count_missing(recorder, memory, row->n_dropped), schema);
         record(recorder, memory, &past, incident != 0);
-        tell_counts(recorder, memory, count_missing(memory, n_dropped));
+        tell_counts(recorder, memory, count_missing(recorder, memory, row->n_dropped));
         if (memory->n_after > FLIGHT_MOST_AFTER)
             memory->incident = 0;
     }

@@ -18,10 +18,11 @@ struct relevance;
 struct scored_row;
 struct schema;
 
-#define FLIGHT_MOST_BEFORE    64                 /* rows before an incident opened */
-#define FLIGHT_MOST_IN        2000               /* rows in it */
-#define FLIGHT_MOST_AFTER     32                 /* rows after its end */
-#define FLIGHT_MOST_RULES     16                 /* that rows of one incident are judged by */
+#define FLIGHT_MOST_BEFORE    64   /* rows before an incident opened */
+#define FLIGHT_MOST_IN        2000 /* rows in it */
+#define FLIGHT_MOST_AFTER     32   /* rows after its end */
+#define FLIGHT_MOST_RULES     16   /* that rows of one incident are judged by */
+#define FLIGHT_LOST_COUNTERS  64
 #define FLIGHT_SERIES_BYTES   ((size_t)64 << 10) /* remembered of a series, */
 #define FLIGHT_MEMORY_BYTES   ((size_t)64 << 20) /* of all series of a model, */
 #define FLIGHT_PENDING_BYTES  ((size_t)16 << 20) /* and on the way to the store */
@@ -30,12 +31,12 @@ struct schema;
 /* Of a model. */
 struct flight_recorder {
     size_t n_features;
-    size_t n_remembered;     /* bytes, of all series */
-    uint64_t n_lost;         /* rows that could not be stored, */
-    uint64_t n_losses;       /* at so many times */
-    struct flight *flights;  /* [n_flights] on their way */
-    struct flight_row *rows; /* [n_rows] the same */
-    float *values;           /* [rows_capacity][n_features] */
+    size_t n_remembered;                   /* bytes, of all series */
+    uint64_t n_losses;                     /* times that rows could not be stored, */
+    uint64_t n_lost[FLIGHT_LOST_COUNTERS]; /* and rows, by incident: some share one */
+    struct flight *flights;                /* [n_flights] on their way */
+    struct flight_row *rows;               /* [n_rows] the same */
+    float *values;                         /* [rows_capacity][n_features] */
     size_t n_flights, flights_capacity;
     size_t n_rows, rows_capacity;
 };
@@ -61,6 +62,7 @@ struct flight_memory {
     /* what is being recorded */
     uint64_t incident; /* 0: nothing */
     uint64_t n_recorded, n_in, n_left_out, n_lost;
+    uint64_t first_lost;                        /* of its counter when it began */
     uint64_t first_dropped;                     /* n_dropped of its first row */
     size_t n_after;                             /* rows after its end so far */
     struct relevance *rules[FLIGHT_MOST_RULES]; /* [n_rules] shared */

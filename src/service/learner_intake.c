@@ -99,6 +99,16 @@ static size_t count_named(const struct verdict *verdicts, size_t n_rows)
     return n;
 }
 
+/* Rows of the series that never came here. So that they are bounded, some series share one. */
+static atomic_uint_least64_t *unseen_of(struct pupil *pupil, const char *series)
+{
+    uint32_t hash = 2166136261U; /* FNV-1a */
+
+    for (; *series; series++)
+        hash = (hash ^ (unsigned char)*series) * 16777619U;
+    return &pupil->n_unseen[hash % N_UNSEEN];
+}
+
 /* A scored row for each verdict; of an item without values for those that have a name. */
 static int fill_item(struct intake_item *item, const struct live_model *model,
                      const struct verdict *verdicts, size_t n_rows)
@@ -108,7 +118,7 @@ static int fill_item(struct intake_item *item, const struct live_model *model,
     item->version = model->version;
     item->threshold = model->threshold;
     item->relevance = relevance_share(item->values ? model->relevance : NULL);
-    const uint64_t n_dropped = atomic_load(&item->pupil->n_unseen);
+    const uint64_t n_dropped = atomic_load(unseen_of(item->pupil, item->series));
     item->rows = calloc(item->n_rows, sizeof(*item->rows));
     if (!item->rows)
         return -ENOMEM;
@@ -160,7 +170,8 @@ void learner_offer(struct learner *learner, const struct live_model *model, cons
     if (is_in)
         return;
     (void)atomic_fetch_add(&pupil->n_dropped_by_queue, is_learned ? n_rows : 0);
-    (void)atomic_fetch_add(&pupil->n_unseen, rows && series ? n_rows : 0);
+    if (rows && series)
+        (void)atomic_fetch_add(unseen_of(pupil, series), n_rows);
     (void)atomic_fetch_add(&pupil->n_verdicts_dropped, n_named);
     item_free(item);
 }

@@ -60,6 +60,8 @@ struct pupil_view {
     struct learner_figures figures;
 };
 
+#define N_UNSEEN 256
+
 /* One model that learns. lock: all but what is said to be otherwise. */
 struct pupil {
     struct learner *learner;
@@ -71,9 +73,10 @@ struct pupil {
     atomic_bool is_watched;                   /* stale_after; without the lock */
     atomic_bool has_alarm;                    /* they may open one; without the lock */
     atomic_uint_least64_t n_dropped_by_queue; /* rows; without the lock */
-    atomic_uint_least64_t n_unseen; /* rows of series that the queue dropped; without the lock */
     atomic_uint_least64_t n_verdicts_dropped; /* that became no event; without the lock */
-    pthread_mutex_t lock;                     /* pupil_lock() */
+    /* Rows that the queue dropped, by series (unseen_of()); without the lock. */
+    atomic_uint_least64_t n_unseen[N_UNSEEN];
+    pthread_mutex_t lock; /* pupil_lock() */
     pthread_mutex_t
         view_lock; /* of view, and for changes of features and preparation; held for copies only */
     struct pupil_view view;   /* as it was when lock was last let go of */

@@ -94,7 +94,7 @@ struct scored_row {
     double threshold;
     struct relevance *relevance; /* what matters, borrowed; NULL: every deviation does */
     unsigned version;            /* that judged it, at this threshold, by that */
-    uint64_t n_dropped;          /* rows of the model that never came, before this one */
+    uint64_t n_dropped;          /* rows of the series that never came, before this one */
     uint64_t event; /* id of its verdict, if that is an anomaly; 0: feedback cannot name it */
 };
 

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import struct
 
-from conftest import FEATURES, NORMAL, ODD, StoppedThread, check_problem
+from conftest import FEATURES, NORMAL, ODD, StoppedThread, check_problem, wait_for
 from test_incidents import start  # noqa: F401 a fixture
 from test_learning_api import MODEL
 
@@ -104,21 +104,39 @@ def test_of_a_long_incident_the_rest_is_counted(start):
 
 def test_rows_that_the_queue_drops_are_missing(start):
     daemon = start()
-    batch = rough_rows(10000)
 
-    def flood(series):
+    def flood(series, batch):
         with StoppedThread(daemon.process.pid, "intake"):
             for _ in range(15):  # the queue holds 64 MiB
                 daemon.send(batch, series=series)
 
-    flood("db")
+    flood("db", rough_rows(10000))
     incident = daemon.alarm("db")
     missing = export(daemon, incident)[0]["missing"]
     assert 0 < missing < 150000 and missing % 10000 == 0
-    flood("other")  # nobody can know whose they were
+    flood("other", rough_rows(10000))
+    daemon.send([ODD], series="db")
+    assert export(daemon, incident)[0]["missing"] == missing  # none of db
+    flood("db", [ODD] * 10000)  # it stays open
     daemon.send([ODD], series="db")
     more = export(daemon, incident)[0]["missing"]
     assert missing < more < missing + 150000 and more % 10000 == 0
+
+
+def test_an_incident_that_opens_while_nothing_is_stored_is_kept_from_when_it_is(start):
+    daemon = start()
+    dropped = 'anomalyd_verdicts_dropped_total{model="web"}'
+    state, away = daemon.folder / "state", daemon.folder / "away"
+    daemon.send([NORMAL] * 2, series="db")
+    assert daemon.incidents() == []
+    state.rename(away)
+    daemon.send([ODD] * 5, series="db")
+    wait_for(lambda: daemon.metrics()[dropped] == 5, "verdicts that were dropped")
+    away.rename(state)
+    daemon.send([ODD] * 4, series="db")
+    header, rows = export(daemon, daemon.incidents()[0]["id"])
+    assert len(rows) == 4 and header["missing"] == 7
+    assert header["features"] == FEATURES
 
 
 def test_an_export_needs_an_incident_of_the_model(start):

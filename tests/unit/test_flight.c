@@ -161,6 +161,21 @@ static void rows_that_never_came_are_missing(void **state)
     assert_int_equal(recorder.n_flights, n); /* nothing new to tell */
 }
 
+static void what_is_missing_never_becomes_less(void **state)
+{
+    (void)state;
+    n_dropped = 5;
+    take(7, 1);
+    n_dropped = 4; /* counted before, came later */
+    take(7, 1);
+    assert_int_equal(last_word_on(7).n_missing, 0);
+    n_dropped = 8;
+    take(7, 1);
+    n_dropped = 7;
+    take(7, 1);
+    assert_int_equal(last_word_on(7).n_missing, 3);
+}
+
 static void rows_that_could_not_be_stored_are_missing(void **state)
 {
     (void)state;
@@ -171,6 +186,22 @@ static void rows_that_could_not_be_stored_are_missing(void **state)
     take(7, 1);
     assert_int_equal(last_word_on(7).n_missing, 15);
     assert_int_equal(recorder.rows[0].number, 15);
+}
+
+static void rows_of_others_that_could_not_be_stored_are_not(void **state)
+{
+    (void)state;
+    struct flight_memory other = {0};
+
+    take(7, 5);
+    take_from(&other, 8, 3);
+    flight_recorder_lose(&recorder);
+    take_from(&other, 9, 1); /* it has those before, which it remembers */
+    assert_int_equal(last_word_on(9).n_missing, 0);
+    assert_int_equal(count(9, FLIGHT_BEFORE), 3);
+    take(7, 1);
+    assert_int_equal(last_word_on(7).n_missing, 5);
+    flight_memory_clear(&other, &recorder);
 }
 
 /* The next rows are judged by this; NULL: every deviation matters. */
@@ -372,7 +403,9 @@ int main(void)
         FLIGHT_TEST(of_a_long_incident_the_rest_is_counted),
         FLIGHT_TEST(what_follows_one_belongs_to_the_next),
         FLIGHT_TEST(rows_that_never_came_are_missing),
+        FLIGHT_TEST(what_is_missing_never_becomes_less),
         FLIGHT_TEST(rows_that_could_not_be_stored_are_missing),
+        FLIGHT_TEST(rows_of_others_that_could_not_be_stored_are_not),
         FLIGHT_TEST(each_row_says_by_which_rules_it_was_judged),
         FLIGHT_TEST(other_rules_are_told_before_their_rows),
         FLIGHT_TEST(rows_of_more_rules_than_there_is_room_for_are_missing),
