@@ -12,7 +12,8 @@
  * one more than max_gap later) a rate or delta is missing, and the context is the oldest row there
  * is, again and again. A row that is not newer than the newest of its series is late: it is
  * prepared with what was known then as far as that is still known, its rates and deltas are
- * missing, and it leaves no trace in the series. Rows without a time (NaN) come in their order.
+ * missing, and it leaves no trace in the series. Where no row before counts, nothing is late. Rows
+ * without a time (NaN) come in their order; of rows less than a millisecond apart there is no rate.
  *
  * A struct preparation never changes, and is shared by counting references; any thread. A
  * preparation_state belongs to one series. */

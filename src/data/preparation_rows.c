@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LEAST_PASSED 1e-3 /* seconds: of rows closer than that the times are made up */
+
 #define DAY  86400.0
 #define TURN (2.0 * M_PI)
 
@@ -148,7 +150,7 @@ static double change_of(const struct preparation *preparation, const struct prep
         return (double)NAN;
     if (input->how == PREPARE_DELTA)
         return value - last;
-    return passed > 0.0 ? growth(last, value) / passed : (double)NAN;
+    return passed >= LEAST_PASSED ? growth(last, value) / passed : (double)NAN;
 }
 
 static void put_angle(double turns, float *columns)
@@ -255,7 +257,8 @@ static void stack(const struct preparation *preparation, const struct preparatio
 bool preparation_follow(const struct preparation *preparation, struct preparation_state *state,
                         double time, const double *values, float *ret_features)
 {
-    const bool is_late = state && time <= state->time; /* false where one is NaN */
+    const bool is_late = state && preparation_needs_series(preparation) &&
+                         time <= state->time; /* false where one is NaN */
 
     if (state && preparation->max_gap > 0.0 && time - state->time > preparation->max_gap)
         forget(preparation, state);

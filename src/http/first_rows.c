@@ -1,5 +1,6 @@
 #include "http/first_rows.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "data/preparation.h"
 #include "data/schema.h"
@@ -14,6 +15,7 @@
 #include "http/score_options.h"
 #include "service/learner.h"
 #include "service/live.h"
+#include "service/series_memory.h"
 #include "service/service.h"
 
 #include <errno.h>
@@ -148,10 +150,17 @@ static void put_progress(struct handler *handler, const char *model, struct repl
 /* The rows have been kept, or could not be. */
 static void finish(struct handler *handler, const struct later *later, struct reply *reply)
 {
+    if (later->r < 0 && later->work)
+        series_undo_apply(later->work);
     if (later->r < 0)
         lookup_learner_problem(later->r, &later->error, reply);
     else
         put_progress(handler, later->model, reply);
+}
+
+static void free_undo(void *undo)
+{
+    series_undo_free(undo);
 }
 
 /* The rows are well-formed, but not to be learned from. */
@@ -175,22 +184,25 @@ static bool is_kept(const struct first *first)
 }
 
 /* By what is remembered of their series. -EINVAL: the reply is there. */
-static int prepare(const struct first *first, struct reply *reply)
+static int prepare(const struct first *first, struct series_undo **ret_undo, struct reply *reply)
 {
     struct live *live = service_live(first->handler->service);
     struct live_model *model = live_acquire(live, first->model, strlen(first->model));
+    const char *series = score_options_series(&first->options);
     int r = -EINVAL;
 
     if (model)
         r = prepared_rows_make(first->handler, first->preparation, model->memory, &first->options,
-                               reply);
+                               ret_undo, reply);
     else
         lookup_learner_problem(
             LEARNER_NOT_FOUND,
             &(struct error){"The model is gone; GET /v1/models lists what there is"}, reply);
+    if (r == 0 && series)
+        (void)!series_memory_touch(model->memory, series, clock_realtime_us());
     live_release(live, model);
     if (r == 0)
-        prepared_rows_drop_late(first->handler, first->preparation);
+        prepared_rows_drop_late(first->handler, first->preparation, false);
     return r;
 }
 
@@ -198,27 +210,36 @@ static void keep(const struct first *first, struct reply *reply)
 {
     const struct json_rows *rows = &first->handler->rows;
     const struct score_options *options = &first->options;
+    CLEANUP(series_undo_freep) struct series_undo *undo = NULL;
     struct error error = {0};
 
-    if (prepare(first, reply) < 0)
+    if (prepare(first, &undo, reply) < 0)
         return;
     if (rows->n_rows == 0) { /* all were late */
         put_progress(first->handler, first->model, reply);
         return;
     }
+    const struct row_times times = prepared_rows_times(first->handler, first->preparation, options);
     CLEANUP(later_freep)
     struct later *later = later_new(first->handler->later, finish, first->model);
     if (!later) {
         reply_no_memory(reply);
         return;
     }
-    int r = learner_observe(first->learner, first->model, rows->rows, rows->n_rows,
-                            n_features(first), score_options_time_us(options),
-                            score_options_series(options), later_done, later, &error);
-    if (r < 0)
+    later->work = undo;
+    later->free_work = free_undo;
+    int r =
+        learner_observe(first->learner, first->model, rows->rows, rows->n_rows, n_features(first),
+                        &times, score_options_series(options), later_done, later, &error);
+    if (r < 0) {
+        if (undo)
+            series_undo_apply(undo);
+        later->work = NULL;
         lookup_learner_problem(r, &error, reply);
-    else
-        reply->later = TAKE(later);
+        return;
+    }
+    undo = NULL;
+    reply->later = TAKE(later);
 }
 
 static void take(struct first *first, const struct request *request, struct reply *reply)

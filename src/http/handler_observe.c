@@ -29,11 +29,18 @@ static void put_rows(struct reply *reply, size_t n_rows, size_t n_late)
     text_puts(&reply->body, "}");
 }
 
+static void free_undo(void *undo)
+{
+    series_undo_free(undo);
+}
+
 /* The rows are on the disk, or they could not be brought there. */
 static void finish(struct handler *handler, const struct later *later, struct reply *reply)
 {
     (void)handler;
     if (later->r < 0) {
+        if (later->work)
+            series_undo_apply(later->work);
         lookup_learner_problem(later->r, &later->error, reply);
         return;
     }
@@ -55,19 +62,21 @@ static void observe(struct handler *handler, const struct live_model *model,
     }
     score_options_init(&options);
     options.is_for_observe = true;
+    CLEANUP(series_undo_freep) struct series_undo *undo = NULL;
     if (row_body_read(&handler->rows, &options, detector_values(model->detector), preparation,
                       model->reject_missing, request, reply) < 0 ||
-        prepared_rows_make(handler, preparation, model->memory, &options, reply) < 0)
+        prepared_rows_make(handler, preparation, model->memory, &options, &undo, reply) < 0)
         return;
     const char *series = score_options_series(&options);
-    if (series && !preparation) /* without memory for it the rows are kept all the same */
+    if (series) /* without memory for it the rows are kept all the same */
         (void)!series_memory_touch(model->memory, series, clock_realtime_us());
     const size_t n_late = prepared_rows_count_late(handler, preparation);
-    prepared_rows_drop_late(handler, preparation);
+    prepared_rows_drop_late(handler, preparation, false);
     if (rows->n_rows == 0) {
         put_rows(reply, 0, n_late);
         return;
     }
+    const struct row_times times = prepared_rows_times(handler, preparation, &options);
     CLEANUP(later_freep) struct later *later = later_new(handler->later, finish, model->name);
     if (!later) {
         reply_no_memory(reply);
@@ -75,13 +84,20 @@ static void observe(struct handler *handler, const struct live_model *model,
     }
     later->n_rows = rows->n_rows;
     later->n_late = n_late;
+    later->work = undo;
+    later->free_work = free_undo;
     int r = learner_observe(learner, model->name, rows->rows, rows->n_rows,
-                            detector_n_features(model->detector), score_options_time_us(&options),
-                            score_options_series(&options), later_done, later, &error);
-    if (r < 0)
+                            detector_n_features(model->detector), &times, series, later_done, later,
+                            &error);
+    if (r < 0) {
+        if (undo)
+            series_undo_apply(undo);
+        later->work = NULL;
         lookup_learner_problem(r, &error, reply);
-    else
-        reply->later = TAKE(later);
+        return;
+    }
+    undo = NULL;
+    reply->later = TAKE(later);
 }
 
 void handle_observe(struct handler *handler, const struct request *request, struct reply *reply)

@@ -136,6 +136,7 @@ static int follow_series(struct scoring *scoring)
     if (r == 0)
         r = series_memory_follow(scoring->model->memory, scoring->model->detector,
                                  handler->workspace, series, rows->rows, rows->n_rows,
+                                 scoring->preparation ? handler->is_late : NULL,
                                  handler->is_explained, handler->holds);
     scoring->hold = handler->holds;
     return r;
@@ -173,18 +174,49 @@ static int score_rows(struct scoring *scoring, struct reply *reply)
     return r;
 }
 
+/* Late rows are judged, and that is all: feedback can name their verdicts. */
+static void offer_late(const struct scoring *scoring, struct learner *learner,
+                       const struct row_times *times)
+{
+    struct handler *handler = scoring->handler;
+    const size_t n_rows = handler->rows.n_rows;
+    AUTO_FREE struct verdict *late = calloc(n_rows, sizeof(*late));
+    size_t n = 0;
+
+    for (size_t i = 0; late && i < n_rows; i++)
+        if (handler->is_late[i])
+            late[n++] = handler->verdicts[i];
+    if (n > 0)
+        learner_offer(learner, scoring->model, NULL, false, late, n, 0,
+                      &(struct row_times){.time_us = times->time_us},
+                      score_options_series(&scoring->options));
+}
+
 /* The rows have got their verdicts: feedback can name these, and the rows are for learning too. */
 static void offer_rows(const struct scoring *scoring)
 {
     struct handler *handler = scoring->handler;
     struct learner *learner = service_learner(handler->service);
-    const bool has_late = prepared_rows_count_late(handler, scoring->preparation) > 0;
+    const struct score_options *options = &scoring->options;
+    const struct row_times times = prepared_rows_times(handler, scoring->preparation, options);
+    if (!learner)
+        return;
 
-    if (learner)
-        learner_offer(learner, scoring->model, handler->rows.rows,
-                      scoring->options.learn && !has_late, handler->verdicts, handler->rows.n_rows,
-                      scoring->n_features, score_options_time_us(&scoring->options),
-                      score_options_series(&scoring->options));
+    if (prepared_rows_count_late(handler, scoring->preparation) > 0) {
+        offer_late(scoring, learner, &times);
+        prepared_rows_drop_late(handler, scoring->preparation, true);
+    }
+    learner_offer(learner, scoring->model, handler->rows.rows, options->learn, handler->verdicts,
+                  handler->rows.n_rows, scoring->n_features, &times, score_options_series(options));
+}
+
+/* One that does not want to be learned from is not missed either: a replay, a try. */
+static void watch_series(const struct scoring *scoring)
+{
+    const char *series = score_options_series(&scoring->options);
+
+    if (series && scoring->options.learn)
+        (void)!series_memory_touch(scoring->model->memory, series, clock_realtime_us());
 }
 
 /* The model is one that answers. */
@@ -203,13 +235,17 @@ static void score_with(struct scoring *scoring, const struct request *request, s
             MOST_DETAILED, rows->n_rows);
         return;
     }
+    CLEANUP(series_undo_freep) struct series_undo *undo = NULL;
     if (prepared_rows_make(scoring->handler, scoring->preparation, scoring->model->memory,
-                           &scoring->options, reply) < 0)
+                           &scoring->options, rows->n_rows > 1 ? &undo : NULL, reply) < 0)
         return;
     int r = score_rows(scoring, reply);
-    if (r == 0)
+    if (r < 0 && undo)
+        series_undo_apply(undo);
+    if (r == 0) {
+        watch_series(scoring);
         offer_rows(scoring);
-    else if (r == -EFBIG)
+    } else if (r == -EFBIG)
         reply_problem(reply, 413,
                       "The answer to %zu rows would be larger than %zu MiB; send fewer rows at a "
                       "time, or explain less",

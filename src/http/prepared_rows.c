@@ -4,6 +4,7 @@
 #include "data/json_rows.h"
 #include "data/preparation.h"
 #include "data/schema.h"
+#include "detector/detector.h"
 #include "http/handler.h"
 #include "http/reply.h"
 #include "http/score_options.h"
@@ -85,7 +86,7 @@ static int reserve(struct handler *handler, const struct preparation *preparatio
 
 int prepared_rows_make(struct handler *handler, struct preparation *preparation,
                        struct series_memory *memory, const struct score_options *options,
-                       struct reply *reply)
+                       struct series_undo **ret_undo, struct reply *reply)
 {
     struct json_rows *rows = &handler->rows;
     const char *series = score_options_series(options);
@@ -104,7 +105,7 @@ int prepared_rows_make(struct handler *handler, struct preparation *preparation,
         return 0;
     }
     r = series_memory_prepare(memory, preparation, series, rows->times, rows->values, rows->n_rows,
-                              rows->rows, handler->is_late);
+                              rows->rows, handler->is_late, ret_undo);
     if (r < 0) {
         reply_no_memory(reply);
         return -EINVAL;
@@ -122,7 +123,8 @@ size_t prepared_rows_count_late(const struct handler *handler,
     return n;
 }
 
-void prepared_rows_drop_late(struct handler *handler, const struct preparation *preparation)
+void prepared_rows_drop_late(struct handler *handler, const struct preparation *preparation,
+                             bool has_verdicts)
 {
     struct json_rows *rows = &handler->rows;
     size_t n_features, n = 0;
@@ -130,9 +132,23 @@ void prepared_rows_drop_late(struct handler *handler, const struct preparation *
         return;
 
     n_features = schema_n_features(preparation->features);
-    for (size_t i = 0; i < rows->n_rows; i++)
-        if (!handler->is_late[i])
-            memmove(rows->rows + n++ * n_features, rows->rows + i * n_features,
-                    n_features * sizeof(*rows->rows));
+    for (size_t i = 0; i < rows->n_rows; i++) {
+        if (handler->is_late[i])
+            continue;
+        memmove(rows->rows + n * n_features, rows->rows + i * n_features,
+                n_features * sizeof(*rows->rows));
+        rows->times[n] = rows->times[i];
+        if (has_verdicts)
+            handler->verdicts[n] = handler->verdicts[i];
+        n++;
+    }
     rows->n_rows = n;
+}
+
+struct row_times prepared_rows_times(const struct handler *handler,
+                                     const struct preparation *preparation,
+                                     const struct score_options *options)
+{
+    return (struct row_times){.time_us = score_options_time_us(options),
+                              .own = preparation ? handler->rows.times : NULL};
 }

@@ -4,7 +4,9 @@
 #pragma once
 
 #include "base/cleanup.h"
+#include "service/learner.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct handler;
@@ -13,17 +15,26 @@ struct reply;
 struct schema;
 struct score_options;
 struct series_memory;
+struct series_undo;
 
 /* Makes handler->rows.rows, rows of preparation's features, of what row_body_read() has read, and
  * says in handler->is_late which are late. A row's time is its own, that of the request, or now.
- * preparation NULL: the rows are there already. -EINVAL: reply says why
- * they cannot be prepared. */
+ * preparation NULL: the rows are there already. ret_undo: how to take them back, NULL: there is
+ * nothing to take back; the address NULL: nobody will. -EINVAL: reply says why they cannot be
+ * prepared. */
 MUST_CHECK int prepared_rows_make(struct handler *handler, struct preparation *preparation,
                                   struct series_memory *memory, const struct score_options *options,
-                                  struct reply *reply);
+                                  struct series_undo **ret_undo, struct reply *reply);
 
 /* That are late. */
 size_t prepared_rows_count_late(const struct handler *handler,
                                 const struct preparation *preparation);
-/* Leaves the late ones out. */
-void prepared_rows_drop_late(struct handler *handler, const struct preparation *preparation);
+/* Leaves the late ones out, of rows and times, and of handler->verdicts if they have been judged.
+ */
+void prepared_rows_drop_late(struct handler *handler, const struct preparation *preparation,
+                             bool has_verdicts);
+
+/* When they were, by the request and by themselves. Points into handler. */
+struct row_times prepared_rows_times(const struct handler *handler,
+                                     const struct preparation *preparation,
+                                     const struct score_options *options);

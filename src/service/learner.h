@@ -74,13 +74,19 @@ void learner_settle(struct learner *learner);
  * learner_offer() has got the verdict. Never blocks. */
 void learner_name_verdicts(struct learner *learner, struct verdict *verdicts, size_t n_rows);
 
+/* When rows were. */
+struct row_times {
+    uint64_t time_us;  /* since 1970, of those that do not say their own */
+    const double *own; /* [n_rows] seconds since 1970; NaN, or NULL: none */
+};
+
 /* Rows that were scored, for learning (unless they are not meant for it) and for the comparison
  * with the former version, and their verdicts with an id for the log of events: what is needed is
  * copied into a bounded queue; what does not fit is counted and dropped. Never blocks. series NULL:
- * independent rows. */
+ * independent rows; rows NULL: no more than their verdicts for the log. */
 void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
                    bool is_learned, const struct verdict *verdicts, size_t n_rows,
-                   size_t n_features, uint64_t time_us, const char *series);
+                   size_t n_features, const struct row_times *times, const char *series);
 
 enum learner_problem {        /* besides 0, why something is not done; reterr is for the client */
     LEARNER_MALFORMED = -74,  /* 400 */
@@ -101,7 +107,7 @@ MUST_CHECK int learner_check_rows(size_t n_rows, size_t n_features, struct error
  * or where there is none, by learner_settle() and learner_free(); never by this function, and
  * without a lock. It must not wait: the rows of all models wait for it. Any thread. */
 MUST_CHECK int learner_observe(struct learner *learner, const char *model, const float *rows,
-                               size_t n_rows, size_t n_features, uint64_t time_us,
+                               size_t n_rows, size_t n_features, const struct row_times *times,
                                const char *series,
                                void (*done)(void *userdata, int r, const struct error *error),
                                void *userdata, struct error *reterr);

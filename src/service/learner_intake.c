@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,32 +38,48 @@ static void item_free(struct intake_item *item)
     relevance_release(item->relevance);
     free(item->rows);
     free(item->values);
+    free(item->times_us);
     free(item);
 }
 
-/* rows NULL: there are none, only verdicts. */
+static uint64_t time_of(const struct row_times *times, size_t row)
+{
+    return times->own && !isnan(times->own[row]) ? (uint64_t)(times->own[row] * (double)US_PER_S)
+                                                 : times->time_us;
+}
+
+static int copy_rows(struct intake_item *item, const float *rows)
+{
+    const size_t n = item->n_rows * item->n_features;
+
+    item->values = malloc(n * sizeof(*item->values) + 1);
+    if (!item->values)
+        return -ENOMEM;
+    memcpy(item->values, rows, n * sizeof(*rows));
+    return 0;
+}
+
+/* rows NULL: there are none, only verdicts; times NULL: those are without times too. */
 static struct intake_item *new_item(struct pupil *pupil, const float *rows, size_t n_rows,
-                                    size_t n_features, uint64_t time_us, const char *series)
+                                    size_t n_features, const struct row_times *times,
+                                    const char *series)
 {
     struct intake_item *item = calloc(1, sizeof(*item));
-    const size_t n = n_rows * n_features;
     if (!item)
         return NULL;
 
     item->pupil = pupil;
     item->n_rows = n_rows;
     item->n_features = n_features;
-    item->time_us = time_us;
     item->is_independent = !series;
     (void)snprintf(item->series, sizeof(item->series), "%s", series ? series : "");
-    if (!rows)
-        return item;
-    item->values = malloc(n * sizeof(*item->values) + 1);
-    if (!item->values) {
-        free(item);
+    item->times_us = calloc(n_rows + 1, sizeof(*item->times_us));
+    if (!item->times_us || (rows && copy_rows(item, rows) < 0)) {
+        item_free(item);
         return NULL;
     }
-    memcpy(item->values, rows, n * sizeof(*rows));
+    for (size_t i = 0; times && i < n_rows; i++)
+        item->times_us[i] = time_of(times, i);
     return item;
 }
 
@@ -111,7 +128,7 @@ static atomic_uint_least64_t *unseen_of(struct pupil *pupil, const char *series)
 
 /* A scored row for each verdict; of an item without values for those that have a name. */
 static int fill_item(struct intake_item *item, const struct live_model *model,
-                     const struct verdict *verdicts, size_t n_rows)
+                     const struct row_times *times, const struct verdict *verdicts, size_t n_rows)
 {
     size_t n = 0;
 
@@ -126,7 +143,7 @@ static int fill_item(struct intake_item *item, const struct live_model *model,
         if (!item->values && verdicts[i].event == 0)
             continue;
         item->rows[n++] = (struct scored_row){
-            .time_us = item->time_us,
+            .time_us = time_of(times, i),
             .series = item->is_independent ? NULL : item->series,
             .values = item->values ? item->values + i * item->n_features : NULL,
             .error = verdicts[i].reconstruction_error,
@@ -146,7 +163,7 @@ static int fill_item(struct intake_item *item, const struct live_model *model,
 
 void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
                    bool is_learned, const struct verdict *verdicts, size_t n_rows,
-                   size_t n_features, uint64_t time_us, const char *series)
+                   size_t n_features, const struct row_times *times, const char *series)
 {
     struct pupil *pupil = learner_find(learner, model->name);
     const size_t n_named = count_named(verdicts, n_rows);
@@ -160,8 +177,8 @@ void learner_offer(struct learner *learner, const struct live_model *model, cons
     if (n == 0)
         return;
 
-    struct intake_item *item = new_item(pupil, rows, n, rows ? n_features : 0, time_us, series);
-    const bool is_made = item && fill_item(item, model, verdicts, n_rows) == 0;
+    struct intake_item *item = new_item(pupil, rows, n, rows ? n_features : 0, times, series);
+    const bool is_made = item && fill_item(item, model, times, verdicts, n_rows) == 0;
     if (is_made)
         item->is_learned = is_learned;
     (void)pthread_mutex_lock(&learner->lock);
@@ -199,7 +216,7 @@ int learner_check_rows(size_t n_rows, size_t n_features, struct error *reterr)
 }
 
 int learner_observe(struct learner *learner, const char *model, const float *rows, size_t n_rows,
-                    size_t n_features, uint64_t time_us, const char *series,
+                    size_t n_features, const struct row_times *times, const char *series,
                     void (*done)(void *userdata, int r, const struct error *error), void *userdata,
                     struct error *reterr)
 {
@@ -212,7 +229,7 @@ int learner_observe(struct learner *learner, const char *model, const float *row
     int r = learner_check_rows(n_rows, n_features, reterr);
     if (r < 0)
         return r;
-    struct intake_item *item = new_item(pupil, rows, n_rows, n_features, time_us, series);
+    struct intake_item *item = new_item(pupil, rows, n_rows, n_features, times, series);
     if (!item)
         return error_set(reterr, LEARNER_UNAVAILABLE, "There is no memory for these rows");
     item->is_observed = true;
@@ -244,7 +261,7 @@ static void end_wait(void *userdata, int r, const struct error *error)
 void learner_wait_for_intake(struct learner *learner, struct pupil *pupil)
 {
     struct waiter waiter = {.learner = learner};
-    struct intake_item *item = learner->has_intake ? new_item(pupil, NULL, 0, 0, 0, NULL) : NULL;
+    struct intake_item *item = learner->has_intake ? new_item(pupil, NULL, 0, 0, NULL, NULL) : NULL;
 
     if (!item)
         return;
@@ -337,7 +354,7 @@ static int learn_item(struct intake_item *item)
     if (!fits)
         return -EINVAL;
     if (item->is_observed)
-        return learning_observe(pupil->learning, item->values, item->n_rows, item->time_us,
+        return learning_observe(pupil->learning, item->values, item->n_rows, item->times_us,
                                 item->is_independent ? NULL : item->series);
     shadow_judge(pupil, item);
     return learning_take(pupil->learning, item->rows, item->n_rows);

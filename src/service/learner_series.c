@@ -87,16 +87,21 @@ void pupil_load_series(struct pupil *pupil, const struct live_model *model)
 /* Under the pupil's lock. */
 static void tell(struct pupil *pupil, const struct series_change *change)
 {
-    CLEANUP(text_clear) struct text detail = {0};
+    CLEANUP(text_clear) struct text detail = {0}, reason = {0};
+    char shown[TEXT_SHOWN_SIZE];
+    const char *name = *change->series ? change->series : "(the default series)";
 
     text_puts(&detail, "{\"series\":");
     text_json_string(&detail, change->series, strlen(change->series));
     text_puts(&detail, ",\"last_row_at\":\"");
     text_time(&detail, change->seen_us);
     text_puts(&detail, "\"}");
-    if (!text_failed(&detail))
-        pupil_tell(pupil, change->is_silent ? "series_silent" : "series_back", detail.data,
-                   change->is_silent ? SILENT_ADVICE : NULL);
+    text_printf(&reason, change->is_silent ? "no row of %s since " : "%s sends again, since ",
+                text_show(shown, name, strlen(name)));
+    text_time(&reason, change->seen_us);
+    if (!text_failed(&detail) && !text_failed(&reason))
+        pupil_tell_of(pupil, change->series, change->is_silent ? "series_silent" : "series_back",
+                      reason.data, detail.data, change->is_silent ? SILENT_ADVICE : NULL);
 }
 
 static void watch(struct pupil *pupil, struct series_memory *memory)

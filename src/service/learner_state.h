@@ -113,7 +113,7 @@ struct intake_item {
     bool is_observed;
     bool is_learned; /* scored rows that are no more than compared are not */
     size_t n_rows, n_features;
-    uint64_t time_us;
+    uint64_t *times_us; /* [n_rows] */
     char series[ROW_SERIES_MAX + 1];
     bool is_independent;
     unsigned version; /* that scored the rows, at this */
@@ -286,6 +286,9 @@ void pupil_publish(struct pupil *pupil, const struct logged_event *event);
 void pupil_note_event(struct pupil *pupil, const struct logged_event *event);
 /* Under the pupil's lock: an event for people, logged at once. */
 void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const char *advice);
+/* The same of a series, with a line for people. */
+void pupil_tell_of(struct pupil *pupil, const char *series, const char *kind, const char *reason,
+                   const char *detail, const char *advice);
 /* Who did what, for the audit and the log. */
 void pupil_audit(struct pupil *pupil, const char *who, const char *act, const char *detail);
 

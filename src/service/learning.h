@@ -107,10 +107,10 @@ MUST_CHECK int learning_take(struct learning *learning, const struct scored_row 
  * the alarm policy sees them, unless they have no values (NULL). */
 void learning_note(struct learning *learning, const struct scored_row *rows, size_t n_rows);
 
-/* Rows that somebody knows to be normal, copied: all are pending afterwards, or none with
- * -ENOMEM. series as above. */
+/* Rows that somebody knows to be normal, times_us[n_rows] since 1970, copied: all are pending
+ * afterwards, or none with -ENOMEM. series as above. */
 MUST_CHECK int learning_observe(struct learning *learning, const float *values, size_t n_rows,
-                                uint64_t time_us, const char *series);
+                                const uint64_t *times_us, const char *series);
 
 /* What waits to be stored, valid until learning_stored() or the next row. */
 struct row_batch learning_pending(struct learning *learning);

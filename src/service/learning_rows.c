@@ -466,7 +466,7 @@ static int keep_name(struct learning *learning, const char *name, const char **r
 }
 
 int learning_observe(struct learning *learning, const float *values, size_t n_rows,
-                     uint64_t time_us, const char *series)
+                     const uint64_t *times_us, const char *series)
 {
     int r = reserve(learning, learning->n_pending + n_rows);
     if (r == 0 && series)
@@ -475,7 +475,7 @@ int learning_observe(struct learning *learning, const float *values, size_t n_ro
         return r;
     for (size_t i = 0; i < n_rows; i++) {
         const struct buffered_row row = {
-            .time_us = time_us,
+            .time_us = times_us[i],
             .role = learning_next_role(learning),
             .is_observed = true,
             .series = series,

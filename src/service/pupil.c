@@ -454,11 +454,19 @@ void pupil_note_event(struct pupil *pupil, const struct logged_event *event)
 
 void pupil_tell(struct pupil *pupil, const char *kind, const char *detail, const char *advice)
 {
+    pupil_tell_of(pupil, NULL, kind, NULL, detail, advice);
+}
+
+void pupil_tell_of(struct pupil *pupil, const char *series, const char *kind, const char *reason,
+                   const char *detail, const char *advice)
+{
     struct logged_event event = {
         .id = learner_next_event(pupil->learner),
         .time_us = clock_realtime_us(),
         .detail = detail ? strdup(detail) : NULL,
         .advice = advice ? strdup(advice) : NULL,
+        .reason = reason ? strdup(reason) : NULL,
+        .series = series ? strdup(series) : NULL,
     };
 
     (void)snprintf(event.kind, sizeof(event.kind), "%s", kind);

@@ -118,7 +118,7 @@ bool pupil_prepares_otherwise(const struct pupil *pupil)
     struct preparation *wanted = NULL;
     bool is_other = false;
 
-    if (!pupil->live || (!spec && !pupil->settings.prepare))
+    if (!pupil->live || !spec) /* plain is what nobody need have said */
         return false;
     values = detector_values(pupil->live->detector);
     if (spec &&

@@ -22,7 +22,10 @@ struct remembered {
     struct movement *movement;       /* NULL: none was followed */
     uint64_t used;                   /* when last, by memory->clock */
     uint64_t seen_us;                /* the same, since 1970 */
-    bool is_silent;                  /* as was told */
+    uint64_t prepared;               /* one more with each call that has prepared rows */
+    bool is_watched;                 /* it is missed when it falls silent */
+    bool is_silent;                  /* as was told, */
+    uint64_t told_us;                /* of a silence since then */
     bool is_changed;                 /* since it was saved */
 };
 
@@ -245,6 +248,8 @@ int series_memory_touch(struct series_memory *memory, const char *series, uint64
 
     (void)pthread_mutex_lock(&memory->lock);
     const int r = use(memory, series, now_us, &item);
+    if (r == 0)
+        item->is_watched = true;
     (void)pthread_mutex_unlock(&memory->lock);
     return r;
 }
@@ -260,9 +265,75 @@ static double now_for(const struct preparation_state *state)
     return now > newest || isnan(newest) ? now : newest + 1e-6;
 }
 
+struct series_undo {
+    struct series_memory *memory;    /* shared, as is */
+    struct preparation *preparation; /* that the state is of */
+    char *series;
+    uint64_t prepared;               /* of the rows that are to be undone */
+    struct preparation_state *state; /* before them; NULL: there was none */
+};
+
+void series_undo_free(struct series_undo *undo)
+{
+    if (!undo)
+        return;
+    series_memory_release(undo->memory);
+    preparation_free(undo->preparation);
+    preparation_state_free(undo->state);
+    free(undo->series);
+    free(undo);
+}
+
+static int copy_state(const struct preparation *preparation, const struct preparation_state *state,
+                      struct preparation_state **ret_copy)
+{
+    AUTO_FREE char *bytes = malloc(preparation_state_size(preparation));
+    if (!bytes)
+        return -ENOMEM;
+    int r = preparation_state_new(preparation, ret_copy);
+    if (r < 0)
+        return r;
+    preparation_state_save(preparation, state, bytes);
+    return preparation_state_load(preparation, *ret_copy, bytes,
+                                  preparation_state_size(preparation));
+}
+
+/* Under the lock, before the rows. */
+static int begin_undo(struct series_memory *memory, const struct remembered *item,
+                      struct series_undo **ret_undo)
+{
+    CLEANUP(series_undo_freep) struct series_undo *undo = calloc(1, sizeof(*undo));
+    if (!undo)
+        return -ENOMEM;
+
+    undo->memory = series_memory_share(memory);
+    undo->preparation = preparation_share(memory->preparation);
+    undo->prepared = item->prepared;
+    undo->series = strdup(item->name);
+    int r = undo->series ? 0 : -ENOMEM;
+    if (r == 0 && item->state)
+        r = copy_state(undo->preparation, item->state, &undo->state);
+    if (r == 0)
+        *ret_undo = TAKE(undo);
+    return r;
+}
+
+void series_undo_apply(struct series_undo *undo)
+{
+    struct series_memory *memory = undo->memory;
+
+    (void)pthread_mutex_lock(&memory->lock);
+    struct remembered *item = find(memory, undo->series);
+    if (item && item->prepared == undo->prepared && memory->preparation == undo->preparation) {
+        preparation_state_free(item->state);
+        item->state = TAKE(undo->state);
+    }
+    (void)pthread_mutex_unlock(&memory->lock);
+}
+
 static int prepare(struct series_memory *memory, struct preparation *preparation,
                    const char *series, const double *times, const double *values, size_t n_rows,
-                   float *ret_rows, bool *ret_late)
+                   float *ret_rows, bool *ret_late, struct series_undo **ret_undo)
 {
     const size_t n_values = schema_n_features(preparation->values);
     const size_t n_features = schema_n_features(preparation->features);
@@ -270,6 +341,10 @@ static int prepare(struct series_memory *memory, struct preparation *preparation
 
     follow_preparation(memory, preparation);
     int r = use(memory, series, clock_realtime_us(), &item);
+    if (r == 0)
+        item->prepared++;
+    if (r == 0 && ret_undo)
+        r = begin_undo(memory, item, ret_undo);
     if (r == 0 && !item->state)
         r = preparation_state_new(preparation, &item->state);
     for (size_t i = 0; r == 0 && i < n_rows; i++)
@@ -281,17 +356,19 @@ static int prepare(struct series_memory *memory, struct preparation *preparation
 
 int series_memory_prepare(struct series_memory *memory, struct preparation *preparation,
                           const char *series, const double *times, const double *values,
-                          size_t n_rows, float *ret_rows, bool *ret_late)
+                          size_t n_rows, float *ret_rows, bool *ret_late,
+                          struct series_undo **ret_undo)
 {
     (void)pthread_mutex_lock(&memory->lock);
-    int r = prepare(memory, preparation, series, times, values, n_rows, ret_rows, ret_late);
+    int r =
+        prepare(memory, preparation, series, times, values, n_rows, ret_rows, ret_late, ret_undo);
     (void)pthread_mutex_unlock(&memory->lock);
     return r;
 }
 
 static int follow(struct series_memory *memory, const struct detector *detector,
                   struct workspace *workspace, const char *series, const float *rows, size_t n_rows,
-                  const bool *is_wanted, float *ret_holds)
+                  const bool *is_late, const bool *is_wanted, float *ret_holds)
 {
     const size_t n_features = detector_n_features(detector);
     struct remembered *item;
@@ -302,7 +379,8 @@ static int follow(struct series_memory *memory, const struct detector *detector,
     if (r == 0 && !item->movement)
         r = movement_new(n_features, &item->movement);
     for (size_t i = 0; r == 0 && i < n_rows; i++) {
-        r = detector_follow(detector, workspace, rows + i * n_features, item->movement);
+        if (!is_late || !is_late[i])
+            r = detector_follow(detector, workspace, rows + i * n_features, item->movement);
         if (r < 0 || !is_wanted[i])
             continue;
         memcpy(ret_holds, item->movement->hold, n_features * sizeof(*ret_holds));
@@ -313,10 +391,12 @@ static int follow(struct series_memory *memory, const struct detector *detector,
 
 int series_memory_follow(struct series_memory *memory, const struct detector *detector,
                          struct workspace *workspace, const char *series, const float *rows,
-                         size_t n_rows, const bool *is_wanted, float *ret_holds)
+                         size_t n_rows, const bool *is_late, const bool *is_wanted,
+                         float *ret_holds)
 {
     (void)pthread_mutex_lock(&memory->lock);
-    int r = follow(memory, detector, workspace, series, rows, n_rows, is_wanted, ret_holds);
+    int r =
+        follow(memory, detector, workspace, series, rows, n_rows, is_late, is_wanted, ret_holds);
     (void)pthread_mutex_unlock(&memory->lock);
     return r;
 }
@@ -346,13 +426,17 @@ size_t series_memory_watch(struct series_memory *memory, uint64_t now_us, uint64
     forget_silent(memory, now_us);
     for (size_t i = 0; i < memory->n_items; i++) {
         struct remembered *item = &memory->items[i];
-        const bool is_silent = stale_after_us > 0 && is_past(now_us, item->seen_us, stale_after_us);
+        const bool is_silent = item->is_watched && stale_after_us > 0 &&
+                               is_past(now_us, item->seen_us, stale_after_us);
         ret_counts->n_silent += is_silent;
-        if (stale_after_us == 0) /* nobody asks any more, and it need not have come back */
-            item->is_silent = false;
+        if (!is_silent && item->is_silent && item->seen_us == item->told_us) {
+            item->is_silent = false; /* nobody asks any more: it has not come back */
+            item->is_changed = true;
+        }
         if (is_silent == item->is_silent || n == most)
             continue;
         item->is_silent = is_silent;
+        item->told_us = item->seen_us;
         item->is_changed = true;
         ret_changes[n] = (struct series_change){.is_silent = is_silent, .seen_us = item->seen_us};
         *stpncpy(ret_changes[n++].series, item->name, SERIES_NAME_MAX) = '\0';
@@ -367,7 +451,8 @@ size_t series_memory_watch(struct series_memory *memory, uint64_t now_us, uint64
 static int save_item(const struct series_memory *memory, const struct remembered *item,
                      struct logged_series *saved)
 {
-    *saved = (struct logged_series){.seen_us = item->seen_us, .is_silent = item->is_silent};
+    *saved = (struct logged_series){
+        .seen_us = item->seen_us, .is_watched = item->is_watched, .is_silent = item->is_silent};
     *stpncpy(saved->series, item->name, SERIES_NAME_MAX) = '\0';
     if (item->state) {
         saved->n_state = preparation_state_size(memory->preparation);
@@ -424,7 +509,9 @@ static int load_item(struct series_memory *memory, const struct detector *detect
     int r = 0;
 
     item->seen_us = saved->seen_us;
+    item->is_watched = saved->is_watched;
     item->is_silent = saved->is_silent;
+    item->told_us = saved->is_silent ? saved->seen_us : 0;
     if (saved->state && memory->preparation) {
         r = preparation_state_new(memory->preparation, &item->state);
         if (r == 0 && preparation_state_load(memory->preparation, item->state, saved->state,

@@ -35,25 +35,35 @@ void series_memory_bound(struct series_memory *memory, size_t max_series);
 /* That there is room for. */
 size_t series_memory_most(struct series_memory *memory);
 
-/* A row of this series has come at now_us (since 1970), which need be neither prepared nor
- * followed. -ENOMEM: it is not remembered. */
+/* A row of this series has come at now_us (since 1970): from now on it is missed when it falls
+ * silent. -ENOMEM: it is not remembered. */
 MUST_CHECK int series_memory_touch(struct series_memory *memory, const char *series,
                                    uint64_t now_us);
 
+/* A series as it was before rows that have been prepared; free it. */
+struct series_undo;
+/* The rows have come to nothing after all: the series is as it was, unless others have come since.
+ */
+void series_undo_apply(struct series_undo *undo);
+void series_undo_free(struct series_undo *undo);
+DEFINE_CLEANUP(struct series_undo *, series_undo_free)
+
 /* Prepares the next values[n_rows][of values] of a series in their order, at times[n_rows] (seconds
  * since 1970; NaN: now, behind the newest row), to ret_rows[n_rows][of features]; ret_late[n_rows]
- * as preparation_follow() says. 0 or -ENOMEM. */
+ * as preparation_follow() says. ret_undo: how to take them back; NULL: nobody will. 0 or -ENOMEM.
+ */
 MUST_CHECK int series_memory_prepare(struct series_memory *memory, struct preparation *preparation,
                                      const char *series, const double *times, const double *values,
-                                     size_t n_rows, float *ret_rows, bool *ret_late);
+                                     size_t n_rows, float *ret_rows, bool *ret_late,
+                                     struct series_undo **ret_undo);
 
 /* Takes the next rows[n_rows][n_features] of a series, in their order, standardised as this version
- * does. ret_holds[][n_features]: the hold after each row of which is_wanted[n_rows] is set, one
- * behind the other. 0 or -ENOMEM. */
+ * does; those that is_late[n_rows] says (NULL: none) leave no trace. ret_holds[][n_features]: the
+ * hold after each row of which is_wanted[n_rows] is set, one behind the other. 0 or -ENOMEM. */
 MUST_CHECK int series_memory_follow(struct series_memory *memory, const struct detector *detector,
                                     struct workspace *workspace, const char *series,
-                                    const float *rows, size_t n_rows, const bool *is_wanted,
-                                    float *ret_holds);
+                                    const float *rows, size_t n_rows, const bool *is_late,
+                                    const bool *is_wanted, float *ret_holds);
 
 /* ---- series that fall silent ---- */
 
@@ -70,8 +80,9 @@ struct series_counts {
     size_t n_series, n_silent;
 };
 
-/* What has changed since the last time, at most `most` of it: the rest is told the next time.
- * stale_after_us 0: none is silent, and none is told of. Returns how many. */
+/* What has changed since the last time of the series that are missed, at most `most` of it: the
+ * rest is told the next time. One comes back by a row alone, not by a longer stale_after_us; 0:
+ * none is silent, and none is told of. Returns how many. */
 size_t series_memory_watch(struct series_memory *memory, uint64_t now_us, uint64_t stale_after_us,
                            struct series_change *ret_changes, size_t most,
                            struct series_counts *ret_counts);

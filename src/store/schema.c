@@ -147,6 +147,7 @@ static const char *const migrations[] = {
     " model INTEGER NOT NULL REFERENCES models ON DELETE CASCADE,"
     " name TEXT NOT NULL,"
     " seen_us INTEGER NOT NULL,"
+    " is_watched INTEGER NOT NULL,"
     " is_silent INTEGER NOT NULL,"
     " state BLOB,"
     " movement BLOB,"

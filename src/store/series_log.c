@@ -18,15 +18,17 @@ static int put(struct database *database, struct sqlite3 *connection, int64_t mo
                const struct logged_series *series)
 {
     CLEANUP(query_end)
-    struct query query =
-        query_begin(database, connection,
-                    "INSERT INTO series (model, name, seen_us, is_silent, state, movement) "
-                    "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (model, name) DO UPDATE SET "
-                    "seen_us = excluded.seen_us, is_silent = excluded.is_silent, "
-                    "state = excluded.state, movement = excluded.movement");
+    struct query query = query_begin(
+        database, connection,
+        "INSERT INTO series (model, name, seen_us, is_watched, is_silent, state, movement) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (model, name) DO UPDATE SET "
+        "seen_us = excluded.seen_us, is_watched = excluded.is_watched, "
+        "is_silent = excluded.is_silent, "
+        "state = excluded.state, movement = excluded.movement");
     query_bind_int(&query, model);
     query_bind_text(&query, series->series);
     query_bind_uint(&query, series->seen_us);
+    query_bind_int(&query, series->is_watched);
     query_bind_int(&query, series->is_silent);
     query_bind_blob(&query, series->state, series->n_state);
     query_bind_blob(&query, series->movement, series->n_movement);
@@ -67,9 +69,10 @@ static void read_series(struct query *query, void *item)
 
     query_copy_text(query, 0, series->series, sizeof(series->series));
     series->seen_us = query_uint(query, 1);
-    series->is_silent = query_int(query, 2) != 0;
-    series->state = query_dup_blob(query, 3, &series->n_state);
-    series->movement = query_dup_blob(query, 4, &series->n_movement);
+    series->is_watched = query_int(query, 2) != 0;
+    series->is_silent = query_int(query, 3) != 0;
+    series->state = query_dup_blob(query, 4, &series->n_state);
+    series->movement = query_dup_blob(query, 5, &series->n_movement);
 }
 
 static void clear_series(void *item)
@@ -82,9 +85,9 @@ int series_log_read(struct database *database, int64_t model, struct logged_seri
 {
     assert(database && ret_series && ret_n);
     CLEANUP(query_end)
-    struct query query =
-        query_begin_read(database, "SELECT name, seen_us, is_silent, state, movement FROM series "
-                                   "WHERE model = ? ORDER BY seen_us, name");
+    struct query query = query_begin_read(
+        database, "SELECT name, seen_us, is_watched, is_silent, state, movement FROM series "
+                  "WHERE model = ? ORDER BY seen_us, name");
     query_bind_int(&query, model);
     return query_list(&query, sizeof(**ret_series), read_series, clear_series, ret_series, ret_n);
 }

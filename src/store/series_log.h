@@ -15,7 +15,7 @@ struct database;
 struct logged_series {
     char series[SERIES_NAME_MAX + 1];
     uint64_t seen_us; /* its last row, since 1970 */
-    bool is_silent;
+    bool is_watched, is_silent;
     void *state; /* [n_state] what its next row is prepared with; NULL: none */
     size_t n_state;
     void *movement; /* [n_movement] how it has moved; NULL: none */

@@ -128,7 +128,8 @@ static void score_with(struct driver *driver, const struct live_model *model,
     else {
         if (learn)
             learner_offer(driver->learner, model, rows->values, true, verdicts, rows->n_rows,
-                          rows->n_features, driver->time_us, series);
+                          rows->n_features, &(struct row_times){.time_us = driver->time_us},
+                          series);
         reply_verdicts(model, verdicts, rows->n_rows);
     }
 }
@@ -181,7 +182,8 @@ static void do_observe(struct driver *driver, const char *arguments)
     values = rows.values;
     struct observed observed = {0};
     if (learner_observe(driver->learner, name, rows.values, rows.n_rows, rows.n_features,
-                        driver->time_us, series, note_observed, &observed, &error) < 0)
+                        &(struct row_times){.time_us = driver->time_us}, series, note_observed,
+                        &observed, &error) < 0)
         return refuse(error.text);
     learner_settle(driver->learner);
     if (observed.r < 0)

@@ -426,6 +426,111 @@ def test_late_rows_are_not_learned_from(prepared, start_learner):
         "rows": 0, "late": 2}
 
 
+def test_a_late_row_keeps_no_other_from_being_learned_from(prepared, start_learner):
+    """An agent whose batches overlap sends each last row again."""
+    learner = start_learner(models={"web": {"file": prepared, "learn": "auto",
+                                            "sample_rate": "all", "retrain_rows": "never"}})
+    rows = [features_of(row) for row in make_rows(400, seed=17) if row["series"] == "a"]
+    for first in range(0, 400, 20):
+        batch = rows[max(first - 1, 0):first + 20]
+        reply = learner.score({"series": "a", "instances": batch}, "?explain=none").json()
+        assert [result.get("late", False) for result in reply["results"]].count(True) == (first > 0)
+    learner.get("/incidents")  # waits for what is on its way
+    buffer = learner.get("/buffer")
+    assert buffer["rows"] + buffer["quarantined"] >= 340  # the newest 40 wait for what comes
+
+
+def test_a_late_row_raises_no_alarm(prepared, start_learner):
+    learner = start_learner(models={"web": {"file": prepared, "learn": "observe",
+                                            "alarm": "2 of 5"}})
+    rows = [row for row in make_rows(10, seed=18) if row["series"] == "a"]
+    for row in rows[:8]:
+        post(learner, row)
+    odd = dict(rows[8], latency=900)
+    assert "late" not in post(learner, odd)
+    for _ in range(4):
+        verdict = post(learner, odd)
+        assert verdict["late"] and verdict["anomaly"] and verdict["event"]
+    assert learner.get("/incidents")["incidents"] == []
+    assert learner.post("/feedback", {"event": verdict["event"], "label": "anomaly"}).status == 200
+
+
+def test_rows_keep_their_own_times(prepared, start_learner):
+    """In what is told of them, not only in how they are prepared."""
+    learner = start_learner(models={"web": {"file": prepared, "learn": "observe",
+                                            "alarm": "3 of 5"}})
+    rows = [row for row in make_rows(20, seed=19) if row["series"] == "a"]
+    for row in rows[8:14]:
+        row["latency"] = 900
+    body = {"series": "a", "instances": [features_of(row) for row in rows]}
+    assert learner.score(body, "?explain=none").status == 200
+    incident = wait_for(lambda: learner.get("/incidents")["incidents"], "the incident")[0]
+    moment = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(rows[10]["timestamp"]))
+    assert incident["opened_at"].startswith(moment)
+    assert incident["ended_at"].startswith(
+        time.strftime("%Y-%m-%dT%H:%M", time.gmtime(rows[18]["timestamp"])))
+
+
+def test_refused_rows_may_be_sent_again(prepared, start_learner):
+    """Nothing of them stays: else they would be late, and lost."""
+    learner = start_learner(models={"web": {**FAST, "file": prepared, "learn": "off"}})
+    rows = [features_of(row) for row in make_rows(40) if row["series"] == "a"]
+    body = {"series": "a", "instances": rows}
+    check_problem(learner.post("/observe", body), 409)
+    learner.write_config({"web": {**FAST, "file": prepared}})
+    learner.reload("reloaded")
+    assert learner.post("/observe", body).json() == {"rows": 40}
+
+
+def test_rows_that_could_not_be_stored_may_be_sent_again(prepared, start_learner):
+    learner = start_learner(models={"web": {**FAST, "file": prepared}}, min_free="1000G")
+    body = {"series": "a", "instances": [features_of(row) for row in make_rows(40)
+                                         if row["series"] == "a"]}
+    problem = check_problem(learner.post("/observe", body), 503)
+    assert "not stored" in problem["detail"]
+    check_problem(learner.post("/observe", body), 503)  # and not "late": 40
+    assert "late" not in learner.score({"series": "a", "features": body["instances"][0]}).json()
+
+
+def test_nothing_is_late_where_no_row_before_counts(start_daemon, tmp_path):
+    rows = [dict(row, timestamp=BEGIN + i % 7) for i, row in enumerate(make_rows(150))]
+    for row in rows:
+        del row["series"]
+    model = train(tmp_path, rows, "--prepare", "latency=log1p,state=onehot")
+    assert succeed_json("inspect", model, "--json")["training"]["rows"] == 300
+    daemon = start_daemon({"web": {"file": model}})
+    for row in rows[:10]:
+        reply = daemon.score({"features": features_of(row)})
+        assert reply.status == 200 and "late" not in reply.json()
+
+
+def test_times_that_are_made_up_make_no_rates(prepared, start_daemon):
+    """A sender whose clock is ahead, then rows that say no time."""
+    daemon = start_daemon({"web": {"file": prepared}})
+    row = features_of(make_rows(1)[0], "timestamp")
+    daemon.score({"series": "a", "features": {**row, "timestamp": time.time() + 3000}})
+    body = {"series": "a", "features": {**row, "bytes": row["bytes"] + 100}}
+    verdict = daemon.score(body, "?explain=all&top=9").json()
+    assert verdict["imputed"] == ["bytes"] and "late" not in verdict
+
+
+def test_who_does_not_teach_is_not_missed(prepared, start_learner):
+    learner = start_learner(
+        models={"web": {"file": prepared, "learn": "observe", "stale_after": "200ms"}})
+    row = make_rows(1)[0]
+    post(learner, dict(row, series="replay"), "?explain=none&learn=false")
+    post(learner, dict(row, series="host"))
+    event = wait_for(lambda: learner.get("/events")["events"], "an event")[0]
+    assert event["series"] == "host" and event["reason"].startswith("no row of host since 20")
+    assert [each["series"] for each in learner.get("/events")["events"]] == ["host"]
+    assert "series_silent: no row of host since" in learner.log()
+
+
+def test_a_prepared_file_needs_no_word_of_the_configuration(prepared, start_learner):
+    learner = start_learner(models={"web": {**FAST, "file": prepared}})
+    assert "goes on as it is" not in learner.log()
+
+
 def test_a_configuration_that_differs_from_the_version_is_told_of(prepared, start_learner):
     learner = start_learner(models={"web": {**FAST, "file": prepared, "context": "3"}})
     assert "goes on as it is" in learner.log()

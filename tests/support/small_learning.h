@@ -156,7 +156,12 @@ static inline void take_burst(const char *series, size_t n)
 
 static inline void observe(const float *values, size_t n)
 {
-    assert_int_equal(learning_observe(learning, values, n, now_us, ""), 0);
+    uint64_t times_us[2000];
+
+    assert_in_range(n, 1, sizeof(times_us) / sizeof(*times_us));
+    for (size_t i = 0; i < n; i++)
+        times_us[i] = now_us;
+    assert_int_equal(learning_observe(learning, values, n, times_us, ""), 0);
     flush();
 }
 
@@ -167,7 +172,7 @@ static inline void observe_normal(size_t n)
 
     for (size_t i = 0; i < n; i++) {
         tiny_row(&source, values);
-        assert_int_equal(learning_observe(learning, values, 1, now_us, ""), 0);
+        assert_int_equal(learning_observe(learning, values, 1, &now_us, ""), 0);
     }
     flush();
 }

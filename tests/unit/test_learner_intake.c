@@ -84,8 +84,8 @@ static void count_done(void *userdata, int r, const struct error *error)
 
 static int observe(size_t n_rows, struct error *reterr)
 {
-    return learner_observe(learner, web, values, n_rows, N_FEATURES, 1, NULL, count_done, NULL,
-                           reterr);
+    return learner_observe(learner, web, values, n_rows, N_FEATURES,
+                           &(struct row_times){.time_us = 1}, NULL, count_done, NULL, reterr);
 }
 
 static void one_request_brings_no_more_than_is_stored_quickly(void **state)

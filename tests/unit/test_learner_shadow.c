@@ -202,7 +202,8 @@ static void offer(bool is_learned)
                                     pupil->live->threshold, verdicts),
                      0);
     learner_name_verdicts(learner, verdicts, N_ROWS);
-    learner_offer(learner, pupil->live, values, is_learned, verdicts, N_ROWS, TINY_FEATURES, 1, "");
+    learner_offer(learner, pupil->live, values, is_learned, verdicts, N_ROWS, TINY_FEATURES,
+                  &(struct row_times){.time_us = 1}, "");
     (void)learner_intake_turn(learner);
 }
 

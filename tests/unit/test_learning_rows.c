@@ -241,7 +241,7 @@ static void every_observed_row_is_stored_as_it_was_sent(void **state)
     options.sample_rate = 0.001;
     open_without_version();
     for (size_t i = 0; i < 100; i++) /* always the same: no guard looks */
-        assert_int_equal(learning_observe(learning, row, 1, now_us, "a"), 0);
+        assert_int_equal(learning_observe(learning, row, 1, &now_us, "a"), 0);
     flush();
     assert_int_equal(learning_counts(learning).rows, 100);
     assert_int_equal(learning_counts(learning).stored, 100);
@@ -289,10 +289,10 @@ static void the_series_of_an_observed_row_is_copied(void **state)
     char name[] = "web-1";
 
     open_without_version();
-    assert_int_equal(learning_observe(learning, row, 1, now_us, name), 0);
+    assert_int_equal(learning_observe(learning, row, 1, &now_us, name), 0);
     (void)strcpy(name, "other");
-    assert_int_equal(learning_observe(learning, row, 1, now_us, name), 0);
-    assert_int_equal(learning_observe(learning, row, 1, now_us, NULL), 0);
+    assert_int_equal(learning_observe(learning, row, 1, &now_us, name), 0);
+    assert_int_equal(learning_observe(learning, row, 1, &now_us, NULL), 0);
     flush();
     assert_int_equal(count("SELECT count(*) FROM rows WHERE series = 'web-1'"), 1);
     assert_int_equal(count("SELECT count(*) FROM rows WHERE series = 'other'"), 1);
@@ -499,6 +499,7 @@ static void drift_is_told_once(void **state)
 
 static int use_all(void)
 {
+    uint64_t times[40] = {0};
     static float rows[40 * D];
     CLEANUP(learning_freep) struct learning *all = NULL;
     struct scored_row row = {.error = 1, .p_value = 0.001, .is_flagged = true};
@@ -510,13 +511,13 @@ static int use_all(void)
     if (r == 0)
         r = learning_swap(all, detector, threshold, RATE);
     for (size_t i = 0; r == 0 && i < 40; i++) {
-        row.time_us = now_us += SECOND;
+        row.time_us = times[i] = now_us += SECOND;
         row.series = i % 3 ? "a" : NULL;
         row.values = rows + i * D;
         r = learning_take(all, &row, 1);
     }
     if (r == 0)
-        r = learning_observe(all, rows, 40, now_us, "b");
+        r = learning_observe(all, rows, 40, times, "b");
     if (r == 0 && learning_pending(all).n_rows < 40)
         return -EUCLEAN; /* all or none */
     return r < 0 ? r : learning_flush(all);

@@ -169,7 +169,7 @@ static void the_guard_follows_where_normal_has_moved(void **state)
         tiny_row(&source, values);
         for (size_t j = 0; j < D; j++) /* alternating: what hangs together moves apart */
             values[j] += (j % 2 ? 1.0F : -1.0F) * deviations[j];
-        assert_int_equal(learning_observe(learning, values, 1, now_us, ""), 0);
+        assert_int_equal(learning_observe(learning, values, 1, &now_us, ""), 0);
     }
     flush();
     CLEANUP(training_set_clear) struct training_set set = draw();
@@ -206,7 +206,7 @@ static void the_guard_knows_more_than_one_kind_of_normal(void **state)
     for (size_t i = 0; i < 4000; i++) { /* half of them train: two stretches of each */
         tiny_row(&source, values);
         shift_row(values, i / 2000);
-        assert_int_equal(learning_observe(learning, values, 1, now_us, ""), 0);
+        assert_int_equal(learning_observe(learning, values, 1, &now_us, ""), 0);
     }
     flush();
     CLEANUP(training_set_clear) struct training_set set = draw();
@@ -227,7 +227,7 @@ static void observe_pushed(size_t n)
         assert_int_equal(detector_score(detector, workspace, values, 1, threshold, &verdict), 0);
         if (verdict.p_value <= 0.03 || verdict.p_value > 0.05)
             continue;
-        assert_int_equal(learning_observe(learning, values, 1, now_us, ""), 0);
+        assert_int_equal(learning_observe(learning, values, 1, &now_us, ""), 0);
         n--;
     }
     flush();
@@ -299,7 +299,7 @@ static void of_one_row_over_and_over_a_hundred_train(void **state)
     observe_normal(1000);
     tiny_row(&source, values);
     for (size_t i = 0; i < 4000; i++)
-        assert_int_equal(learning_observe(learning, values, 1, now_us, ""), 0);
+        assert_int_equal(learning_observe(learning, values, 1, &now_us, ""), 0);
     flush();
     CLEANUP(training_set_clear) struct training_set set = draw();
     assert_in_range(set.n_rows, 300, 600); /* of some 2,000 */

@@ -56,7 +56,7 @@ static size_t prepare_by(struct preparation *by, const char *series, size_t begi
     size_t n_late = 0;
 
     assert_int_equal(series_memory_prepare(memory, by, series, times + begin, values + begin * V, n,
-                                           ret_rows, is_late),
+                                           ret_rows, is_late, NULL),
                      0);
     for (size_t i = 0; i < n; i++)
         n_late += is_late[i];
@@ -123,13 +123,14 @@ static void rows_without_a_time_come_now_and_are_never_late(void **state)
     float rows[3 * D];
 
     assert_int_equal(
-        series_memory_prepare(memory, preparation, "a", none, values, 3, rows, is_late), 0);
+        series_memory_prepare(memory, preparation, "a", none, values, 3, rows, is_late, NULL), 0);
     assert_false(is_late[0] || is_late[1] || is_late[2]);
-    assert_false(isnan(rows[D]) || isnan(rows[2 * D]));
+    assert_true(isnan(rows[D]) && isnan(rows[2 * D])); /* they are no time apart: no rates */
     assert_int_equal(
-        series_memory_prepare(memory, preparation, "a", tomorrow, values, 1, rows, is_late), 0);
+        series_memory_prepare(memory, preparation, "a", tomorrow, values, 1, rows, is_late, NULL),
+        0);
     assert_int_equal(
-        series_memory_prepare(memory, preparation, "a", none, values, 3, rows, is_late), 0);
+        series_memory_prepare(memory, preparation, "a", none, values, 3, rows, is_late, NULL), 0);
     assert_false(is_late[0] || is_late[1] || is_late[2]);
 }
 
@@ -235,7 +236,7 @@ static void rows_of_a_file_and_of_requests_are_bit_equal(void **state)
                            bodies[i].length) < 0)
             fail_msg("%s: %s", bodies[i].data, rows.problems[0].detail);
         assert_int_equal(series_memory_prepare(memory, preparation, i % 2 ? "x" : "y", rows.times,
-                                               rows.values, 1, row, &is_late),
+                                               rows.values, 1, row, &is_late, NULL),
                          0);
         assert_memory_equal(row, dataset.rows + i * D, sizeof(row));
         assert_int_equal(is_late, dataset.is_late[i]);
@@ -310,10 +311,49 @@ static void a_series_that_is_silent_for_a_week_is_forgotten(void **state)
     prepare("a", 0, 1);
     const uint64_t now_us = clock_realtime_us();
 
+    expect_counts(now_us + SERIES_FORGOTTEN_US - MINUTE, MINUTE, 1, 0); /* nobody misses it */
+    assert_int_equal(series_memory_touch(memory, "a", now_us), 0);
     expect_counts(now_us + SERIES_FORGOTTEN_US - MINUTE, MINUTE, 1, 1);
     prepare("a", 1, 1);
     expect_counts(now_us + SERIES_FORGOTTEN_US + MINUTE, MINUTE, 0, 0);
     expect_afresh("a", 2);
+}
+
+/* A longer stale_after is no row. */
+static void what_counts_as_silent_no_more_has_not_come_back(void **state)
+{
+    (void)state;
+    struct series_change changes[4];
+
+    assert_int_equal(series_memory_touch(memory, "a", MINUTE), 0);
+    assert_int_equal(watch(9 * MINUTE, MINUTE, changes, 4), 1);
+    assert_int_equal(watch(10 * MINUTE, 60 * MINUTE, changes, 4), 0);
+    assert_int_equal(watch(62 * MINUTE, 60 * MINUTE, changes, 4), 1);
+    assert_true(changes[0].is_silent);
+}
+
+static void rows_that_came_to_nothing_are_taken_back(void **state)
+{
+    (void)state;
+    struct series_undo *undo = NULL, *first = NULL;
+    float once[D], again[D];
+    bool is_late = true;
+
+    assert_int_equal(
+        series_memory_prepare(memory, preparation, "a", times, values, 1, once, &is_late, &first),
+        0);
+    assert_int_equal(series_memory_prepare(memory, preparation, "a", times + 1, values + V, 1, once,
+                                           &is_late, &undo),
+                     0);
+    series_undo_apply(first); /* others have come since */
+    series_undo_free(first);
+    series_undo_apply(undo);
+    series_undo_free(undo);
+    assert_int_equal(series_memory_prepare(memory, preparation, "a", times + 1, values + V, 1,
+                                           again, &is_late, NULL),
+                     0);
+    assert_false(is_late);
+    assert_memory_equal(once, again, sizeof(once));
 }
 
 /* Nothing has come back: nobody watches any more. */
@@ -496,17 +536,17 @@ static void movements_come_back(void **state)
 
     memset(all, true, sizeof(all));
     assert_int_equal(detector_workspace_new(&workspace), 0);
-    assert_int_equal(series_memory_follow(memory, detector, workspace, "a", want, 20, all, hold),
-                     0);
+    assert_int_equal(
+        series_memory_follow(memory, detector, workspace, "a", want, 20, NULL, all, hold), 0);
     save(&saved);
     assert_non_null(saved.series[0].movement);
-    assert_int_equal(
-        series_memory_follow(memory, detector, workspace, "a", want + (size_t)20 * D, 1, all, hold),
-        0);
+    assert_int_equal(series_memory_follow(memory, detector, workspace, "a", want + (size_t)20 * D,
+                                          1, NULL, all, hold),
+                     0);
     restart();
     assert_int_equal(series_memory_load(memory, preparation, detector, &saved.series[0]), 0);
     assert_int_equal(series_memory_follow(memory, detector, workspace, "a", want + (size_t)20 * D,
-                                          1, all, again),
+                                          1, NULL, all, again),
                      0);
     for (size_t j = 0; j < D; j++)
         assert_true(fabsf(hold[j] - again[j]) <= 1e-3F * (1 + fabsf(hold[j])));
@@ -528,7 +568,8 @@ static void survives_every_failed_allocation(void **state)
         alloc_fail_in = nth;
         r = series_memory_load(memory, preparation, NULL, &saved.series[0]);
         if (r == 0)
-            r = series_memory_prepare(memory, preparation, "new", times, values, 1, row, &is_late);
+            r = series_memory_prepare(memory, preparation, "new", times, values, 1, row, &is_late,
+                                      NULL);
         if (r == 0)
             r = series_memory_save(memory, false, "", 100, &more.series, &more.n);
         alloc_fail_in = -1;
@@ -556,6 +597,8 @@ int main(void)
         TEST(silence_and_return_are_told_once_each),
         TEST(what_there_is_no_room_to_tell_is_told_the_next_time),
         TEST(a_series_that_is_silent_for_a_week_is_forgotten),
+        TEST(what_counts_as_silent_no_more_has_not_come_back),
+        TEST(rows_that_came_to_nothing_are_taken_back),
         TEST(who_does_not_watch_any_more_hears_of_no_return),
         TEST(only_series_that_had_rows_are_saved_again),
         TEST(all_series_are_saved_again_if_asked_for),
