@@ -248,63 +248,6 @@ static int reserve(struct explained *explained, size_t n)
     return 0;
 }
 
-/* In which contribution of columns[d] each feature is told of. */
-static void index_columns(const struct contribution *columns, size_t d, size_t *ret_places)
-{
-    for (size_t k = 0; k < d; k++)
-        ret_places[columns[k].feature] = k;
-}
-
-/* The columns of a category or a time of day are one value: what the other inputs let expect of all
- * of them, as the nearest value there is. */
-static void expect_whole(const struct detector *detector, size_t input, float *row, float *z,
-                         const size_t *places, struct contribution *columns)
-{
-    const struct preparation *preparation = detector_preparation(detector);
-    const struct scaler *scaler = detector_ensemble(detector)->scaler;
-    const struct prepared_input *how = &preparation->input[input];
-    float expected[PREPARE_MAX_CATEGORIES + 1];
-
-    for (size_t lag = 0; lag < preparation->context; lag++)
-        for (size_t c = 0; c < how->n_columns; c++)
-            row[lag * preparation->n_columns + how->column + c] = NAN;
-    (void)scaler_apply(scaler, row, z);
-    explanation_impute(detector_explanation(detector), row, z);
-    for (size_t lag = 0; lag < preparation->context; lag++) {
-        const size_t first = lag * preparation->n_columns + how->column;
-        for (size_t c = 0; c < how->n_columns; c++)
-            expected[c] =
-                scaler_mean(scaler)[first + c] + scaler_std(scaler)[first + c] * z[first + c];
-        preparation_columns(preparation, input, preparation_value(preparation, input, expected),
-                            expected);
-        for (size_t c = 0; c < how->n_columns; c++)
-            columns[places[first + c]].expected = expected[c];
-    }
-}
-
-static int expect_whole_inputs(const struct detector *detector, const float *row,
-                               struct contribution *columns)
-{
-    const struct preparation *preparation = detector_preparation(detector);
-    const struct explanation *explanation = detector_explanation(detector);
-    const size_t d = detector_n_features(detector);
-    if (!explanation || !explanation->precision)
-        return 0;
-    AUTO_FREE float *own = calloc(2 * d, sizeof(*own));
-    AUTO_FREE size_t *places = calloc(d, sizeof(*places));
-    if (!own || !places)
-        return -ENOMEM;
-
-    index_columns(columns, d, places);
-    for (size_t i = 0; i < schema_n_features(preparation->inputs); i++) {
-        if (preparation->input[i].n_columns == 1)
-            continue;
-        memcpy(own, row, d * sizeof(*own));
-        expect_whole(detector, i, own, own + d, places, columns);
-    }
-    return 0;
-}
-
 static int set_aside(struct explained *explained, const struct detector *detector,
                      const struct relevance_rule *rules, struct workspace *workspace,
                      const float *row)
@@ -354,8 +297,6 @@ int explained_fill(struct explained *explained, const struct detector *detector,
         return r;
     struct contribution *columns = columns_of(explained, &vocabulary);
     r = detector_explain(detector, workspace, row, hold, explained->is_aside, columns);
-    if (r == 0 && vocabulary.preparation)
-        r = expect_whole_inputs(detector, explained->judged, columns);
     if (r == 0)
         r = fold(explained, detector, row, values);
     explained->has_detail = threshold > 0.0;

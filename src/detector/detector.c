@@ -9,6 +9,7 @@
 #include "detector/movement.h"
 #include "detector/relevance.h"
 #include "detector/scaler.h"
+#include "detector/whole.h"
 #include "nn/blas.h"
 #include "nn/vector.h"
 #include "nn/workspace.h"
@@ -30,6 +31,7 @@ struct detector {
     struct explanation *explanation; /* or NULL */
     struct relevance *relevance;     /* or NULL */
     struct training_summary summary;
+    struct wholes *wholes; /* or NULL */
 };
 
 void detector_init(void)
@@ -56,7 +58,7 @@ int detector_new(struct schema *schema, struct preparation *preparation, struct 
     assert(ensemble->encoding->n_features == schema_n_features(schema));
 
     const struct detector parts = {schema,      preparation, *ensemble, calibration,
-                                   explanation, relevance,   *summary};
+                                   explanation, relevance,   *summary,  NULL};
     struct detector *detector = malloc(sizeof(*detector));
     if (!detector) {
         schema_free(schema);
@@ -70,14 +72,20 @@ int detector_new(struct schema *schema, struct preparation *preparation, struct 
     *detector = parts;
     detector->ensemble.imputer = explanation;
     *ensemble = (struct ensemble){0};
-    *ret_detector = detector;
-    return 0;
+    const bool has_wholes = preparation && explanation && explanation->precision;
+    int r = has_wholes ? wholes_new(preparation, explanation, &detector->wholes) : 0;
+    if (r < 0)
+        detector_free(detector);
+    else
+        *ret_detector = detector;
+    return r;
 }
 
 void detector_free(struct detector *detector)
 {
     if (!detector)
         return;
+    wholes_free(detector->wholes);
     schema_free(detector->schema);
     preparation_free(detector->preparation);
     ensemble_clear(&detector->ensemble);
@@ -305,8 +313,12 @@ static void list_contributions(const struct explaining *explaining,
         blames[j] = (struct sort_item){(float)explaining->weights[j], (uint32_t)j};
         sum += (double)blames[j].value;
     }
-    sort_items_down(blames, d, (struct sort_item *)(void *)explaining->scratch);
     list_expected(explaining, explaining->expected);
+    if (explaining->detector->wholes)
+        wholes_expect(explaining->detector->wholes, scaler, explaining->z,
+                      explanation_freed(explanation, explaining->scratch), explaining->scratch,
+                      explaining->expected);
+    sort_items_down(blames, d, (struct sort_item *)(void *)explaining->scratch);
     for (size_t k = 0; k < d; k++) {
         const size_t j = blames[k].index;
         ret_contributions[k] = (struct contribution){

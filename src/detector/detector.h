@@ -115,7 +115,7 @@ struct contribution {
     float usual_low, usual_high; /* 1 % and 99 % quantile in training; NaN: not known */
     double share;                /* of the blame; of all features together 1 (0: none) */
     /* Of a model that sees several rows at once (detector/vocabulary.h): */
-    size_t rows_back; /* the row before this one that most of it is on; 0: this one */
+    size_t rows_back; /* the row before this one that is to be told of instead; 0: none */
     struct {
         float value, expected;
     } back; /* there */

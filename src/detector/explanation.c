@@ -348,6 +348,11 @@ size_t explanation_scratch_floats(const struct explanation *explanation)
     return 4 * explanation->n_features;
 }
 
+const float *explanation_freed(const struct explanation *explanation, const float *scratch)
+{
+    return scratch + 2 * explanation->n_features;
+}
+
 static void find_unusual(struct taken_apart *row, float *ret_unusual)
 {
     const struct explanation *explanation = row->explanation;
@@ -373,7 +378,7 @@ void explanation_find_faults(const struct explanation *explanation, float *scrat
                              const bool *is_missing, float *ret_unusual, float *ret_expected)
 {
     const size_t n = explanation->n_features;
-    float *const begin = scratch + 2 * n; /* fault and gradient, with what is unheard of set free */
+    float *const begin = scratch + 2 * n; /* explanation_freed() */
     struct taken_apart row = {explanation, is_missing, scratch, scratch + n};
     assert(explanation->precision);
 

@@ -60,3 +60,7 @@ void explanation_impute(const struct explanation *explanation, const float *row,
 size_t explanation_scratch_floats(const struct explanation *explanation);
 void explanation_find_faults(const struct explanation *explanation, float *scratch, const float *z,
                              const bool *is_missing, float *ret_unusual, float *ret_expected);
+
+/* Of the scratch of a row whose faults have been found: fault[n_features] with only what is missing
+ * or unheard of in it, set free from the others, and behind it P (z - fault)[n_features]. */
+const float *explanation_freed(const struct explanation *explanation, const float *scratch);
