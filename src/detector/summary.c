@@ -70,15 +70,20 @@ static void print_one(struct text *text, const struct vocabulary *vocabulary,
 {
     const size_t input = contribution->feature, rows_back = contribution->rows_back;
     const float value = rows_back ? contribution->back.value : contribution->value;
+    const float expected = rows_back ? contribution->back.expected : contribution->expected;
+    char room[PREPARATION_WORD_SIZE];
 
     print_name(text, vocabulary, input);
     text_puts(text, " ");
     print_told(text, vocabulary, input, value);
     if (rows_back)
         text_printf(text, " %zu row%s before", rows_back, rows_back == 1 ? "" : "s");
+    if (value == expected && vocabulary_word(vocabulary, input, value, room)) {
+        text_puts(text, " (as expected)"); /* it has only just been something else, or is rare */
+        return;
+    }
     text_puts(text, " (expected ");
-    print_told(text, vocabulary, input,
-               rows_back ? contribution->back.expected : contribution->expected);
+    print_told(text, vocabulary, input, expected);
     if (value < contribution->usual_low || value > contribution->usual_high) {
         text_puts(text, ", usually ");
         print_told(text, vocabulary, input, contribution->usual_low);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FURTHER_OFF 2.0 /* times the newest row, to be told of in its place */
+
 struct vocabulary vocabulary_of(const struct preparation *preparation,
                                 const struct schema *features)
 {
@@ -144,16 +146,35 @@ static void fold_columns(const struct folding *folding, const struct contributio
     }
 }
 
-/* The row that more than half of an input's share is on. */
+/* How far an input was from what was expected in a row behind; of categories whether. NaN: it was
+ * missing. */
+static double off_by(const struct folding *folding, const float *row, size_t input, size_t lag)
+{
+    const struct preparation *preparation = folding->preparation;
+    const size_t at = lag * preparation->n_columns + preparation->input[input].column;
+    const double off = fabs(preparation_value(preparation, input, row + at) -
+                            preparation_value(preparation, input, folding->expected + at));
+
+    return preparation->input[input].how == PREPARE_ONEHOT && off > 0.0 ? 1.0 : off;
+}
+
+/* The row that has an input's blame: the newest, unless it is missing or as expected there, or one
+ * behind has more and was further off. */
 static void look_back(const struct folding *folding, const float *row, struct contribution *ret)
 {
     const struct preparation *preparation = folding->preparation;
     const size_t input = ret->feature;
+    const double off = off_by(folding, row, input, 0);
+    const bool is_off = off > 0.0; /* and not missing */
+    const double least_off = isnan(off) ? -1.0 : FURTHER_OFF * off;
+    double most = is_off ? folding->shares[input] : 0.0;
 
     for (size_t lag = 1; lag < preparation->context; lag++) {
         const size_t at = lag * preparation->n_columns + preparation->input[input].column;
-        if (!(folding->shares[lag * folding->n_inputs + input] > 0.5 * ret->share))
+        const double share = folding->shares[lag * folding->n_inputs + input];
+        if (!(share > most && off_by(folding, row, input, lag) > least_off))
             continue;
+        most = share;
         ret->rows_back = lag;
         ret->back.value = (float)preparation_value(preparation, input, row + at);
         ret->back.expected = (float)preparation_value(preparation, input, folding->expected + at);

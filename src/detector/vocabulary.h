@@ -44,7 +44,8 @@ void vocabulary_put_missing(const struct vocabulary *vocabulary, const float *ro
 size_t vocabulary_input_of(const struct vocabulary *vocabulary, size_t feature);
 
 /* Columns folded back onto their inputs: shares are summed, values and expected ones are those of
- * the newest row in the user's unit; where most of the blame is on a row behind it, .rows_back says
+ * the newest row in the user's unit. Where a row behind it has more of the blame and was more than
+ * twice as far off, or has most of it and the newest is missing or as expected, .rows_back says
  * which, and .back what was there. contributions[of features] in any order → ret[of inputs], the
  * largest share first, equal ones in the order of the inputs. row[of features]; values[of values]
  * as they were sent, NULL: they are turned back from the row. With a preparation only. -ENOMEM. */

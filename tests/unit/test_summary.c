@@ -6,6 +6,7 @@
 #include "detector/detector.h"
 
 #include "support/cmocka.h"
+#include "support/prepared_model.h"
 
 #include <math.h>
 
@@ -130,6 +131,26 @@ static void where_none_has_a_tenth_the_first_is_named(void **state)
     check(&explained, "");
 }
 
+static void a_word_that_was_expected_is_told_to_be(void **state)
+{
+    (void)state;
+    CLEANUP(preparation_freep) struct preparation *preparation = prepared_preparation();
+    CLEANUP(text_clear) struct text text = {0};
+    struct contribution parts[PREPARED_INPUTS] = {{0}};
+    const struct explained explained = {.contributions = parts};
+
+    parts[0] = (struct contribution){
+        .feature = IN_STATE, .value = 1, .expected = 1, .usual_low = NAN, .usual_high = NAN};
+    parts[1] = parts[0];
+    parts[0].share = 0.6;
+    parts[1].share = 0.4;
+    parts[1].rows_back = 1;
+    parts[1].back.value = 0;
+    parts[1].back.expected = 1;
+    summary_print(&text, &(struct vocabulary){preparation->inputs, preparation}, &explained);
+    assert_string_equal(text.data, "state up (as expected), state down 1 row before (expected up)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +160,7 @@ int main(void)
         cmocka_unit_test(what_is_usual_may_not_be_known),
         cmocka_unit_test(of_many_that_are_blamed_three_are_named),
         cmocka_unit_test(where_none_has_a_tenth_the_first_is_named),
+        cmocka_unit_test(a_word_that_was_expected_is_told_to_be),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

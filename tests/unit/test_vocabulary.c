@@ -4,6 +4,7 @@
 #include "detector/detail.h"
 #include "detector/detector.h"
 #include "detector/explanation.h"
+#include "detector/scaler.h"
 
 #include "support/alloc_fail.h"
 #include "support/cmocka.h"
@@ -174,7 +175,6 @@ static void no_value_is_infinite(void **state)
     }
 }
 
-/* Where most of an input's blame is on the row behind. */
 static void what_is_blamed_in_a_row_before_is_told_with_it(void **state)
 {
     (void)state;
@@ -197,6 +197,86 @@ static void what_is_blamed_in_a_row_before_is_told_with_it(void **state)
     assert_near((double)latency->back.expected, expm1((double)behind));
     assert_int_equal(of_input(folded, IN_LOAD)->rows_back, 0);
     assert_int_equal(of_input(folded, IN_BYTES)->rows_back, 0);
+}
+
+/* A fold of `input` with these shares and expected values in the newest row and in that behind. */
+static struct contribution fold_one(size_t input, const float *row, const double shares[2],
+                                    const double expected[2])
+{
+    struct contribution columns[D], folded[PREPARED_INPUTS];
+    float stood[PREPARED_COLUMNS];
+
+    make_columns(columns);
+    for (size_t k = 0; k < D; k++) {
+        const size_t lag = columns[k].feature / PREPARED_COLUMNS;
+        const size_t c = columns[k].feature % PREPARED_COLUMNS - column_of(input);
+        columns[k].share = 0.0;
+        if (columns[k].feature % PREPARED_COLUMNS < column_of(input) ||
+            c >= preparation->input[input].n_columns)
+            continue;
+        preparation_columns(preparation, input, expected[lag], stood);
+        columns[k].expected = stood[c];
+        columns[k].share = shares[lag] / (double)preparation->input[input].n_columns;
+    }
+    assert_int_equal(vocabulary_fold(&vocabulary, row, NULL, columns, folded), 0);
+    assert_int_equal(folded[0].feature, input);
+    return folded[0];
+}
+
+static void set_state(float *row, size_t lag, double state)
+{
+    preparation_columns(preparation, IN_STATE, state,
+                        row + lag * PREPARED_COLUMNS + column_of(IN_STATE));
+}
+
+/* "state up (expected up)" would say nothing. */
+static void where_the_newest_is_as_expected_the_row_behind_is_told_of(void **state)
+{
+    (void)state;
+    float row[D] = {0};
+
+    set_state(row, 0, 1);
+    set_state(row, 1, 0);
+    struct contribution told = fold_one(IN_STATE, row, (double[]){0.6, 0.4}, (double[]){1, 1});
+    assert_int_equal(told.rows_back, 1);
+    assert_true(told.value == 1 && told.expected == 1);
+    assert_true(told.back.value == 0 && told.back.expected == 1);
+    told = fold_one(IN_STATE, row, (double[]){0.6, 0.4}, (double[]){1, 0}); /* nothing is off */
+    assert_int_equal(told.rows_back, 0);
+    told = fold_one(IN_STATE, row, (double[]){0.4, 0.6}, (double[]){0, 1}); /* both are */
+    assert_int_equal(told.rows_back, 0);
+}
+
+static void the_row_behind_is_told_of_if_it_has_more_blame_and_was_further_off(void **state)
+{
+    (void)state;
+    float row[D] = {0};
+
+    row[column_of(IN_LOAD)] = 11;
+    row[PREPARED_COLUMNS + column_of(IN_LOAD)] = 90;
+    struct contribution told = fold_one(IN_LOAD, row, (double[]){0.4, 0.5}, (double[]){10, 10});
+    assert_int_equal(told.rows_back, 1);
+    assert_true(told.back.value == 90 && told.back.expected == 10);
+    told = fold_one(IN_LOAD, row, (double[]){0.5, 0.4}, (double[]){10, 10});
+    assert_int_equal(told.rows_back, 0);
+    row[column_of(IN_LOAD)] = 80; /* it is still there */
+    told = fold_one(IN_LOAD, row, (double[]){0.4, 0.5}, (double[]){10, 10});
+    assert_int_equal(told.rows_back, 0);
+}
+
+static void where_the_newest_is_missing_the_row_behind_that_is_blamed_is_told_of(void **state)
+{
+    (void)state;
+    float row[D] = {0};
+
+    set_state(row, 0, (double)NAN);
+    set_state(row, 1, 0);
+    struct contribution told = fold_one(IN_STATE, row, (double[]){0, 0.9}, (double[]){1, 1});
+    assert_true(isnan(told.value));
+    assert_int_equal(told.rows_back, 1);
+    assert_true(told.back.value == 0 && told.back.expected == 1);
+    told = fold_one(IN_STATE, row, (double[]){0, 0.9}, (double[]){1, 0}); /* as expected there */
+    assert_int_equal(told.rows_back, 1);
 }
 
 static void sums_are_folded_alike(void **state)
@@ -377,6 +457,45 @@ static void a_relation_is_between_two_inputs_and_told_once(void **state)
     }
 }
 
+/* The second column of the category is further off than another relation that was found before. */
+static void a_relation_that_turns_out_to_be_further_off_moves_up(void **state)
+{
+    (void)state;
+    CLEANUP(detector_freep) struct detector *detector = prepared_detector(1);
+    const struct scaler *scaler = detector_ensemble(detector)->scaler;
+    const struct explanation *explanation = detector_explanation(detector);
+    const size_t load = column_of(IN_LOAD);
+    const size_t blamed[] = {column_of(IN_STATE), column_of(IN_BYTES), column_of(IN_STATE) + 1};
+    const double distances[] = {5, 7, 9};
+    struct broken_relation relations[DETAIL_MOST_RELATIONS];
+    struct contribution columns[D] = {{0}};
+    float row[D];
+    size_t n = 0;
+
+    for (size_t k = 0; k < D; k++)
+        row[k] = NAN;
+    row[load] = scaler_mean(scaler)[load];
+    for (; n < 3; n++) {
+        const size_t j = blamed[n];
+        const double correlation = (double)explanation->correlation[j * D + load];
+        const double z = distances[n] * sqrt(1.0 - correlation * correlation);
+        row[j] = scaler_mean(scaler)[j] + scaler_std(scaler)[j] * (float)z;
+        columns[n] = (struct contribution){.feature = j, .share = 0.3};
+    }
+    columns[n++].feature = load;
+    for (size_t k = 0; k < D; k++)
+        if (k != load && k != blamed[0] && k != blamed[1] && k != blamed[2])
+            columns[n++].feature = k;
+    const size_t n_found = detail_broken_relations(detector, row, columns, relations);
+    assert_in_range(n_found, 2, DETAIL_MOST_RELATIONS);
+    for (size_t i = 1; i < n_found; i++)
+        assert_true(relations[i].distance <= relations[i - 1].distance);
+    size_t n_of_state = 0;
+    for (size_t i = 0; i < n_found; i++)
+        n_of_state += relations[i].inputs[0] == IN_STATE && relations[i].inputs[1] == IN_LOAD;
+    assert_int_equal(n_of_state, 1);
+}
+
 static void survives_a_failed_allocation(void **state)
 {
     (void)state;
@@ -401,6 +520,9 @@ int main(void)
         TEST(what_is_missing_stays_missing),
         TEST(no_value_is_infinite),
         TEST(what_is_blamed_in_a_row_before_is_told_with_it),
+        TEST(where_the_newest_is_as_expected_the_row_behind_is_told_of),
+        TEST(the_row_behind_is_told_of_if_it_has_more_blame_and_was_further_off),
+        TEST(where_the_newest_is_missing_the_row_behind_that_is_blamed_is_told_of),
         TEST(sums_are_folded_alike),
         TEST(all_columns_of_an_input_are_copied),
         TEST(values_are_told_by_their_words),
@@ -408,6 +530,7 @@ int main(void)
         TEST(inputs_whose_newest_value_is_missing_are_listed),
         TEST(explanations_are_about_inputs),
         TEST(a_relation_is_between_two_inputs_and_told_once),
+        TEST(a_relation_that_turns_out_to_be_further_off_moves_up),
         TEST(survives_a_failed_allocation),
     };
     detector_init();
