@@ -173,6 +173,54 @@ def test_values_are_told_as_they_were_sent(which, request, start_daemon):
         assert verdict["counterfactual"]["features"] == {"latency": told["latency"]["expected"]}
 
 
+def test_the_word_that_was_expected_of_a_missing_category_is_told(prepared, start_daemon):
+    daemon = start_daemon({"web": {"file": prepared}})
+    for row in make_rows(5, seed=6):
+        row.update(state=None, latency=91.2)
+        verdict = post(daemon, row, "?explain=all&top=99&detail=true")
+    told = {c["feature"]: c for c in verdict["contributions"]}["state"]
+    assert verdict["anomaly"] and "state" in verdict["imputed"]
+    assert told["value"] is None and told["expected"] == "up"
+    assert told["share"] == 0 and told["error_share"] == 0
+    assert "before" not in told and "usual" not in told and "direction" not in told
+    assert "state" not in verdict["summary"]
+    assert "state" not in verdict["counterfactual"]["features"]
+
+
+def test_the_row_before_is_told_of_where_the_newest_is_missing(stacked, start_daemon):
+    daemon = start_daemon({"web": {"file": stacked}})
+    rows = [row for row in make_rows(40, seed=6) if row["series"] == "a"]
+    for row in rows[-4:-1]:  # so that none of them has most of the blame
+        row.update(state="down", latency=91.2)
+    rows[-1].update(state=None, latency=None)
+    for row in rows:
+        verdict = post(daemon, row, "?explain=all&top=99&detail=true")
+    assert verdict["anomaly"] and {"state", "latency"} <= set(verdict["imputed"])
+    told = {c["feature"]: c for c in verdict["contributions"]}
+    assert told["state"]["value"] is None and told["state"]["share"] > 0.5
+    assert told["state"]["before"]["value"] == "(other)"
+    assert told["state"]["before"]["expected"] == "up"
+    assert told["latency"]["value"] is None and told["latency"]["share"] > 0
+    assert told["latency"]["before"]["value"] == pytest.approx(91.2)
+    assert "state" in verdict["counterfactual"]["features"]
+    assert "state (other) " in verdict["summary"] and " before (expected up)" in verdict["summary"]
+
+
+def test_a_category_that_is_as_expected_again_is_told_of_where_it_was_not(stacked, start_daemon):
+    daemon = start_daemon({"web": {"file": stacked}})
+    rows = [row for row in make_rows(40, seed=6) if row["series"] == "a"]
+    for row in rows[-4:]:
+        row["state"] = "up"
+    for row in rows[-4:-1]:
+        row["state"] = "down"
+    for row in rows:
+        verdict = post(daemon, row, "?explain=all&top=99")
+    told = {c["feature"]: c for c in verdict["contributions"]}["state"]
+    assert verdict["anomaly"] and told["value"] == told["expected"] == "up"
+    assert told["before"]["value"] == "(other)" and told["before"]["expected"] == "up"
+    assert "state (other) " in verdict["summary"]
+
+
 def test_an_unseen_category_is_a_value_of_its_own(prepared, tmp_path):
     rows = make_rows(30, seed=5)
     rows[40]["state"] = "down"
