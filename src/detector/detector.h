@@ -110,8 +110,9 @@ MUST_CHECK int detector_score(const struct detector *detector, struct workspace 
 struct contribution {
     size_t feature;
     float value;    /* as given; NaN if it was missing */
-    float expected; /* what the other features let expect (detector/explanation.h); the training
-                     * median of a model that cannot tell */
+    float expected; /* what the other features let expect (detector/explanation.h), of a category
+                     * or time all its columns (detector/whole.h); the training median of a model
+                     * that cannot tell */
     float usual_low, usual_high; /* 1 % and 99 % quantile in training; NaN: not known */
     double share;                /* of the blame; of all features together 1 (0: none) */
     /* Of a model that sees several rows at once (detector/vocabulary.h): */
