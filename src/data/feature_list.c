@@ -114,6 +114,14 @@ void feature_item_split(struct feature_item *item, const char *equals)
     trim(&item->value, &item->value_length);
 }
 
+const char *feature_item_hint(const struct feature_item *item)
+{
+    return !item->is_quoted && memchr(item->name, '"', item->length)
+               ? " (a name that holds a comma stands in quotation marks, its own doubled: "
+                 "\"a{b=\"\"c\"\",d=\"\"e\"\"}\"=…)"
+               : "";
+}
+
 void feature_list_append(struct text *text, const char *name)
 {
     const size_t length = strlen(name);

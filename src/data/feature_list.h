@@ -40,5 +40,9 @@ MUST_CHECK int feature_list_next(struct feature_list *list, struct feature_item 
 /* Splits an item that is not quoted at an "=" in it, or at none (NULL): it has no value then. */
 void feature_item_split(struct feature_item *item, const char *equals);
 
+/* For the message that refuses an item: how to write a name that seems to have been cut at its
+ * comma, or "". Of an item that is not split yet. */
+const char *feature_item_hint(const struct feature_item *item);
+
 /* Appends a name as such a list wants it, in quotation marks only where it needs them. */
 void feature_list_append(struct text *text, const char *name);

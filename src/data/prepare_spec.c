@@ -302,20 +302,22 @@ static int parse_items(struct prepare_spec *spec, const char *text, struct error
     CLEANUP(feature_list_clear) struct feature_list list = {0};
     struct feature_item item;
     char shown[TEXT_SHOWN_SIZE];
+    struct error why;
 
     int r = feature_list_open(&list, text);
     if (r < 0)
         return error_set(reterr, r, "out of memory");
     while ((r = feature_list_next(&list, &item, reterr)) > 0) {
+        const char *hint = feature_item_hint(&item);
         if (!item.is_quoted)
             feature_item_split(&item, find_equals(item.name, item.length));
         if (!item.value)
             return error_set(reterr, -EINVAL,
-                             "holds \"%s\"; write FEATURE=KIND, such as bytes=rate",
-                             text_show(shown, item.name, item.length));
-        r = parse_item(spec, item.name, item.length, item.value, item.value_length, reterr);
+                             "holds \"%s\"; write FEATURE=KIND, such as bytes=rate%s",
+                             text_show(shown, item.name, item.length), hint);
+        r = parse_item(spec, item.name, item.length, item.value, item.value_length, &why);
         if (r < 0)
-            return r;
+            return error_set(reterr, r, "%s%s", why.text, hint);
     }
     return r;
 }

@@ -214,6 +214,7 @@ static int read_rule(enum relevance_part part, const char *text, size_t length,
 static int read_item(struct part *ret_part, enum relevance_part which, struct feature_item *item,
                      struct error *reterr)
 {
+    const char *hint = feature_item_hint(item);
     char shown[TEXT_SHOWN_SIZE];
     struct relevance_rule rule;
 
@@ -222,7 +223,7 @@ static int read_item(struct part *ret_part, enum relevance_part which, struct fe
         feature_item_split(item, memrchr(item->name, '=', item->length));
     if (item->length == 0 || !item->value ||
         read_rule(which, item->value, item->value_length, &rule) < 0)
-        return error_set(reterr, -EINVAL, "%s; %s does not", must_be[which], shown);
+        return error_set(reterr, -EINVAL, "%s; %s does not%s", must_be[which], shown, hint);
     int r = add(ret_part, item->name, item->length, rule);
     return r == -EEXIST ? error_set(reterr, -EINVAL,
                                     "%s; %s is the second word on its feature, and one is enough",

@@ -93,6 +93,18 @@ static void quotation_marks_that_do_not_fit_are_told(void **state)
     }
 }
 
+static void a_name_that_was_cut_at_its_comma_is_hinted_at(void **state)
+{
+    (void)state;
+    assert_int_equal(feature_list_open(&list, "cpu{m=\"i\",h=1}=rate,\"a\"\"b\"=x,c=y"), 0);
+    assert_int_equal(feature_list_next(&list, &item, &error), 1);
+    assert_non_null(strstr(feature_item_hint(&item), "stands in quotation marks"));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(feature_list_next(&list, &item, &error), 1);
+        assert_string_equal(feature_item_hint(&item), "");
+    }
+}
+
 static void any_name_comes_back_as_it_was(void **state)
 {
     (void)state;
@@ -128,6 +140,7 @@ int main(void)
         TEST(a_name_with_commas_stands_in_quotation_marks),
         TEST(quotation_marks_within_a_name_are_none),
         TEST(quotation_marks_that_do_not_fit_are_told),
+        TEST(a_name_that_was_cut_at_its_comma_is_hinted_at),
         TEST(any_name_comes_back_as_it_was),
         TEST(survives_every_failed_allocation),
     };
