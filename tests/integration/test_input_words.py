@@ -95,6 +95,17 @@ def test_a_setting_that_changes_nothing_is_told(options, told, tmp_path):
     assert (told in done.stderr) if told else ("changes nothing" not in done.stderr)
 
 
+def test_a_key_that_changes_nothing_is_told_in_the_log(start_learner):
+    learner = start_learner(models={
+        "web": {**FAST, "prepare": "a=log1p", "timezone": "Europe/Berlin", "max_gap": "5m"},
+        "gap": {**FAST, "prepare": "a=delta,timestamp=hour-of-day", "timezone": "Europe/Berlin",
+                "max_gap": "5m"},
+        "none": FAST})
+    told = [line for line in learner.log().splitlines() if "changes nothing" in line]
+    assert len(told) == 2 and all("model web: " in line for line in told)
+    assert "timezone = Europe/Berlin" in told[0] and "max_gap" in told[1]
+
+
 def test_a_gap_is_told_only_of_a_model_that_looks_back(tmp_path):
     path = write(tmp_path / "rows.csv", ["timestamp", "a", "b", "c"], make_rows(60, [1.5]))
     assert train(tmp_path, path, "--prepare", "c=log1p").returncode == 0
