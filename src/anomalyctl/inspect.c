@@ -244,7 +244,7 @@ static void print_preparation(const struct detector *detector, struct text *text
     if (preparation->context > 1)
         text_printf(text, "  the last %zu rows of a series are seen at once\n",
                     preparation->context);
-    if (preparation->max_gap > 0.0)
+    if (preparation_needs_series(preparation) && preparation->max_gap > 0.0)
         text_printf(text, "  after %g s without a row a series begins afresh\n",
                     preparation->max_gap);
     if (preparation->zone)

@@ -47,7 +47,9 @@ struct sending {
     struct dataset dataset;
     bool is_named; /* rows go with their names: the daemon may not know the features yet */
     size_t n_sent;
-    json_t *answer; /* the last one */
+    size_t n_kept, n_late; /* as the daemon said */
+    bool is_first;         /* the model was without a version at times: it does not say so then */
+    json_t *answer;        /* the last one */
 };
 
 static void sending_clear(struct sending *sending)
@@ -168,6 +170,12 @@ static int send_batch(struct sending *sending, const char *path, const struct te
         return r;
     json_decref(sending->answer);
     sending->answer = answer;
+    if (json_object_get(answer, "rows_needed")) { /* "rows" are all that the model has */
+        sending->is_first = true;
+        return 0;
+    }
+    sending->n_kept += (size_t)json_integer_value(json_object_get(answer, "rows"));
+    sending->n_late += (size_t)json_integer_value(json_object_get(answer, "late"));
     return 0;
 }
 
@@ -204,8 +212,11 @@ static int print_json(const struct sending *sending)
 {
     CLEANUP(text_clear) struct text text = {0};
 
-    text_printf(&text, "{\"rows\":%zu,\"left_out\":%zu,\"answer\":%s}\n", sending->n_sent,
-                sending->dataset.n_rows - sending->n_sent, client_reply(sending->client));
+    text_printf(&text, "{\"rows\":%zu,\"left_out\":%zu", sending->n_sent,
+                sending->dataset.n_rows - sending->n_sent);
+    if (!sending->is_first)
+        text_printf(&text, ",\"kept\":%zu,\"late\":%zu", sending->n_kept, sending->n_late);
+    text_printf(&text, ",\"answer\":%s}\n", client_reply(sending->client));
     return output_text(&text);
 }
 
@@ -215,7 +226,13 @@ static int print(const struct sending *sending, const char *model)
     const size_t n_left_out = sending->dataset.n_rows - sending->n_sent;
     CLEANUP(text_clear) struct text text = {0};
 
-    text_printf(&text, "%s: %zu rows sent and kept\n", model, sending->n_sent);
+    text_printf(&text, "%s: %zu rows sent", model, sending->n_sent);
+    if (!sending->is_first)
+        text_printf(&text, ", %zu kept, %zu late", sending->n_kept, sending->n_late);
+    text_puts(&text, "\n");
+    if (sending->n_late > 0)
+        text_puts(&text, "Late rows are not newer than the newest of their series, and not learned "
+                         "from\n");
     if (n_left_out > 0)
         text_printf(&text, "%zu rows left out: their label is not 0\n", n_left_out);
     if (needed)

@@ -7,6 +7,7 @@
 #include "base/number.h"
 #include "base/text.h"
 #include "data/dataset.h"
+#include "data/feature_list.h"
 #include "data/schema.h"
 
 #include <assert.h>
@@ -36,18 +37,28 @@ void name_list_clear(struct name_list *list)
 static int name_list_read(struct name_list *ret_list, const char *text, struct error *reterr)
 {
     CLEANUP(name_list_clear) struct name_list list = {0};
+    CLEANUP(feature_list_clear) struct feature_list names = {0};
+    struct feature_item item;
 
-    list.storage = strdup(text);
+    int r = feature_list_open(&names, text);
+    if (r < 0)
+        return r;
+    list.storage = malloc(strlen(text) + 1);
     list.names = calloc(strlen(text) + 1, sizeof(*list.names));
     if (!list.storage || !list.names)
         return -ENOMEM;
-
-    char *rest = list.storage;
-    for (char *name; (name = strsep(&rest, ","));) {
-        if (!*name)
-            return error_set(reterr, -EINVAL, "must be names separated by commas");
-        list.names[list.n_names++] = name;
+    char *at = list.storage;
+    while ((r = feature_list_next(&names, &item, reterr)) > 0) {
+        if (item.length == 0 || item.value)
+            break;
+        list.names[list.n_names++] = at;
+        at = mempcpy(at, item.name, item.length);
+        *at++ = '\0';
     }
+    if (r > 0 || (r == 0 && list.n_names == 0))
+        return error_set(reterr, -EINVAL, "must be names separated by commas");
+    if (r < 0)
+        return r;
     name_list_clear(ret_list);
     *ret_list = list;
     list = (struct name_list){0};

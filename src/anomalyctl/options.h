@@ -10,7 +10,8 @@
 struct error;
 struct text;
 
-/* Names separated by commas; points into `storage`. Release with name_list_clear(). */
+/* Names separated by commas (data/feature_list.h); points into `storage`. Release with
+ * name_list_clear(). */
 struct name_list {
     const char **names; /* [n_names] */
     size_t n_names;

@@ -34,6 +34,7 @@ struct settings {
     struct prepare_spec prepare;
     size_t n_threads;    /* 0: one a processor */
     size_t n_incomplete; /* rows left out because more than half of their features are missing */
+    size_t n_late;       /* because they are not newer than a row before of their series */
     uint32_t *numbers;   /* of the rows that are given to the trainer, in the file, from 0; NULL:
                           * nothing is trimmed */
     bool *trimmed;       /* which of them it leaves out; or NULL */
@@ -219,7 +220,7 @@ static int by_network(const void *a, const void *b)
 static int leave_out_rows(struct settings *settings, struct dataset *dataset)
 {
     const size_t n_features = dataset->n_features;
-    size_t kept = 0, labelled = 0, incomplete = 0;
+    size_t kept = 0, labelled = 0, late = 0, incomplete = 0;
 
     if (settings->trainer.recipe.trim != 0.0) {
         settings->numbers = calloc(dataset->n_rows + 1, sizeof(*settings->numbers));
@@ -231,7 +232,7 @@ static int leave_out_rows(struct settings *settings, struct dataset *dataset)
         if (dataset->labels && dataset->labels[i] != 0)
             labelled++;
         else if (dataset->is_late && dataset->is_late[i])
-            continue;
+            late++;
         else if (dataset_is_incomplete(dataset, i))
             incomplete++;
         else {
@@ -245,7 +246,16 @@ static int leave_out_rows(struct settings *settings, struct dataset *dataset)
     settings->trainer.n_left_out = labelled;
     settings->trainer.ret_trimmed = settings->trimmed;
     settings->n_incomplete = incomplete;
+    settings->n_late = late;
     return 0;
+}
+
+/* What is to be done about rows that are late. */
+static const char *late_hint(const struct dataset *dataset)
+{
+    return dataset->series ? "sort the file by timestamp"
+                           : "sort the file by timestamp, or name each row's source in a column "
+                             "series if they come from several";
 }
 
 /* The dataset's labels and lines are still those of all rows. */
@@ -254,7 +264,9 @@ static int refuse_few(const struct settings *settings, const struct dataset *dat
 {
     char hint[256] = "", shown[TEXT_SHOWN_SIZE];
 
-    if (settings->trainer.n_left_out > 0) {
+    if (settings->n_late > 0) {
+        (void)snprintf(hint, sizeof(hint), "; %s", late_hint(dataset));
+    } else if (settings->trainer.n_left_out > 0) {
         size_t i = 0;
         while (dataset->labels[i] == 0)
             i++;
@@ -267,21 +279,28 @@ static int refuse_few(const struct settings *settings, const struct dataset *dat
     }
     return error_set_at(reterr, -EINVAL, input_name(settings->input.data), 0,
                         "%zu normal rows are too few to train (left out: %zu with another label "
-                        "than 0, %zu with more than half of their features missing); give at least "
-                        "%d%s",
+                        "than 0, %zu with more than half of their features missing, %zu not newer "
+                        "than a row before them); give at least %d%s",
                         dataset->n_rows, settings->trainer.n_left_out, settings->n_incomplete,
-                        TRAINER_MIN_ROWS, hint);
+                        settings->n_late, TRAINER_MIN_ROWS, hint);
 }
 
 /* Rows that are to be prepared become those that the model will see. */
 static int prepare_rows(struct settings *settings, struct dataset *dataset, struct error *reterr)
 {
-    const char *name = input_name(settings->input.data);
+    const char *name = input_name(settings->input.data), *coarse;
     struct error why = {0};
 
     int r = dataset_complete_spec(dataset, name, &settings->prepare, reterr);
+    if (r == 0)
+        r = dataset_find_coarse_counter(dataset, &settings->prepare, &coarse);
     if (r < 0)
         return r;
+    if (r > 0)
+        report_warning(
+            "%s: column %s is above 2^53, where 64-bit floats go in steps of 2 and more, "
+            "and grows by little: its rate is rough; subtract a constant from it",
+            name, coarse);
     r = preparation_new(&settings->prepare, (const char *const *)dataset->names,
                         dataset->n_features, &settings->trainer.preparation, &why);
     if (r < 0)
@@ -340,9 +359,9 @@ static int print_result(const struct settings *settings, const struct dataset *d
     if (trained.n_incomplete > 0)
         report_warning("%s: %zu rows were left out: more than half of their features are missing",
                        trained.data, trained.n_incomplete);
-    if (dataset->n_late > 0)
-        report_warning("%s: %zu rows were left out: they are not newer than a row before them",
-                       trained.data, dataset->n_late);
+    if (settings->n_late > 0)
+        report_warning("%s: %zu rows were left out: they are not newer than a row before them; %s",
+                       trained.data, settings->n_late, late_hint(dataset));
     train_warn_of_few_rows(&trained);
     if (settings->json)
         train_print_json(&trained, &text);
@@ -438,6 +457,7 @@ static int run(struct settings *settings)
     CLEANUP(detector_freep) struct detector *detector = NULL;
     struct error err = {0};
 
+    train_warn_of_idle_settings(&settings->prepare);
     settings->trainer.n_threads = settings->n_threads ? settings->n_threads : n_processors();
     if (check_outputs(settings, &err) < 0 || read_rows(settings, &dataset, &err) < 0 ||
         train(settings, &dataset, &progress, &detector, &err) < 0 ||

@@ -2,6 +2,7 @@
 
 #include "anomalyctl/output.h"
 #include "base/text.h"
+#include "data/prepare_spec.h"
 #include "detector/architecture.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
@@ -176,6 +177,17 @@ void train_print(const struct trained *trained, struct text *text)
                 calibration_basis_name(basis_of(detector)));
     text_printf(text, "time          %.1f s\n", trained->seconds);
     text_printf(text, "model file    %s\n", trained->output);
+}
+
+void train_warn_of_idle_settings(const struct prepare_spec *spec)
+{
+    if (spec->zone && !prepare_spec_has_clock(spec))
+        report_warning("--timezone %s changes nothing: no input is made from the time of day; add "
+                       "--prepare timestamp=hour-of-day, or leave it out",
+                       spec->zone);
+    if (spec->max_gap != PREPARE_MAX_GAP && !prepare_spec_looks_back(spec))
+        report_warning("--max-gap changes nothing: no input is made from the rows before; add "
+                       "--context, or --prepare with rate or delta, or leave it out");
 }
 
 void train_warn_of_few_rows(const struct trained *trained)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 struct detector;
+struct prepare_spec;
 struct text;
 struct trainer_progress;
 
@@ -29,3 +30,6 @@ void train_print_json(const struct trained *trained, struct text *text);
 
 /* On stderr, if the calibration rows cannot promise the false-alarm rate. */
 void train_warn_of_few_rows(const struct trained *trained);
+
+/* On stderr, if a zone or gap was given that nothing of the spec asks for. */
+void train_warn_of_idle_settings(const struct prepare_spec *spec);

@@ -1,16 +1,21 @@
 /* The C library has one zone a process; GLib has objects, and reads the same files. */
 #include "base/zone.h"
 
+#include "base/file.h"
 #include "base/text.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
+#include <limits.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct zone {
     GTimeZone *zone;
@@ -28,11 +33,26 @@ static bool is_name(const char *name)
            !strchr("+-0123456789", name[0]);
 }
 
+/* GLib takes any file for one, and logs what it finds wrong with it: the list of leap seconds
+ * stands among the zones. A zone without a file (UTC) is GLib's to know. */
+static bool is_no_zone_file(const char *name)
+{
+    static const char magic[] = {'T', 'Z', 'i', 'f'};
+    const char *folder = getenv("TZDIR"); /* NOLINT(concurrency-mt-unsafe): never set */
+    char path[PATH_MAX], begin[sizeof(magic)];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", folder ? folder : "/usr/share/zoneinfo", name);
+    CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && (read(fd, begin, sizeof(begin)) != (ssize_t)sizeof(begin) ||
+                       memcmp(begin, magic, sizeof(magic)) != 0);
+}
+
 int zone_open(const char *name, struct zone **ret_zone, struct error *reterr)
 {
     char shown[TEXT_SHOWN_SIZE];
     assert(name && ret_zone);
-    GTimeZone *found = is_name(name) ? g_time_zone_new_identifier(name) : NULL;
+    GTimeZone *found =
+        is_name(name) && !is_no_zone_file(name) ? g_time_zone_new_identifier(name) : NULL;
 
     if (!found)
         return error_set(reterr, -EINVAL,

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "data/csv.h"
 #include "data/dataset.h"
+#include "data/feature_list.h"
 #include "data/schema.h"
 
 #include <assert.h>
@@ -145,10 +146,12 @@ static int match_by_name(const char *file, size_t line, const struct schema *sch
             return error_set_at(reterr, -EINVAL, file, line,
                                 "column %zu (%s): the model has no such feature; is it \"%s\"?",
                                 i + 1, column->name, nearest);
+        CLEANUP(text_clear) struct text name = {0};
+        feature_list_append(&name, column->name);
         return error_set_at(reterr, -EINVAL, file, line,
                             "column %zu (%s): the model has no such feature; leave the column out "
                             "with --exclude %s",
-                            i + 1, column->name, column->name);
+                            i + 1, column->name, text_failed(&name) ? "NAME" : name.data);
     }
     return 0;
 }

@@ -16,6 +16,11 @@
 #define STEPS_A_FALL 10
 #define LEAST_FALLS  3
 
+/* From here on doubles do not hold every whole number; a counter that grows by fewer steps between
+ * two rows than so many has no rate that could be told from rounding. */
+#define MOST_EXACT 9007199254740992.0
+#define COARSE     10
+
 static void free_names(char **names, size_t n)
 {
     for (size_t i = 0; names && i < n; i++)
@@ -64,6 +69,24 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* At the first row whose category is one too many: texts are in the order in which they came. */
+static int refuse_categories(const struct dataset *dataset, size_t column, const char *path,
+                             struct error *reterr)
+{
+    const char *text = dataset->texts[column].texts[PREPARE_MAX_CATEGORIES];
+    char shown[TEXT_SHOWN_SIZE];
+    size_t row = 0;
+
+    while (dataset->values[row * dataset->n_values + column] != PREPARE_MAX_CATEGORIES)
+        row++;
+    return error_set_at(reterr, -EINVAL, path, dataset->lines[row],
+                        "column %s: \"%s\" is one category too many, at most %d can differ; leave "
+                        "the column out, it looks like an id, or say which matter: --prepare "
+                        "%s=onehot:A|B",
+                        dataset->names[column], text_show(shown, text, strlen(text)),
+                        PREPARE_MAX_CATEGORIES, dataset->names[column]);
+}
+
 static int find_categories(const struct dataset *dataset, size_t column, const char *path,
                            struct prepare_item *item, struct error *reterr)
 {
@@ -79,6 +102,8 @@ static int find_categories(const struct dataset *dataset, size_t column, const c
                             "column %s: there is no value at all, so no category; leave the column "
                             "out",
                             item->name);
+    if (texts->n > PREPARE_MAX_CATEGORIES)
+        return refuse_categories(dataset, column, path, reterr);
     memcpy(sorted, texts->texts, texts->n * sizeof(*sorted));
     qsort(sorted, texts->n, sizeof(*sorted), by_text);
     for (size_t i = 0; r == 0 && i < texts->n; i++)
@@ -86,16 +111,22 @@ static int find_categories(const struct dataset *dataset, size_t column, const c
     return r < 0 ? error_set_at(reterr, r, path, 0, "--prepare %s", why.text) : 0;
 }
 
-/* Steps from row to row within a series, and those in which the value falls. */
-static int check_counter(const struct dataset *dataset, size_t column, const char *path,
-                         struct error *reterr)
+/* Of a column from row to row within each series. */
+struct steps {
+    size_t n, n_falls;
+    size_t first_fall; /* row */
+    double growth;     /* of all that do not fall */
+    double largest;    /* value */
+};
+
+static int count_steps(const struct dataset *dataset, size_t column, struct steps *ret_steps)
 {
     const size_t n_series = dataset->series ? dataset->n_series_names : 1;
     AUTO_FREE double *last = calloc(n_series + 1, sizeof(*last));
-    size_t n_steps = 0, n_falls = 0, first = 0;
+    struct steps steps = {0};
 
     if (!last)
-        return error_set(reterr, -ENOMEM, "out of memory");
+        return -ENOMEM;
     for (size_t i = 0; i < n_series; i++)
         last[i] = (double)NAN;
     for (size_t i = 0; i < dataset->n_rows; i++) {
@@ -103,17 +134,69 @@ static int check_counter(const struct dataset *dataset, size_t column, const cha
         double *before = &last[dataset->series ? dataset->series[i] : 0];
         if (isnan(value))
             continue;
-        n_steps += !isnan(*before);
-        if (value < *before && n_falls++ == 0)
-            first = i;
+        steps.n += !isnan(*before);
+        if (value < *before && steps.n_falls++ == 0)
+            steps.first_fall = i;
+        if (value > *before)
+            steps.growth += value - *before;
+        steps.largest = fmax(steps.largest, value);
         *before = value;
     }
-    if (n_falls < LEAST_FALLS || n_falls * STEPS_A_FALL <= n_steps)
+    *ret_steps = steps;
+    return 0;
+}
+
+static int check_counter(const struct dataset *dataset, size_t column, const char *path,
+                         struct error *reterr)
+{
+    struct steps steps;
+
+    if (count_steps(dataset, column, &steps) < 0)
+        return error_set(reterr, -ENOMEM, "out of memory");
+    if (steps.n_falls < LEAST_FALLS || steps.n_falls * STEPS_A_FALL <= steps.n)
         return 0;
-    return error_set_at(reterr, -EINVAL, path, dataset->lines[first],
+    return error_set_at(reterr, -EINVAL, path, dataset->lines[steps.first_fall],
                         "column %s: the value falls here, and in %zu of %zu steps, so it is "
                         "no counter; prepare it as delta or raw instead of rate",
-                        dataset->names[column], n_falls, n_steps);
+                        dataset->names[column], steps.n_falls, steps.n);
+}
+
+int dataset_find_coarse_counter(const struct dataset *dataset, const struct prepare_spec *spec,
+                                const char **ret_name)
+{
+    for (size_t i = 0; i < dataset->n_values; i++) {
+        const struct prepare_item *item = prepare_spec_find(spec, dataset->names[i]);
+        struct steps steps;
+        if (!item || item->how != PREPARE_RATE)
+            continue;
+        if (count_steps(dataset, i, &steps) < 0)
+            return -ENOMEM;
+        const double resolution = nextafter(steps.largest, INFINITY) - steps.largest;
+        if (steps.largest < MOST_EXACT || steps.growth >= COARSE * resolution * (double)steps.n)
+            continue;
+        *ret_name = dataset->names[i];
+        return 1;
+    }
+    return 0;
+}
+
+/* Categories that were said, and no value is any of them: it is misspelt, or in another unit. */
+static int check_categories(const struct dataset *dataset, size_t column, const char *path,
+                            const struct prepare_item *item, struct error *reterr)
+{
+    const struct dataset_texts *texts = &dataset->texts[column];
+    char shown[TEXT_SHOWN_SIZE];
+
+    for (size_t i = 0; i < texts->n; i++)
+        for (size_t k = 0; k < item->n_categories; k++)
+            if (strcmp(texts->texts[i], item->categories[k]) == 0)
+                return 0;
+    if (texts->n == 0)
+        return 0;
+    return error_set_at(reterr, -EINVAL, path, 0,
+                        "column %s: no value is any of the categories that --prepare gives it, the "
+                        "first is \"%s\"; mend them, or leave them out to take those of the file",
+                        item->name, text_show(shown, texts->texts[0], strlen(texts->texts[0])));
 }
 
 int dataset_complete_spec(const struct dataset *dataset, const char *path,
@@ -126,6 +209,8 @@ int dataset_complete_spec(const struct dataset *dataset, const char *path,
         struct prepare_item *item = prepare_spec_find(spec, dataset->names[i]);
         if (item && item->how == PREPARE_ONEHOT && item->n_categories == 0)
             r = find_categories(dataset, i, path, item, reterr);
+        else if (item && item->how == PREPARE_ONEHOT)
+            r = check_categories(dataset, i, path, item, reterr);
         else if (item && item->how == PREPARE_RATE)
             r = check_counter(dataset, i, path, reterr);
     }

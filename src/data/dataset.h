@@ -73,10 +73,15 @@ MUST_CHECK int dataset_read(const char *path, const struct dataset_options *opti
 void dataset_clear(struct dataset *dataset);
 
 /* Holds a spec against the .values that were read with it: a onehot without categories gets those
- * of the rows, sorted; -EINVAL where a rate's values are no counter, or there are too many
- * categories. path for messages; -ENOMEM. */
+ * of the rows, sorted; -EINVAL where a rate's values are no counter, there are too many categories,
+ * or none of those that are said occurs. path for messages; -ENOMEM. */
 MUST_CHECK int dataset_complete_spec(const struct dataset *dataset, const char *path,
                                      struct prepare_spec *spec, struct error *reterr);
+
+/* 1: a counter that is to be a rate is so large that its steps are lost in the rounding of a 64-bit
+ * float, with its name; 0: none is. -ENOMEM. */
+MUST_CHECK int dataset_find_coarse_counter(const struct dataset *dataset,
+                                           const struct prepare_spec *spec, const char **ret_name);
 
 /* Makes .rows of the .values that were read with `prepare`, in the order of the file within each
  * series (without series all are one; is_independent: each row stands alone). .names and

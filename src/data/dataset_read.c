@@ -7,6 +7,7 @@
 #include "base/number.h"
 #include "base/text.h"
 #include "data/csv.h"
+#include "data/feature_list.h"
 #include "data/npy.h"
 #include "data/preparation.h"
 #include "data/prepare_spec.h"
@@ -22,16 +23,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define MAX_FILE_SIZE    ((size_t)16 << 30)
 #define MAX_LABEL_NAMES  1000 /* more is no label but a measurement or an id */
-#define MAX_SERIES_NAMES 10000
+#define MAX_SERIES_NAMES 1000000
 #define MAX_TEXTS        10000
 #define FAR_FUTURE       (366 * 86400.0) /* seconds: made-up rows may be ahead of the clock */
 
 static void reader_clear(struct dataset_reader *reader)
 {
+    for (size_t i = 0; reader->texts && i < reader->columns.n_features; i++)
+        name_index_clear(&reader->texts[i]);
+    free(reader->texts);
+    name_index_clear(&reader->series);
     columns_clear(&reader->columns);
     free(reader->is_text);
     dataset_clear(&reader->dataset);
@@ -109,6 +113,15 @@ static int add_name(struct dataset_reader *reader, char ***names, size_t *n_name
     return 0;
 }
 
+static int add_indexed(struct dataset_reader *reader, struct name_index *index, char ***names,
+                       size_t *n_names, const char *text, size_t length)
+{
+    int r = add_name(reader, names, n_names, text, length);
+    if (r < 0)
+        return r;
+    return name_index_add(index, *names) < 0 ? dataset_out_of_memory(reader) : 0;
+}
+
 static int add_label_name(struct dataset_reader *reader, const char *text, size_t length)
 {
     struct dataset *dataset = &reader->dataset;
@@ -133,7 +146,8 @@ static int begin_values(struct dataset_reader *reader)
 
     reader->is_text = calloc(n, sizeof(*reader->is_text));
     dataset->texts = calloc(n, sizeof(*dataset->texts));
-    if (!reader->is_text || !dataset->texts)
+    reader->texts = calloc(n, sizeof(*reader->texts));
+    if (!reader->is_text || !dataset->texts || !reader->texts)
         return dataset_out_of_memory(reader);
     dataset->n_values = n;
     for (size_t i = 0; i < n; i++) {
@@ -199,24 +213,20 @@ static int refuse_cell(const struct dataset_reader *reader, size_t column, const
 static int refuse_text(const struct dataset_reader *reader, size_t column, const char *text,
                        size_t length)
 {
-    const char *name = reader->columns.items[column].name;
-    char reason[2 * SCHEMA_MAX_NAME_LENGTH + 96];
+    CLEANUP(text_clear) struct text name = {0};
+    char reason[4 * SCHEMA_MAX_NAME_LENGTH + 96];
 
     if (memchr(text, ';', length) || memchr(text, '\t', length))
         return refuse_cell(reader, column, text, length,
                            "is not a number; cells must be separated by commas");
+    feature_list_append(&name, reader->columns.items[column].name);
+    if (text_failed(&name))
+        return dataset_out_of_memory(reader);
     (void)snprintf(reason, sizeof(reason),
                    "is not a number; leave the column out with --exclude %s, or train with "
                    "--prepare %s=onehot",
-                   name, name);
+                   name.data, name.data);
     return refuse_cell(reader, column, text, length, reason);
-}
-
-static bool is_missing(const char *text, size_t length)
-{
-    return length == 0 || (length == 2 && strncasecmp(text, "na", 2) == 0) ||
-           (length == 3 && strncasecmp(text, "nan", 3) == 0) ||
-           (length == 4 && strncasecmp(text, "null", 4) == 0);
 }
 
 /* text is what value was read from. */
@@ -264,15 +274,16 @@ int dataset_read_category(struct dataset_reader *reader, size_t column, const ch
     struct dataset_texts *texts = &dataset->texts[feature];
     char room[PREPARE_NUMBER_SIZE];
 
-    if (is_missing(text, length))
+    if (prepare_is_missing(text, length))
         return 0;
     text = prepare_category_text(room, text, &length);
-    const size_t i = find_name(texts->texts, texts->n, text, length);
+    struct name_index *index = &reader->texts[feature];
+    const size_t i = name_index_find(index, texts->texts, text, length);
     if (i == MAX_TEXTS)
         return refuse_cell(reader, column, text, length,
                            "is one category too many, at most 10,000 can differ; is this an id?");
     dataset->values[reader->row * dataset->n_values + feature] = (double)i;
-    return i < texts->n ? 0 : add_name(reader, &texts->texts, &texts->n, text, length);
+    return i < texts->n ? 0 : add_indexed(reader, index, &texts->texts, &texts->n, text, length);
 }
 
 static int read_feature(struct dataset_reader *reader, size_t column, const char *text,
@@ -285,7 +296,7 @@ static int read_feature(struct dataset_reader *reader, size_t column, const char
     int r = number_parse_double(text, length, &value);
     if (r == -ERANGE) /* too large for a double, so for a float as well */
         return dataset_set_feature(reader, column, DBL_MAX, text, length);
-    if (r < 0 && !is_missing(text, length))
+    if (r < 0 && !prepare_is_missing(text, length))
         return refuse_text(reader, column, text, length);
     return dataset_set_feature(reader, column, value, text, length);
 }
@@ -298,7 +309,8 @@ int dataset_read_label(struct dataset_reader *reader, size_t column, const char 
     double value = 1;
 
     *label = 0;
-    if (is_missing(text, length) || (number_parse_double(text, length, &value) == 0 && value == 0))
+    if (prepare_is_missing(text, length) ||
+        (number_parse_double(text, length, &value) == 0 && value == 0))
         return 0;
     *label = (uint32_t)find_name(dataset->label_names, dataset->n_label_names, text, length);
     if (*label < dataset->n_label_names)
@@ -321,13 +333,16 @@ static int read_series(struct dataset_reader *reader, size_t column, const char 
         *series = series[-1]; /* mostly */
         return 0;
     }
-    *series = (uint32_t)find_name(dataset->series_names, n, text, length);
+    *series = (uint32_t)name_index_find(&reader->series, dataset->series_names, text, length);
     if (*series < n)
         return 0;
     if (n == MAX_SERIES_NAMES)
         return refuse_cell(reader, column, text, length,
-                           "is one series too many, at most 10,000 can differ; split the file");
-    return add_name(reader, &dataset->series_names, &dataset->n_series_names, text, length);
+                           "is one series too many, at most 1,000,000 can differ; is this an id "
+                           "of the row? Split the file by series, or leave the column out with "
+                           "--exclude series");
+    return add_indexed(reader, &reader->series, &dataset->series_names, &dataset->n_series_names,
+                       text, length);
 }
 
 static int read_timestamp(struct dataset_reader *reader, size_t column, const char *text,
@@ -372,7 +387,7 @@ static bool is_header(const struct csv *csv)
     for (size_t i = 0; i < csv->n_cells; i++) {
         const struct csv_cell *cell = &csv->cells[i];
         const int r = number_parse_double(cell->text, cell->length, &value);
-        if (is_missing(cell->text, cell->length))
+        if (prepare_is_missing(cell->text, cell->length))
             continue;
         if (r == -EINVAL)
             return true;

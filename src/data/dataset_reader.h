@@ -6,6 +6,7 @@
 
 #include "data/columns.h"
 #include "data/dataset.h"
+#include "data/name_index.h"
 
 struct input;
 
@@ -14,9 +15,11 @@ struct dataset_reader {
     const struct dataset_options *options;
     struct columns columns;
     struct dataset dataset;
-    size_t capacity;  /* rows that fit */
-    size_t row, line; /* being read */
-    bool *is_text;    /* [n_features] whose cells are categories; NULL: none */
+    size_t capacity;          /* rows that fit */
+    size_t row, line;         /* being read */
+    bool *is_text;            /* [n_features] whose cells are categories; NULL: none */
+    struct name_index *texts; /* [n_features] of the dataset's texts; NULL: none are categories */
+    struct name_index series; /* of the dataset's series_names */
     struct error *reterr;
 };
 

@@ -180,7 +180,8 @@ static int read_number(struct json_reader *reader, const struct json_key *key, d
     return r;
 }
 
-/* Text, a number or a boolean that names a category of the feature. */
+/* Text, a number or a boolean that names a category of the feature; text that says in a file that
+ * there is no value says so here, too. */
 static int read_category(struct json_reader *reader, const struct json_key *key, size_t feature,
                          double *ret_value)
 {
@@ -194,7 +195,9 @@ static int read_category(struct json_reader *reader, const struct json_key *key,
     if (first == '"') {
         r = json_text_string(&reader->text, &string);
         if (r == 0)
-            *ret_value = preparation_category(input, string.bytes, string.length);
+            *ret_value = prepare_is_missing(string.bytes, string.length)
+                             ? (double)NAN
+                             : preparation_category(input, string.bytes, string.length);
     } else if (first == 't' || first == 'f') {
         r = json_text_literal(&reader->text, first == 't' ? "true" : "false");
         if (r == 0)
@@ -230,10 +233,19 @@ static void check_value(struct json_reader *reader, const struct json_key *key, 
                      value, why);
 }
 
-/* What else stands where a value must is a problem. */
-static int refuse_value(struct json_reader *reader, const struct json_key *key, const char *what)
+/* What else stands where a value must is a problem. is_word: a category could be so. */
+static int refuse_value(struct json_reader *reader, const struct json_key *key, size_t feature,
+                        const char *what, bool is_word)
 {
-    json_row_problem(reader, key, "%s where a number or null must stand", what);
+    const bool is_known = feature < reader->n_features;
+    const char *name = is_known ? schema_name(reader->schema, feature) : "";
+    char shown[TEXT_SHOWN_SIZE];
+
+    json_row_problem(
+        reader, key, "%s where %s must stand%s%s%s%s", what,
+        is_category(reader, feature) ? "text, a number, a boolean or null" : "a number or null",
+        is_known ? " for \"" : "", text_show(shown, name, strlen(name)), is_known ? "\"" : "",
+        is_word && is_known ? ": only a feature that is prepared as onehot takes it" : "");
     return json_text_skip(&reader->text);
 }
 
@@ -246,20 +258,20 @@ static int read_value(struct json_reader *reader, const struct json_key *key, si
         *ret_value = (double)NAN;
         return json_text_literal(&reader->text, "null");
     case '[':
-        return refuse_value(reader, key, "an array");
+        return refuse_value(reader, key, feature, "an array", false);
     case '{':
-        return refuse_value(reader, key, "an object");
+        return refuse_value(reader, key, feature, "an object", false);
     case '-':
     case '0' ... '9':
         return is_category(reader, feature) ? read_category(reader, key, feature, ret_value)
                                             : read_number(reader, key, ret_value);
     case '"':
         return is_category(reader, feature) ? read_category(reader, key, feature, ret_value)
-                                            : refuse_value(reader, key, "a string");
+                                            : refuse_value(reader, key, feature, "a string", true);
     case 't':
     case 'f':
         return is_category(reader, feature) ? read_category(reader, key, feature, ret_value)
-                                            : refuse_value(reader, key, "a boolean");
+                                            : refuse_value(reader, key, feature, "a boolean", true);
     default:
         return json_text_unexpected(&reader->text, "a number or null is expected here");
     }

@@ -187,6 +187,50 @@ static void put_names(const struct preparation *preparation, struct text *text)
         }
 }
 
+static const char *show_input(char ret_shown[TEXT_SHOWN_SIZE],
+                              const struct preparation *preparation, size_t input)
+{
+    const char *name = schema_name(preparation->inputs, input);
+
+    return text_show(ret_shown, name, strlen(name));
+}
+
+/* Features a and b have one name; which inputs make them, and what to do. */
+static void tell_clash(const struct preparation *preparation, size_t a, size_t b, const char *name,
+                       struct error *reterr)
+{
+    const size_t one = preparation->input_of[a % preparation->n_columns];
+    const size_t other = preparation->input_of[b % preparation->n_columns];
+    char shown[TEXT_SHOWN_SIZE], shown_one[TEXT_SHOWN_SIZE], shown_other[TEXT_SHOWN_SIZE];
+
+    (void)text_show(shown, name, strlen(name));
+    (void)show_input(shown_one, preparation, one);
+    (void)show_input(shown_other, preparation, other);
+    if (one == other)
+        (void)error_set(reterr, -EINVAL,
+                        "two categories of \"%s\" would both make a feature called \"%s\" "
+                        "(\"(other)\" are those that training has not seen); write one in another "
+                        "way, or say which categories count: %s=onehot:A|B",
+                        shown_one, shown, shown_one);
+    else
+        (void)error_set(reterr, -EINVAL,
+                        "\"%s\" and \"%s\" would both make a feature called \"%s\"; rename one of "
+                        "the two, or leave it out",
+                        shown_one, shown_other, shown);
+}
+
+/* After schema_new() has refused the names: more than it knows, if two of them are one. */
+static void tell_clashes(const struct preparation *preparation, const char *const *names, size_t n,
+                         struct error *reterr)
+{
+    for (size_t b = 1; b < n; b++)
+        for (size_t a = 0; a < b; a++)
+            if (strcmp(names[a], names[b]) == 0) {
+                tell_clash(preparation, a, b, names[b], reterr);
+                return;
+            }
+}
+
 static int name_features(struct preparation *preparation, struct error *reterr)
 {
     const size_t n = preparation->context * preparation->n_columns;
@@ -207,7 +251,10 @@ static int name_features(struct preparation *preparation, struct error *reterr)
         names[i] = at;
         at += strlen(at) + 1;
     }
-    return schema_new(names, n, &preparation->features, reterr);
+    int r = schema_new(names, n, &preparation->features, reterr);
+    if (r == -EINVAL)
+        tell_clashes(preparation, names, n, reterr);
+    return r;
 }
 
 static int open_zone(struct preparation *preparation, const struct prepare_spec *spec,

@@ -3,6 +3,7 @@
 #include "base/number.h"
 #include "base/text.h"
 #include "base/zone.h"
+#include "data/feature_list.h"
 #include "data/schema.h"
 
 #include <assert.h>
@@ -10,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define KINDS "raw, log1p, rate, delta, onehot, hour-of-day and day-of-week"
 
@@ -79,6 +81,29 @@ bool prepare_spec_is_plain(const struct prepare_spec *spec)
         if (spec->items[i].how != PREPARE_RAW)
             return false;
     return spec->context <= 1;
+}
+
+bool prepare_spec_looks_back(const struct prepare_spec *spec)
+{
+    for (size_t i = 0; i < spec->n_items; i++)
+        if (spec->items[i].how == PREPARE_RATE || spec->items[i].how == PREPARE_DELTA)
+            return true;
+    return spec->context > 1;
+}
+
+bool prepare_spec_has_clock(const struct prepare_spec *spec)
+{
+    for (size_t i = 0; i < spec->n_items; i++)
+        if (preparing_is_of_time(spec->items[i].how))
+            return true;
+    return false;
+}
+
+bool prepare_is_missing(const char *text, size_t length)
+{
+    return length == 0 || (length == 2 && strncasecmp(text, "na", 2) == 0) ||
+           (length == 3 && strncasecmp(text, "nan", 3) == 0) ||
+           (length == 4 && strncasecmp(text, "null", 4) == 0);
 }
 
 /* ---- adding ---- */
@@ -199,6 +224,7 @@ static int parse_categories(struct prepare_item *item, const char *text, size_t 
                             struct error *reterr)
 {
     const char *const end = text + length;
+    char shown[TEXT_SHOWN_SIZE];
 
     for (const char *at = text; at <= end;) {
         const char *bar = memchr(at, '|', (size_t)(end - at));
@@ -206,6 +232,11 @@ static int parse_categories(struct prepare_item *item, const char *text, size_t 
         const char *category = at;
         size_t n = (size_t)(next - at);
         trim(&category, &n);
+        if (n > 0 && prepare_is_missing(category, n))
+            return error_set(reterr, -EINVAL,
+                             "gives \"%s\" the category \"%.*s\", which says that a value is "
+                             "missing; leave it out",
+                             text_show(shown, item->name, strlen(item->name)), (int)n, category);
         int r = prepare_spec_add_category(item, category, n, reterr);
         if (r < 0)
             return r;
@@ -268,31 +299,27 @@ static int parse_item(struct prepare_spec *spec, const char *name, size_t length
 
 static int parse_items(struct prepare_spec *spec, const char *text, struct error *reterr)
 {
-    for (const char *at = text;;) {
-        const size_t length = strcspn(at, ",\n");
-        const char *item = at, *equals;
-        size_t n = length;
-        char shown[TEXT_SHOWN_SIZE];
+    CLEANUP(feature_list_clear) struct feature_list list = {0};
+    struct feature_item item;
+    char shown[TEXT_SHOWN_SIZE];
+    struct error why;
 
-        trim(&item, &n);
-        equals = find_equals(item, n);
-        if (n > 0) {
-            if (!equals)
-                return error_set(reterr, -EINVAL,
-                                 "holds \"%s\"; write FEATURE=KIND, such as bytes=rate",
-                                 text_show(shown, item, n));
-            const char *kind = equals + 1;
-            size_t name_length = (size_t)(equals - item), kind_length = n - name_length - 1;
-            trim(&item, &name_length);
-            trim(&kind, &kind_length);
-            int r = parse_item(spec, item, name_length, kind, kind_length, reterr);
-            if (r < 0)
-                return r;
-        }
-        if (!at[length])
-            return 0;
-        at += length + 1;
+    int r = feature_list_open(&list, text);
+    if (r < 0)
+        return error_set(reterr, r, "out of memory");
+    while ((r = feature_list_next(&list, &item, reterr)) > 0) {
+        const char *hint = feature_item_hint(&item);
+        if (!item.is_quoted)
+            feature_item_split(&item, find_equals(item.name, item.length));
+        if (!item.value)
+            return error_set(reterr, -EINVAL,
+                             "holds \"%s\"; write FEATURE=KIND, such as bytes=rate%s",
+                             text_show(shown, item.name, item.length), hint);
+        r = parse_item(spec, item.name, item.length, item.value, item.value_length, &why);
+        if (r < 0)
+            return error_set(reterr, r, "%s%s", why.text, hint);
     }
+    return r;
 }
 
 int prepare_spec_parse(struct prepare_spec *spec, const char *text, struct error *reterr)

@@ -68,6 +68,10 @@ const char *prepare_category_text(char ret_room[PREPARE_NUMBER_SIZE], const char
                                   size_t *length);
 size_t prepare_number_text(char ret_text[PREPARE_NUMBER_SIZE], double number); /* its length */
 
+/* Whether text stands for a value that is missing, in cells and where a category is expected: "",
+ * nan, null or NA, in any case. */
+bool prepare_is_missing(const char *text, size_t length);
+
 /* What is said of it on a command line and in the configuration. */
 struct prepare_setting {
     const char *name; /* "max-gap"; with _ for - it is the key of a model */
@@ -90,3 +94,8 @@ void prepare_spec_free(struct prepare_spec *spec);
 
 /* Whether it leaves all as it is. */
 bool prepare_spec_is_plain(const struct prepare_spec *spec);
+
+/* Whether what it makes of a row depends on the rows before, so that max_gap counts, and on the
+ * time of day, so that the zone does. */
+bool prepare_spec_looks_back(const struct prepare_spec *spec);
+bool prepare_spec_has_clock(const struct prepare_spec *spec);

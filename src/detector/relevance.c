@@ -2,6 +2,7 @@
 
 #include "base/number.h"
 #include "base/text.h"
+#include "data/feature_list.h"
 #include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/vocabulary.h"
@@ -209,55 +210,46 @@ static int read_rule(enum relevance_part part, const char *text, size_t length,
                                         : read_tolerance(text, length, ret_rule);
 }
 
-/* Without the blanks about them; returns where what is left begins. */
-static const char *trim(const char *text, size_t *length)
-{
-    static const char blanks[] = " \t\n";
-
-    for (; *length > 0 && strchr(blanks, *text); (*length)--)
-        text++;
-    while (*length > 0 && strchr(blanks, text[*length - 1]))
-        (*length)--;
-    return text;
-}
-
 /* One "cpu=above"; the last = counts, for names may hold some. */
-static int read_item(struct part *ret_part, enum relevance_part which, const char *text,
-                     size_t length, struct error *reterr)
+static int read_item(struct part *ret_part, enum relevance_part which, struct feature_item *item,
+                     struct error *reterr)
 {
-    const char *equals = memrchr(text, '=', length);
+    const char *hint = feature_item_hint(item);
     char shown[TEXT_SHOWN_SIZE];
     struct relevance_rule rule;
-    size_t n_name = equals ? (size_t)(equals - text) : 0;
-    size_t n_value = equals ? length - n_name - 1 : 0;
-    const char *name = trim(text, &n_name);
-    const char *value = trim(equals ? equals + 1 : text, &n_value);
 
-    (void)text_show(shown, text, length);
-    if (n_name == 0 || n_value == 0 || read_rule(which, value, n_value, &rule) < 0)
-        return error_set(reterr, -EINVAL, "%s; %s does not", must_be[which], shown);
-    int r = add(ret_part, name, n_name, rule);
+    (void)text_show(shown, item->name, item->length);
+    if (!item->is_quoted)
+        feature_item_split(item, memrchr(item->name, '=', item->length));
+    if (item->length == 0 || !item->value ||
+        read_rule(which, item->value, item->value_length, &rule) < 0)
+        return error_set(reterr, -EINVAL, "%s; %s does not%s", must_be[which], shown, hint);
+    int r = add(ret_part, item->name, item->length, rule);
     return r == -EEXIST ? error_set(reterr, -EINVAL,
                                     "%s; %s is the second word on its feature, and one is enough",
                                     must_be[which], shown)
                         : r;
 }
 
+static int read_items(struct part *ret_part, enum relevance_part which, const char *text,
+                      struct error *reterr)
+{
+    CLEANUP(feature_list_clear) struct feature_list list = {0};
+    struct feature_item item;
+
+    int r = feature_list_open(&list, text);
+    while (r == 0 && (r = feature_list_next(&list, &item, reterr)) > 0)
+        r = read_item(ret_part, which, &item, reterr);
+    return r;
+}
+
 int relevance_read(struct relevance **relevance, enum relevance_part part, const char *text,
                    struct error *reterr)
 {
     CLEANUP(part_clear) struct part read = {.is_given = true};
-    size_t n = strlen(text);
-    const bool is_none = n == 4 && strcmp(text, "none") == 0;
-    int r = 0;
+    const bool is_none = strcmp(text, "none") == 0;
 
-    for (const char *end; r == 0 && !is_none && *text; text = *end ? end + 1 : end) {
-        end = text + strcspn(text, ",\n");
-        n = (size_t)(end - text);
-        const char *item = trim(text, &n);
-        if (n > 0)
-            r = read_item(&read, part, item, n, reterr);
-    }
+    int r = is_none ? 0 : read_items(&read, part, text, reterr);
     if (r == 0 && !is_none && read.n_items == 0)
         r = error_set(reterr, -EINVAL, "%s", must_be[part]);
     if (r == 0 && !*relevance)
@@ -293,7 +285,9 @@ void relevance_print(const struct relevance *relevance, enum relevance_part part
     const struct part *said = &relevance->parts[part];
 
     for (size_t i = 0; i < said->n_items; i++) {
-        text_printf(text, "%s%s=", i ? "," : "", said->items[i].feature);
+        text_puts(text, i ? "," : "");
+        feature_list_append(text, said->items[i].feature);
+        text_puts(text, "=");
         print_rule(&said->items[i].rule, part, text);
     }
     text_puts(text, said->n_items == 0 ? "none" : "");

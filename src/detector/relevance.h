@@ -56,8 +56,8 @@ void relevance_release(struct relevance *relevance);            /* the last one 
 DEFINE_CLEANUP(struct relevance *, relevance_release)
 
 /* Replaces a part of one that is not shared yet, or begins one (NULL): "cpu=above,memory=below",
- * "cpu=5,memory=10%", or "none"; blanks and line ends do no harm. -EINVAL: reterr says what it must
- * be; -ENOMEM. */
+ * "cpu=5,memory=10%" (data/feature_list.h), or "none"; blanks and line ends do no harm. -EINVAL:
+ * reterr says what it must be; -ENOMEM. */
 MUST_CHECK int relevance_read(struct relevance **relevance, enum relevance_part part,
                               const char *text, struct error *reterr);
 

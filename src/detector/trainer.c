@@ -2,6 +2,8 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "base/text.h"
+#include "data/feature_list.h"
 #include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/calibration.h"
@@ -46,6 +48,31 @@ static int no_memory(int r, struct error *reterr)
                      "--batch-size");
 }
 
+/* A feature without any value, by the name of the input that it is made of. */
+static int refuse_empty(const struct training *training, const char *const *names, size_t feature,
+                        struct error *reterr)
+{
+    const struct preparation *preparation = training->options->preparation;
+    const char *name = names[feature], *also = "", *why = "";
+    CLEANUP(text_clear) struct text listed = {0};
+
+    if (preparation) {
+        const size_t input = preparation->input_of[feature % preparation->n_columns];
+        const enum preparing how = preparation->input[input].how;
+        name = schema_name(preparation->inputs, input);
+        if (how == PREPARE_RATE || how == PREPARE_DELTA)
+            why = ", or never one in a row before";
+        if (how != PREPARE_RAW)
+            also = " and take it out of --prepare";
+    }
+    feature_list_append(&listed, name);
+    if (text_failed(&listed))
+        return no_memory(-ENOMEM, reterr);
+    return error_set(reterr, -EINVAL,
+                     "column %s has no value in the rows to train on%s; use --exclude %s%s", name,
+                     why, listed.data, also);
+}
+
 static int fit_scaler(struct training *training, const char *const *names, struct error *reterr)
 {
     size_t column = 0;
@@ -53,9 +80,7 @@ static int fit_scaler(struct training *training, const char *const *names, struc
                        &training->ensemble.scaler, &column);
 
     if (r == -EINVAL)
-        return error_set(reterr, r,
-                         "column %s has no value in the rows to train on; use --exclude %s",
-                         names[column], names[column]);
+        return refuse_empty(training, names, column, reterr);
     return r < 0 ? no_memory(r, reterr) : 0;
 }
 

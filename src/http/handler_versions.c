@@ -91,15 +91,15 @@ void handle_promote(struct handler *handler, const struct request *request, stru
 
 static int rollback(struct learner *learner, struct act *act, struct error *reterr)
 {
-    return learner_rollback(learner, act->model, act->who, &act->change.version, reterr);
+    return learner_rollback(learner, act->model, act->who, &act->change, reterr);
 }
 
 void handle_rollback(struct handler *handler, const struct request *request, struct reply *reply)
 {
-    struct act *act = act_new(handler, request, reply);
+    CLEANUP(act_freep) struct act *act = act_new(handler, request, reply);
 
-    if (act)
-        act_begin(handler, act, rollback, answer_switch, reply);
+    if (act && read_replace(request, &act->change.replace, reply))
+        act_begin(handler, TAKE(act), rollback, answer_switch, reply);
 }
 
 /* ---- in, and away ---- */

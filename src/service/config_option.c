@@ -81,6 +81,7 @@ static const struct config_option options[] = {
         "[model *]."),
     KEY(MODEL(features), "features", EXAMPLE("cpu, memory, disk read"), features, ANY,
         "The names of the features, separated by commas; may go on in indented lines.\n"
+        "One that holds a comma stands in quotation marks, here and in the lists below.\n"
         "Unless given, those of the model file or of the first row."),
     KEY(MODEL(false_alarm_rate), "false_alarm_rate", EXAMPLE("0.001"), rate, ANY,
         "How often a normal row may be called an anomaly; sets the threshold. Unless\n"

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/number.h"
 #include "base/text.h"
+#include "data/feature_list.h"
 #include "data/schema.h"
 #include "service/budget.h"
 #include "service/config.h"
@@ -272,33 +273,16 @@ static void list_clear(struct list *list)
     *list = (struct list){0};
 }
 
-/* The words between separators, without the blanks around them. One in each line will do as well
- * as commas; a comma at the end does no harm. */
-static int split(const char *text, const char *separators, struct list *ret_list)
+static int list_add(struct list *list, const char *word, size_t length)
 {
-    CLEANUP(list_clear) struct list list = {0};
-    AUTO_FREE char *copy = strdup(text);
-    char *rest = NULL;
-
-    list.words = calloc(strlen(text) / 2 + 1, sizeof(*list.words)); /* a separator behind each */
-    if (!copy || !list.words)
+    char **words = reallocarray(list->words, list->n_words + 1, sizeof(*words));
+    if (!words)
         return -ENOMEM;
-    for (char *word = strtok_r(copy, separators, &rest); word;
-         word = strtok_r(NULL, separators, &rest)) {
-        word += strspn(word, " \t");
-        size_t length = strlen(word);
-        while (length > 0 && strchr(" \t", word[length - 1]))
-            length--;
-        word[length] = '\0';
-        if (length == 0)
-            continue;
-        list.words[list.n_words] = strdup(word);
-        if (!list.words[list.n_words])
-            return -ENOMEM;
-        list.n_words++;
-    }
-    *ret_list = list;
-    list = (struct list){0};
+    list->words = words;
+    words[list->n_words] = strndup(word, length);
+    if (!words[list->n_words])
+        return -ENOMEM;
+    list->n_words++;
     return 0;
 }
 
@@ -350,6 +334,20 @@ static const char *check_address(const char *address)
     return inet_pton(AF_INET6, host + 1, binary) == 1 ? NULL : address_forms;
 }
 
+/* Blanks, commas and line ends stand between them; one at the end does no harm. */
+static int split_addresses(const char *text, struct list *list)
+{
+    static const char separators[] = ", \t\n";
+    int r = 0;
+
+    for (text += strspn(text, separators); r == 0 && *text; text += strspn(text, separators)) {
+        const size_t length = strcspn(text, separators);
+        r = list_add(list, text, length);
+        text += length;
+    }
+    return r;
+}
+
 static int check_addresses(const struct list *list, struct error *reterr)
 {
     char shown[TEXT_SHOWN_SIZE];
@@ -376,11 +374,27 @@ int config_read_addresses(const struct config_value *value, void *field, struct 
     struct config *config = (struct config *)((char *)field - value->option->offset);
     CLEANUP(list_clear) struct list list = {0};
 
-    int r = split(value->text, ", \t\n", &list);
+    int r = split_addresses(value->text, &list);
     if (r == 0)
         r = check_addresses(&list, reterr);
     if (r == 0)
         replace_list(&config->listen, &config->n_listen, &list);
+    return r;
+}
+
+/* Names alone. */
+static int split_features(const char *text, struct list *list, struct error *reterr)
+{
+    CLEANUP(feature_list_clear) struct feature_list features = {0};
+    struct feature_item item;
+    char shown[TEXT_SHOWN_SIZE];
+
+    int r = feature_list_open(&features, text);
+    while (r == 0 && (r = feature_list_next(&features, &item, reterr)) > 0)
+        r = item.value
+                ? error_set(reterr, -EINVAL, "is no list of features: = stands behind \"%s\"",
+                            text_show(shown, item.name, item.length))
+                : list_add(list, item.name, item.length);
     return r;
 }
 
@@ -391,7 +405,7 @@ int config_read_features(const struct config_value *value, void *field, struct e
     CLEANUP(schema_freep) struct schema *schema = NULL;
     struct error error = {0};
 
-    int r = split(value->text, ",\n", &list); /* a name may hold blanks */
+    int r = split_features(value->text, &list, reterr);
     if (r < 0)
         return r;
     r = schema_new((const char *const *)list.words, list.n_words, &schema, &error);

@@ -202,8 +202,9 @@ double learner_rows_per_day(struct learner *learner, const char *model);
  * configuration names it. Also of one that is not served any more. */
 MUST_CHECK int learner_delete(struct learner *learner, const char *model, const char *who,
                               struct error *reterr);
+/* As learner_promote() of the version that answered before, change->version afterwards. */
 MUST_CHECK int learner_rollback(struct learner *learner, const char *model, const char *who,
-                                unsigned *ret_version, struct error *reterr);
+                                struct learner_switch *change, struct error *reterr);
 MUST_CHECK int learner_freeze(struct learner *learner, const char *model, bool is_frozen,
                               const char *who, struct error *reterr);
 MUST_CHECK int learner_rebaseline(struct learner *learner, const char *model, const char *who,

@@ -313,6 +313,21 @@ static void warn_of_silent_drift(const struct pupil *pupil)
                     pupil->name, DRIFT_MIN_ROWS, pupil->live->version, n);
 }
 
+/* Keys that no input asks for; a zone of UTC and a gap of 1h are nobody's word. */
+static void warn_of_idle_keys(const struct config_model *section)
+{
+    const struct prepare_spec *spec = section->file ? NULL : section->prepare;
+
+    if (spec && spec->zone && strcmp(spec->zone, "UTC") != 0 && !prepare_spec_has_clock(spec))
+        log_warning("model %s: timezone = %s changes nothing: no input is made from the time of "
+                    "day; add timestamp=hour-of-day to prepare, or leave it out",
+                    section->name, spec->zone);
+    if (spec && spec->max_gap != PREPARE_MAX_GAP && !prepare_spec_looks_back(spec))
+        log_warning("model %s: max_gap changes nothing: no input is made from the rows before; "
+                    "give context, or prepare with rate or delta, or leave it out",
+                    section->name);
+}
+
 /* Under the pupil's lock. A promotion between prepare and here has been overwritten. */
 static void follow_promotion(struct pupil *pupil)
 {
@@ -344,6 +359,8 @@ int learner_commit(struct learner *learner, const struct config *config)
             continue;
         }
         pupil->is_configured = section;
+        if (section)
+            warn_of_idle_keys(section);
         pupil_lock(pupil);
         follow_promotion(pupil);
         pupil_fall_back(pupil, section ? section->file : NULL);

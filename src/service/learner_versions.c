@@ -2,6 +2,7 @@
  * upload, download. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MOST_TOLD 160 /* bytes of a difference, after which no further name begins */
 
 /* ---- versions ---- */
 
@@ -69,30 +72,111 @@ void pupil_retain(struct pupil *pupil)
 
 /* ---- features ---- */
 
-static bool is_among(const char *name, char *const *names, size_t n)
+/* Inputs as people know them: a row's values, and what is made of its time. */
+struct inputs {
+    const char *const *names; /* [n] */
+    size_t n;
+    const struct preparation *preparation; /* NULL: all are raw */
+};
+
+static struct inputs inputs_of(const struct preparation *preparation, const char *const *features,
+                               size_t n_features)
 {
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
+    if (!preparation)
+        return (struct inputs){features, n_features, NULL};
+    return (struct inputs){schema_names(preparation->inputs),
+                           schema_n_features(preparation->inputs), preparation};
 }
 
-/* How the features of a version are not the model's: "lacks mem, has swap". */
-static void describe_difference(const struct pupil *pupil, const struct schema *schema,
-                                struct text *text)
+/* The place of a name; n: it is not among them. */
+static size_t find_input(const struct inputs *inputs, const char *name)
 {
-    size_t ignored, n = 0;
+    size_t i = 0;
 
-    for (size_t i = 0; i < pupil->n_features; i++)
-        if (!schema_find(schema, pupil->features[i], strlen(pupil->features[i]), &ignored))
-            text_printf(text, "%s%s", n++ ? ", " : "lacks ", pupil->features[i]);
-    const size_t n_lacking = n;
-    for (size_t i = 0; i < schema_n_features(schema); i++)
-        if (!is_among(schema_name(schema, i), pupil->features, pupil->n_features))
-            text_printf(text, "%s%s", n++ == n_lacking ? (n_lacking ? "; has " : "has ") : ", ",
-                        schema_name(schema, i));
-    if (n == 0)
-        text_puts(text, "has them in another order");
+    while (i < inputs->n && strcmp(inputs->names[i], name) != 0)
+        i++;
+    return i;
+}
+
+/* "lacks mem; has swap, disk", cut behind a name. */
+struct difference {
+    struct text text;
+    const char *kind; /* of what was told last */
+    bool is_cut;
+};
+
+static void tell(struct difference *difference, const char *kind, const char *name,
+                 const char *detail)
+{
+    const bool is_first = !difference->kind;
+    const bool is_same = !is_first && strcmp(difference->kind, kind) == 0;
+    char shown[TEXT_SHOWN_SIZE];
+
+    if (difference->text.length >= MOST_TOLD) {
+        text_puts(&difference->text, difference->is_cut ? "" : ", …");
+        difference->is_cut = true;
+        return;
+    }
+    text_puts(&difference->text, is_first ? "" : is_same ? ", " : "; ");
+    text_printf(&difference->text, "%s%s%s", is_same ? "" : kind,
+                text_show(shown, name, strlen(name)), detail);
+    difference->kind = kind;
+}
+
+static bool has_same_categories(const struct prepared_input *a, const struct prepared_input *b)
+{
+    if (a->n_categories != b->n_categories)
+        return false;
+    for (size_t i = 0; i < a->n_categories; i++)
+        if (strcmp(a->categories[i], b->categories[i]) != 0)
+            return false;
+    return true;
+}
+
+/* How the version prepares an input that both have. */
+static void tell_preparing(const struct inputs *ours, const struct inputs *others, size_t other,
+                           struct difference *difference)
+{
+    static const struct prepared_input raw = {.how = PREPARE_RAW};
+    const char *name = others->names[other];
+    const size_t own = find_input(ours, name);
+    const struct prepared_input *was = ours->preparation ? &ours->preparation->input[own] : &raw;
+    const struct prepared_input *is =
+        others->preparation ? &others->preparation->input[other] : &raw;
+    char detail[64];
+
+    if (was->how != is->how) {
+        (void)snprintf(detail, sizeof(detail), " as %s instead of %s", preparing_name(is->how),
+                       preparing_name(was->how));
+        tell(difference, "prepares ", name, detail);
+    } else if (!has_same_categories(was, is))
+        tell(difference, "has other categories of ", name, "");
+}
+
+/* How the inputs of a version are not the model's. */
+static void describe_difference(const struct inputs *ours, const struct inputs *others,
+                                struct difference *difference)
+{
+    const size_t was = ours->preparation ? ours->preparation->context : 1;
+    const size_t is = others->preparation ? others->preparation->context : 1;
+    char rows[24], detail[48];
+
+    for (size_t i = 0; i < ours->n; i++)
+        if (find_input(others, ours->names[i]) == others->n)
+            tell(difference, "lacks ", ours->names[i], "");
+    for (size_t i = 0; i < others->n; i++)
+        if (find_input(ours, others->names[i]) == ours->n)
+            tell(difference, "has ", others->names[i], "");
+    for (size_t i = 0; i < others->n; i++)
+        if (find_input(ours, others->names[i]) < ours->n)
+            tell_preparing(ours, others, i, difference);
+    if (was != is) {
+        (void)snprintf(rows, sizeof(rows), "%zu", is);
+        (void)snprintf(detail, sizeof(detail), " rows at once instead of %zu", was);
+        tell(difference, "sees ", rows, detail);
+    }
+    if (!difference->kind)
+        text_puts(&difference->text, "has them in another order");
 }
 
 /* Under the pupil's lock: whether the version may take the place of what the model has. */
@@ -100,7 +184,11 @@ static int check_features(struct pupil *pupil, const struct detector *detector,
                           struct learner_switch *change, struct error *reterr)
 {
     const struct schema *schema = detector_schema(detector);
-    CLEANUP(text_clear) struct text difference = {0};
+    const struct inputs ours =
+        inputs_of(pupil->preparation, (const char *const *)pupil->features, pupil->n_features);
+    const struct inputs others =
+        inputs_of(detector_preparation(detector), schema_names(schema), schema_n_features(schema));
+    struct difference difference = {0};
 
     if (pupil->n_features == 0 ||
         pupil_has_features(pupil, schema_names(schema), schema_n_features(schema)))
@@ -110,12 +198,14 @@ static int check_features(struct pupil *pupil, const struct detector *detector,
         change->n_dropped = pupil->learning ? learning_counts(pupil->learning).rows : 0;
         return 0;
     }
-    describe_difference(pupil, schema, &difference);
-    return error_set(reterr, LEARNER_CONFLICT,
-                     "It has other features than model \"%s\" (%.200s): the rows that the model "
-                     "has learned from would be lost and those of its clients refused; add "
-                     "?features=replace if that is meant",
-                     pupil->name, text_failed(&difference) ? "…" : difference.data);
+    describe_difference(&ours, &others, &difference);
+    const int r = error_set(
+        reterr, LEARNER_CONFLICT,
+        "It has other features than model \"%s\" (%s): the rows that the model has learned from "
+        "would be lost and those of its clients refused; add ?features=replace if that is meant",
+        pupil->name, text_failed(&difference.text) ? "…" : difference.text.data);
+    text_clear(&difference.text);
+    return r;
 }
 
 /* ---- the switch ---- */
@@ -182,7 +272,7 @@ int learner_promote(struct learner *learner, const char *model, const char *who,
 }
 
 int learner_rollback(struct learner *learner, const char *model, const char *who,
-                     unsigned *ret_version, struct error *reterr)
+                     struct learner_switch *change, struct error *reterr)
 {
     struct pupil *pupil = learner_need(learner, model, reterr);
     int r;
@@ -192,14 +282,13 @@ int learner_rollback(struct learner *learner, const char *model, const char *who
         return LEARNER_UNAVAILABLE;
 
     pupil_lock(pupil);
-    struct learner_switch change = {.version = pupil->log.former_version};
-    if (change.version == 0)
+    change->version = pupil->log.former_version;
+    if (change->version == 0)
         r = error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" has no former version", model);
     else
-        r = promote(pupil, who, "rollback", &change, reterr);
+        r = promote(pupil, who, "rollback", change, reterr);
     if (r == 0) {
         pupil->figures.n_rolled_back++;
-        *ret_version = change.version;
         pupil_tell(pupil, "rolled_back", NULL, NULL);
     }
     pupil_unlock(pupil);

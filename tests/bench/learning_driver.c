@@ -225,7 +225,6 @@ static void do_get(struct driver *driver, const char *arguments)
 static int administer(struct learner *learner, const char *verb, const char *name, uint64_t number,
                       const char *label, struct error *reterr)
 {
-    unsigned version;
     int64_t run;
 
     if (strcmp(verb, "retrain") == 0)
@@ -235,7 +234,7 @@ static int administer(struct learner *learner, const char *verb, const char *nam
     if (strcmp(verb, "rebaseline") == 0)
         return learner_rebaseline(learner, name, WHO, reterr);
     if (strcmp(verb, "rollback") == 0)
-        return learner_rollback(learner, name, WHO, &version, reterr);
+        return learner_rollback(learner, name, WHO, &(struct learner_switch){0}, reterr);
     if (strcmp(verb, "reset") == 0)
         return learner_reset(learner, name, WHO, reterr);
     if (strcmp(verb, "promote") == 0)

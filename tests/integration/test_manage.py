@@ -141,7 +141,7 @@ def test_lists_fit_80_columns(learner, command):
 
 
 def test_observe_keeps_all_rows_in_batches_and_says_so(own, normal):
-    assert own.run("observe", "web", "--data", normal) == "web: 1200 rows sent and kept\n"
+    assert own.run("observe", "web", "--data", normal) == "web: 1200 rows sent, 1200 kept, 0 late\n"
     assert json.loads(own.get("/v1/models/web/buffer"))["rows"] == 1200
     assert own.daemon.metrics()[
         'anomalyd_http_requests_total{route="/v1/models/{m}/observe",code="200"}'] == 3
@@ -151,7 +151,8 @@ def test_observe_matches_columns_by_name_and_takes_npy_and_standard_input(own, n
     rows = ctl.make_rows(10, seed=5)
     text = normal.read_text().replace("cpu", "x").replace("net", "cpu").replace("x", "net")
     shuffled = own.json("observe", "web", "--data", normal)
-    assert shuffled == {"rows": 1200, "left_out": 0, "answer": {"rows": 200}}
+    assert shuffled == {"rows": 1200, "left_out": 0, "kept": 1200, "late": 0,
+                        "answer": {"rows": 200}}
     numpy.save(own.folder / "rows.npy", numpy.array(rows, dtype="float32"))
     own.run("observe", "web", "--data", own.folder / "rows.npy")
     ctl.succeed("observe", "web", "--data", "-", "--url", own.url, input=text)
@@ -162,7 +163,7 @@ def test_observe_leaves_out_what_is_labelled(own):
     data = ctl.write_incidents(own.folder / "labelled.csv", n_rows=700, first=100, n_broken=20)
     out = own.run("observe", "web", "--data", data, "--label-column", "label")
 
-    assert out.splitlines() == ["web: 680 rows sent and kept",
+    assert out.splitlines() == ["web: 680 rows sent, 680 kept, 0 late",
                                 "20 rows left out: their label is not 0"]
     assert json.loads(own.get("/v1/models/web/buffer"))["rows"] == 680
 
@@ -170,7 +171,7 @@ def test_observe_leaves_out_what_is_labelled(own):
 def test_observe_teaches_a_model_that_starts_from_nothing(own, normal):
     few = ctl.write_csv(own.folder / "few.csv", ctl.make_rows(600, seed=6))
     assert own.run("observe", "fresh", "--data", few).splitlines() == [
-        "fresh: 600 rows sent and kept",
+        "fresh: 600 rows sent",
         "It has 600 of the 1000 rows that its first version needs"]
     own.run("observe", "fresh", "--data", normal)
     wait_for(lambda: own.json("models")["models"][0]["state"] == "serving", "the first version")
@@ -190,7 +191,7 @@ def test_observe_sends_series_and_timestamp_in_the_order_of_the_file(own):
     lines += [f"{series},{seconds},0,0,0,{i}" for i, (series, seconds) in enumerate(rows)]
     data = own.folder / "rows.csv"
     data.write_text("\n".join(lines) + "\n")
-    assert own.run("observe", "web", "--data", data) == "web: 5 rows sent and kept\n"
+    assert own.run("observe", "web", "--data", data) == "web: 5 rows sent, 5 kept, 0 late\n"
     assert own.daemon.metrics()[
         'anomalyd_http_requests_total{route="/v1/models/{m}/observe",code="200"}'] == 4
     own.run("observe", "web", "--data", data, "--exclude", "timestamp,series")

@@ -80,7 +80,7 @@ class Scorer:
         assert not self.faults, self.faults[:3]
 
 
-def train_file(folder, names, seed=1):
+def train_file(folder, names, seed=1, options=()):
     """A model file of other features."""
     chance = random.Random(seed)
     lines = [",".join(names)]
@@ -88,7 +88,7 @@ def train_file(folder, names, seed=1):
     data, path = folder / "rows.csv", folder / "other-features.safetensors"
     data.write_text("\n".join(lines) + "\n")
     subprocess.run([ANOMALYCTL, "train", "--data", data, "--output", path, "--preset", "fast",
-                    "--false-alarm-rate", "0.05", "--epochs", "5"], check=True,
+                    "--false-alarm-rate", "0.05", "--epochs", "5", *options], check=True,
                    capture_output=True, timeout=DEADLINE_S)
     return path.read_bytes()
 
@@ -265,6 +265,48 @@ def test_a_version_of_other_features_is_promoted_only_where_that_is_said(start, 
     assert daemon._start()
     assert daemon.score(NORMAL).json()["version"] == 1
     assert daemon.post("observe", NORMAL).json() == {"rows": 1}
+
+
+def test_a_rollback_to_other_features_is_done_where_that_is_said(start, other_features):
+    daemon = start()
+    assert daemon.put(other_features, query="?features=replace").status == 200
+    assert daemon.post("observe", {"instances": [[0] * 7] * 3}).json() == {"rows": 3}
+    problem = check_problem(daemon.post("rollback"), 409)
+    assert "(lacks swap, disk; has net)" in problem["detail"]
+    check_problem(daemon.post("rollback?features=keep"), 400)
+    assert daemon.states() == {1: "former", 2: "live"}
+    assert daemon.post("rollback?features=replace").json() == {
+        "model": "web", "version": 1, "dropped_rows": 3}
+    assert daemon.states() == {1: "live", 2: "former"}
+    assert daemon.acts()[0] == ("rollback", "version 1, 3 rows of other features dropped")
+    assert daemon.score(NORMAL).json()["version"] == 1
+
+
+def test_of_many_other_features_some_are_named_in_full(start, tmp_path):
+    names = [f"{i:02}-" + "a-rather-long-name-" * 2 for i in range(30)]
+    daemon = start()
+    detail = check_problem(daemon.put(train_file(tmp_path, names)), 409)["detail"]
+    told = detail[detail.index("(lacks ") + 1:detail.index("):")]
+    assert told.endswith(", …")
+    lacking, _, having = told.removesuffix(", …").partition("; has ")
+    assert set(lacking.removeprefix("lacks ").split(", ")) <= set(FEATURES)
+    assert having and set(having.split(", ")) < set(names)
+    assert "?features=replace" in detail
+
+
+def test_a_version_that_is_prepared_otherwise_is_told_by_its_inputs(start, tmp_path):
+    def file(*options):
+        return train_file(tmp_path, FEATURES, options=options)
+
+    daemon = start()
+    load, mem = FEATURES[:2]
+    problem = check_problem(daemon.put(file("--prepare", f"{load}=delta", "--context", "3")), 409)
+    assert (f"(prepares {load} as delta instead of raw; sees 3 rows at once instead of 1)"
+            in problem["detail"])
+    assert daemon.put(file("--prepare", f"{load}=delta"), query="?features=replace").status == 200
+    problem = check_problem(daemon.put(file("--prepare", f"{mem}=delta")), 409)
+    assert (f"(prepares {load} as raw instead of delta, {mem} as delta instead of raw)"
+            in problem["detail"])
 
 
 def test_a_run_ends_when_the_features_of_its_model_are_replaced(start, other_features):

@@ -403,6 +403,17 @@ static void features_may_hold_blanks_and_go_on_in_other_lines(void **state)
         assert_string_equal(config->models[0].features[i], want[i]);
 }
 
+static void a_feature_that_holds_a_comma_stands_in_quotation_marks(void **state)
+{
+    (void)state;
+    load_text_with_store("[model m]\nfeatures = \"cpu{m=\"\"i\"\",h=1}\", b\n"
+                         "prepare = \"cpu{m=\"\"i\"\",h=1}\"=rate\n"
+                         "direction = \"cpu{m=\"\"i\"\",h=1}\"=above\n");
+    assert_int_equal(config->models[0].n_features, 2);
+    assert_string_equal(config->models[0].features[0], "cpu{m=\"i\",h=1}");
+    assert_int_equal(config->models[0].prepare->items[0].how, PREPARE_RATE);
+}
+
 static void a_later_file_replaces_lists(void **state)
 {
     (void)state;
@@ -1016,6 +1027,7 @@ int main(void)
         TEST(systemd_may_name_nothing),
         TEST(a_template_is_no_model),
         TEST(features_may_hold_blanks_and_go_on_in_other_lines),
+        TEST(a_feature_that_holds_a_comma_stands_in_quotation_marks),
         TEST(a_later_file_replaces_lists),
         TEST(every_key_of_inputs_is_read),
         TEST(models_do_not_share_how_their_inputs_are_prepared),

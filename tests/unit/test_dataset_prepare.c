@@ -229,7 +229,7 @@ static void a_column_without_a_value_has_no_categories(void **state)
                  "out");
 }
 
-static void too_many_categories_look_like_an_id(void **state)
+static void the_first_category_too_many_is_told_with_its_line(void **state)
 {
     (void)state;
     CLEANUP(text_clear) struct text text = {0};
@@ -237,9 +237,36 @@ static void too_many_categories_look_like_an_id(void **state)
     text_puts(&text, "id,a\n");
     for (int i = 0; i <= PREPARE_MAX_CATEGORIES; i++)
         text_printf(&text, "x%d,1\n", i);
-    expect_error(prepare("id=onehot", text.data, false),
-                 ": --prepare gives \"id\" more than 100 categories; leave the feature out, it "
-                 "looks like an id");
+    expect_error(
+        prepare("id=onehot", text.data, false),
+        ":102: column id: \"x100\" is one category too many, at most 100 can differ; leave "
+        "the column out, it looks like an id, or say which matter: --prepare "
+        "id=onehot:A|B");
+}
+
+static void categories_that_no_value_is_are_told(void **state)
+{
+    (void)state;
+    expect_error(prepare("state=onehot:1|2", "a,state\n1,up\n2,down\n", false),
+                 ": column state: no value is any of the categories that --prepare gives it, the "
+                 "first is \"up\"; mend them, or leave them out to take those of the file");
+    must(prepare("state=onehot:1|up", "a,state\n1,up\n2,down\n", false));
+    must(prepare("state=onehot:2|3", "a,state\n1,2.0\n2,4\n", false));
+    must(prepare("state=onehot:1|2", "a,state\n1,\n2,\n", false));
+}
+
+static void many_series_are_told_apart(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+
+    text_puts(&text, "series,a\n");
+    for (int i = 0; i < 2 * 20000; i++)
+        text_printf(&text, "host-%d,%d\n", i % 20000, i);
+    must(prepare("a=delta", text.data, false));
+    assert_int_equal(dataset.n_series_names, 20000);
+    assert_int_equal(dataset.series[20000 + 1234], 1234);
+    assert_float_equal(dataset.rows[20000 + 1234], 20000, 0);
 }
 
 static void a_value_that_falls_too_often_is_no_counter(void **state)
@@ -385,7 +412,9 @@ int main(void)
         TEST(categories_of_the_rows_are_sorted),
         TEST(a_model_has_its_own_categories),
         TEST(a_column_without_a_value_has_no_categories),
-        TEST(too_many_categories_look_like_an_id),
+        TEST(the_first_category_too_many_is_told_with_its_line),
+        TEST(categories_that_no_value_is_are_told),
+        TEST(many_series_are_told_apart),
         TEST(a_value_that_falls_too_often_is_no_counter),
         TEST(a_counter_may_be_reset_once_in_ten_steps),
         TEST(counters_are_looked_at_within_their_series),

@@ -99,7 +99,7 @@ static void a_category_is_text_a_number_or_a_boolean(void **state)
         {"\"200.0\"",   4,           0          },
         {"404",         4,           1          },
         {"-0.0",        4,           2          },
-        {"\"\"",        4,           2          },
+        {"\"NAs\"",     4,           2          },
         {"\"uptime\"",  4,           2          },
         {"null",        (double)NAN, (double)NAN},
     };
@@ -113,6 +113,21 @@ static void a_category_is_text_a_number_or_a_boolean(void **state)
                        "{\"features\":{\"code\":%s,\"state\":%s,\"latency\":2,\"bytes\":1}}",
                        cases[i].json, cases[i].json);
         expect_values(body, want);
+    }
+}
+
+/* As a cell of a file does in training. */
+static void text_that_says_there_is_no_value_is_missing(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"\"\"", "\"nan\"", "\"NULL\"", "\"NA\""};
+    char body[64];
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        (void)snprintf(body, sizeof(body), "[1,%s,404,2]", texts[i]);
+        expect_values(body, (const double[]){1, (double)NAN, 1, 2});
+        (void)snprintf(body, sizeof(body), "[1,%s,%s,null]", texts[i], texts[i]);
+        expect_problem(body, "", "3 of 4");
     }
 }
 
@@ -215,13 +230,27 @@ static void what_cannot_be_prepared_is_named_and_pointed_at(void **state)
 static void text_is_only_for_categories(void **state)
 {
     (void)state;
-    expect_problem("[\"x\",\"up\",200,0]", "/0", "a string where a number or null must stand");
-    expect_problem("[true,\"up\",200,0]", "/0", "a boolean where a number or null must stand");
-    expect_problem("[1,[\"up\"],200,0]", "/1", "an array where a number or null must stand");
-    expect_problem("[1,{\"a\":1},200,0]", "/1", "an object where a number or null must stand");
+    expect_problem("[\"x\",\"up\",200,0]", "/0",
+                   "a string where a number or null must stand for \"bytes\": only a feature that "
+                   "is prepared as onehot takes it");
+    expect_problem(
+        "[true,\"up\",200,0]", "/0",
+        "a boolean where a number or null must stand for \"bytes\": only a feature that");
+    expect_problem("{\"features\":{\"bytes\":{},\"state\":\"up\",\"code\":1,\"latency\":0}}",
+                   "/features/bytes", "an object where a number or null must stand for \"bytes\"");
+    assert_null(strstr(rows.problems[0].detail, "onehot"));
     assert_int_equal(read_text("[1,\"up\",200,0,\"x\"]"), -EINVAL);
     assert_int_equal(rows.n_problems, 2); /* and one value too many */
     assert_string_equal(rows.problems[0].pointer, "/4");
+}
+
+static void what_a_category_takes_is_said(void **state)
+{
+    (void)state;
+    expect_problem("[1,[\"up\"],200,0]", "/1",
+                   "an array where text, a number, a boolean or null must stand for \"state\"");
+    expect_problem("[1,{\"a\":1},200,0]", "/1",
+                   "an object where text, a number, a boolean or null must stand for \"state\"");
 }
 
 static void numbers_that_are_too_large_are_pointed_at(void **state)
@@ -306,6 +335,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_category_is_text_a_number_or_a_boolean),
+        TEST(text_that_says_there_is_no_value_is_missing),
         TEST(numbers_are_doubles),
         TEST(a_text_that_is_too_long_for_a_category_is_another_one),
         TEST(a_row_of_names_may_say_its_time),
@@ -313,6 +343,7 @@ int main(void)
         TEST(a_model_that_prepares_nothing_knows_no_timestamp),
         TEST(what_cannot_be_prepared_is_named_and_pointed_at),
         TEST(text_is_only_for_categories),
+        TEST(what_a_category_takes_is_said),
         TEST(numbers_that_are_too_large_are_pointed_at),
         TEST(rows_with_more_than_half_missing_are_refused),
         TEST(all_problems_of_a_body_are_told),

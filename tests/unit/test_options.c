@@ -170,8 +170,8 @@ static void wrong_values_are_refused_with_what_is_allowed(void **state)
         const char *name, *value, *allowed;
     } cases[] = {
         {"text",   "",           "a text that is not empty" },
-        {"list",   "a,,b",       "names separated by commas"},
-        {"list",   "a,",         "names separated by commas"},
+        {"list",   "\"a\"=b",    "names separated by commas"},
+        {"list",   ",",          "names separated by commas"},
         {"list",   "",           "names separated by commas"},
         {"count",  "0",          COUNT                      },
         {"count",  "1000000001", COUNT                      },

@@ -94,7 +94,8 @@ static void what_does_not_fit_the_features_is_refused_with_the_name(void **state
         {"zzzzzzzzz=rate",          "there is no feature \"zzzzzzzzz\""                           },
         {"state=onehot",            "the categories of \"state\" are not known; give them"        },
         {"cpu=hour-of-day",         "\"cpu\" is a feature, but hour-of-day is made from the times"},
-        {"state=onehot:(other)|up", "same name"                                                   },
+        {"state=onehot:(other)|up",
+         "two categories of \"state\" would both make a feature called \"state=(other)\""         },
     };
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -103,6 +104,31 @@ static void what_does_not_fit_the_features_is_refused_with_the_name(void **state
         assert_null(preparation);
         if (!strstr(error.text, bad[i].why))
             fail_msg("%s: %s", bad[i].text, error.text);
+    }
+}
+
+static void inputs_that_make_features_of_one_name_are_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *names[2], *text, *why;
+        size_t context;
+    } bad[] = {
+        {{"rate(bytes)", "bytes"},
+         "bytes=rate",                 "\"rate(bytes)\" and \"bytes\" would both make a feature called \"rate(bytes)\"; rename "
+         "one of the two, or leave it out",                                        1},
+        {{"a", "a[-1]"},           "", "\"a[-1]\" and \"a\" would both make a feature called \"a[-1]\"", 2},
+    };
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        struct preparation *preparation = NULL;
+        struct prepare_spec spec;
+        prepare_spec_init(&spec);
+        assert_int_equal(prepare_spec_parse(&spec, bad[i].text, NULL), 0);
+        spec.context = bad[i].context;
+        assert_int_equal(preparation_new(&spec, bad[i].names, 2, &preparation, &error), -EINVAL);
+        prepare_spec_clear(&spec);
+        assert_string_equal(strstr(error.text, bad[i].why) ? bad[i].why : error.text, bad[i].why);
     }
 }
 
@@ -310,6 +336,7 @@ int main(void)
         cmocka_unit_test(features_are_named_by_their_kind),
         cmocka_unit_test(features_of_rows_behind_say_how_far),
         cmocka_unit_test(what_does_not_fit_the_features_is_refused_with_the_name),
+        cmocka_unit_test(inputs_that_make_features_of_one_name_are_told),
         cmocka_unit_test(too_many_features_are_refused_with_their_number),
         cmocka_unit_test(an_unknown_zone_is_refused_where_it_matters),
         cmocka_unit_test(equal_is_what_makes_the_same_of_the_same),

@@ -106,6 +106,18 @@ static void names_may_hold_equals_signs(void **state)
     expect_item(1, "a=b", PREPARE_DELTA);
 }
 
+static void a_quoted_name_may_hold_commas(void **state)
+{
+    (void)state;
+    parse("a=log1p, \"cpu{mode=\"\"idle\"\",host=\"\"a\"\"}\"=rate,\"b,c\"=onehot:x|y=z");
+    assert_int_equal(spec.n_items, 3);
+    expect_item(1, "cpu{mode=\"idle\",host=\"a\"}", PREPARE_RATE);
+    expect_item(2, "b,c", PREPARE_ONEHOT);
+    assert_string_equal(spec.items[2].categories[1], "y=z");
+    expect_refusal("\"a,b\"", "write FEATURE=KIND");
+    expect_refusal("\"a,b=rate", "not closed");
+}
+
 static void categories_may_hold_equals_signs_and_colons(void **state)
 {
     (void)state;
@@ -145,6 +157,15 @@ static void what_is_wrong_is_named(void **state)
     expect_refusal("a=rate, a=log1p", "names \"a\" twice; prepare it in one way");
     expect_refusal("a=rate:x|y", "gives \"a\" categories, but rate has none");
     expect_refusal("a=hour-of-day:x", "but hour-of-day has none");
+}
+
+static void what_says_that_a_value_is_missing_is_no_category(void **state)
+{
+    (void)state;
+    expect_refusal("a=onehot:up|NA", "gives \"a\" the category \"NA\", which says that a value is");
+    expect_refusal("a=onehot:null", "the category \"null\"");
+    expect_refusal("a=onehot:up|", "the name is empty");
+    parse("a=onehot:NAs|none");
 }
 
 static void bad_categories_are_named(void **state)
@@ -267,6 +288,20 @@ static void settings_are_taken_or_refused_with_what_they_must_be(void **state)
     assert_string_equal(spec.zone, "Asia/Tokyo");
 }
 
+static void a_spec_tells_whether_gap_and_zone_count(void **state)
+{
+    (void)state;
+    parse("a=log1p,b=onehot:x");
+    assert_false(prepare_spec_looks_back(&spec) || prepare_spec_has_clock(&spec));
+    spec.context = 2;
+    assert_true(prepare_spec_looks_back(&spec));
+    spec.context = 1;
+    parse("a=delta");
+    assert_true(prepare_spec_looks_back(&spec) && !prepare_spec_has_clock(&spec));
+    parse("timestamp=day-of-week");
+    assert_true(!prepare_spec_looks_back(&spec) && prepare_spec_has_clock(&spec));
+}
+
 static void a_spec_that_leaves_all_as_it_is_is_plain(void **state)
 {
     (void)state;
@@ -350,15 +385,18 @@ int main(void)
         TEST(every_kind_has_its_name),
         TEST(blanks_line_ends_and_empty_items_do_not_count),
         TEST(names_may_hold_equals_signs),
+        TEST(a_quoted_name_may_hold_commas),
         TEST(categories_may_hold_equals_signs_and_colons),
         TEST(the_timestamp_is_called_as_what_is_made_of_it),
         TEST(what_is_wrong_is_named),
+        TEST(what_says_that_a_value_is_missing_is_no_category),
         TEST(bad_categories_are_named),
         TEST(categories_that_are_numbers_are_written_in_one_way),
         TEST(equal_numbers_are_written_alike),
         TEST(a_refused_text_leaves_the_spec_as_it_was),
         TEST(another_text_takes_the_place_of_the_items_alone),
         TEST(settings_are_taken_or_refused_with_what_they_must_be),
+        TEST(a_spec_tells_whether_gap_and_zone_count),
         TEST(a_spec_that_leaves_all_as_it_is_is_plain),
         TEST(a_shared_spec_goes_with_its_last_user),
         TEST(any_text_is_taken_or_refused),

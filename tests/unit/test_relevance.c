@@ -94,6 +94,20 @@ static void what_is_read_is_printed(void **state)
     assert_prints(relevance, RELEVANCE_TOLERANCES, "memory=10%,cpu=0.5");
 }
 
+static void a_quoted_name_may_hold_commas_and_is_printed_so(void **state)
+{
+    (void)state;
+    CLEANUP(relevance_releasep)
+    struct relevance *relevance =
+        read_both("\"cpu{m=\"\"i\"\",h=1}\"=above,b=below", "\"cpu{m=\"\"i\"\",h=1}\"=5%");
+
+    assert_prints(relevance, RELEVANCE_DIRECTIONS, "\"cpu{m=\"\"i\"\",h=1}\"=above,b=below");
+    assert_prints(relevance, RELEVANCE_TOLERANCES, "\"cpu{m=\"\"i\"\",h=1}\"=5%");
+    assert_int_equal(relevance_read(&relevance, RELEVANCE_DIRECTIONS, "\"a=above", &error),
+                     -EINVAL);
+    assert_non_null(strstr(error.text, "not closed"));
+}
+
 static void a_wrong_word_is_refused_with_its_feature(void **state)
 {
     (void)state;
@@ -291,6 +305,7 @@ int main(void)
         cmocka_unit_test(a_deviation_matters_by_its_direction_and_its_size),
         cmocka_unit_test(of_a_missing_value_nothing_is_known),
         cmocka_unit_test(what_is_read_is_printed),
+        cmocka_unit_test(a_quoted_name_may_hold_commas_and_is_printed_so),
         cmocka_unit_test(a_wrong_word_is_refused_with_its_feature),
         cmocka_unit_test(rules_are_found_by_name),
         cmocka_unit_test(a_feature_that_is_not_there_is_told_with_the_nearest),

@@ -4,8 +4,12 @@
 #include "support/cmocka.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define HOUR 3600
 
@@ -81,6 +85,31 @@ static void what_is_no_zone_is_refused_with_its_name(void **state)
     }
 }
 
+/* As "leapseconds", which stands among the zones. */
+static void a_file_that_is_no_zone_is_refused_without_a_word_of_glib(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/test_zone.XXXXXX", path[64];
+    static const char *const contents[] = {"# the list\n", "TZ", ""};
+    struct zone *zone = NULL;
+
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof(path), "%s/leapseconds", folder);
+    assert_int_equal(setenv("TZDIR", folder, 1), 0);
+    const GLogLevelFlags was = g_log_set_always_fatal(G_LOG_LEVEL_CRITICAL);
+    for (size_t i = 0; i < sizeof(contents) / sizeof(*contents); i++) {
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        assert_true(fputs(contents[i], file) >= 0 && fclose(file) == 0);
+        assert_int_equal(zone_open("leapseconds", &zone, NULL), -EINVAL);
+    }
+    (void)g_log_set_always_fatal(was);
+    assert_int_equal(zone_open("UTC", &zone, NULL), 0); /* has no file there, and needs none */
+    zone_close(zone);
+    assert_int_equal(unsetenv("TZDIR"), 0);
+    assert_int_equal(unlink(path) | rmdir(folder), 0);
+}
+
 static void a_name_that_is_too_long_is_refused(void **state)
 {
     (void)state;
@@ -110,6 +139,7 @@ int main(void)
         cmocka_unit_test(summer_time_begins_and_ends_at_its_second),
         cmocka_unit_test(any_number_is_a_moment),
         cmocka_unit_test(what_is_no_zone_is_refused_with_its_name),
+        cmocka_unit_test(a_file_that_is_no_zone_is_refused_without_a_word_of_glib),
         cmocka_unit_test(a_name_that_is_too_long_is_refused),
         cmocka_unit_test(a_failed_allocation_is_told),
     };
