@@ -16,11 +16,10 @@
 #define CROWD           20  /* 1 / share of the references that make a crowd */
 #define BLOCK           256 /* rows a job */
 
-/* The tail of the distances is taken to go on as from the middle to the upper tenth. Far values
- * count by their logarithm, so that a tail of powers is an exponential one here. */
+/* The tail of the distances is taken to go on as from the middle to the upper tenth: Pareto's. */
 #define BODY        0.5
 #define SHOULDER    0.9
-#define ROWS_BEYOND 0.3 /* that it may lead one to expect beyond its end */
+#define ROWS_BEYOND 1.0 /* that it may lead one to expect beyond its end */
 
 /* Of a feature's deviation: where most rows repeat, distances tell nothing. */
 #define LEAST_DISTANCE 0.02
@@ -154,8 +153,8 @@ static double find_end_of_tail(const double *sorted, size_t n, double least)
 
     if (body <= least || shoulder <= body)
         return INFINITY;
-    const double scale = (shoulder - body) / log((1.0 - BODY) / (1.0 - SHOULDER));
-    return body + scale * log((1.0 - BODY) * (double)n / ROWS_BEYOND);
+    const double shape = log(shoulder / body) / log((1.0 - BODY) / (1.0 - SHOULDER));
+    return body * pow((1.0 - BODY) * (double)n / ROWS_BEYOND, shape);
 }
 
 static int judge(const struct crowd *crowd, double trim, enum trim_verdict *ret_verdicts)
