@@ -169,7 +169,11 @@ static void put_column_name(const struct preparation *preparation, size_t input,
         break;
     case PREPARE_HOUR:
     case PREPARE_WEEKDAY:
-        text_printf(text, "%s.%s", name, column == 0 ? "sin" : "cos");
+        /* In another zone it is another feature: rows of both must not be mixed. */
+        text_puts(text, name);
+        if (strcmp(preparation->zone_name, "UTC") != 0)
+            text_printf(text, "@%s", preparation->zone_name);
+        text_puts(text, column == 0 ? ".sin" : ".cos");
         break;
     }
 }
@@ -291,9 +295,9 @@ int preparation_new(const struct prepare_spec *spec, const char *const *names, s
         return r;
     if (plan_inputs(preparation, spec) < 0)
         return error_set(reterr, -ENOMEM, "out of memory");
-    r = name_features(preparation, reterr);
+    r = open_zone(preparation, spec, reterr);
     if (r == 0)
-        r = open_zone(preparation, spec, reterr);
+        r = name_features(preparation, reterr);
     if (r < 0)
         return r;
     *ret_preparation = TAKE(preparation);

@@ -175,6 +175,9 @@ static void describe_difference(const struct inputs *ours, const struct inputs *
         (void)snprintf(detail, sizeof(detail), " rows at once instead of %zu", was);
         tell(difference, "sees ", rows, detail);
     }
+    if (ours->preparation && others->preparation &&
+        strcmp(ours->preparation->zone_name, others->preparation->zone_name) != 0)
+        tell(difference, "has its times in ", others->preparation->zone_name, "");
     if (!difference->kind)
         text_puts(&difference->text, "has them in another order");
 }

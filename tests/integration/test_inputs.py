@@ -463,6 +463,16 @@ def test_a_retrained_version_prepares_as_its_parent(prepared, start_learner):
     assert verdict["version"] == 2
 
 
+def test_times_in_another_zone_are_other_features(prepared, start_learner, tmp_path):
+    """Rows of both would be mixed in one buffer."""
+    learner = start_learner(models={"web": {**FAST, "file": prepared}})
+    other = train(tmp_path, make_rows(700), "--prepare", PREPARE, "--timezone", "Asia/Tokyo")
+    path = "/v1/models/web"
+    problem = check_problem(learner.request("PUT", path, other.read_bytes()), 409)
+    assert "has its times in Asia/Tokyo" in problem["detail"]
+    assert learner.request("PUT", path + "?features=replace", other.read_bytes()).status == 200
+
+
 def test_late_rows_are_not_learned_from(prepared, start_learner):
     learner = start_learner(models={"web": {**FAST, "file": prepared}})
     rows = [features_of(row) for row in make_rows(20) if row["series"] == "a"]
