@@ -1,4 +1,4 @@
-#include "service/series_memory.h"
+#include "service/series_memory_state.h"
 
 #include "base/clock.h"
 #include "data/preparation.h"
@@ -15,29 +15,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct remembered {
-    char *name;
-    struct preparation_state *state; /* NULL: none of its rows was prepared */
-    struct movement *movement;       /* NULL: none was followed */
-    uint64_t used;                   /* when last, by memory->clock */
-    uint64_t seen_us;                /* the same, since 1970 */
-    uint64_t prepared;               /* one more with each call that has prepared rows */
-    bool is_watched;                 /* it is missed when it falls silent */
-    bool is_silent;                  /* as was told, */
-    uint64_t told_us;                /* of a silence since then */
-    bool is_changed;                 /* since it was saved */
-};
-
-struct series_memory {
-    pthread_mutex_t lock;
-    struct remembered *items; /* [n_items] sorted by name */
-    size_t n_items, capacity, max_series;
-    uint64_t clock;                  /* one more with each use */
-    struct preparation *preparation; /* that states are of; NULL before the first row */
-    struct scaler *scaler;           /* that movements are in terms of; NULL before the first row */
-    atomic_uint n_users;
-};
 
 int series_memory_new(struct series_memory **ret_memory)
 {
@@ -87,7 +64,7 @@ static void forget_movements(struct series_memory *memory)
 
 /* All series at once: at most some 80 ms (SERIES_MEMORY_MAX_BYTES), when a version takes over and
  * for each turn that requests in flight of the one before take with it. */
-static int follow_scaler(struct series_memory *memory, const struct scaler *scaler)
+int series_memory_follow_scaler(struct series_memory *memory, const struct scaler *scaler)
 {
     const size_t n = scaler_n_features(scaler);
     struct scaler *was = memory->scaler, *is = NULL;
@@ -109,7 +86,7 @@ static int follow_scaler(struct series_memory *memory, const struct scaler *scal
     return 0;
 }
 
-static void follow_preparation(struct series_memory *memory, struct preparation *preparation)
+void series_memory_follow_preparation(struct series_memory *memory, struct preparation *preparation)
 {
     struct preparation *was = memory->preparation;
 
@@ -124,7 +101,7 @@ static void follow_preparation(struct series_memory *memory, struct preparation 
 /* ---- the table ---- */
 
 /* Where a series is, or would be. */
-static size_t place_of(const struct series_memory *memory, const char *name)
+size_t series_memory_place_of(const struct series_memory *memory, const char *name)
 {
     size_t low = 0, high = memory->n_items;
 
@@ -208,7 +185,7 @@ static int begin(struct series_memory *memory, const char *name, struct remember
     }
     while (memory->n_items > 0 && memory->n_items >= most_series(memory))
         forget_oldest(memory);
-    const size_t place = place_of(memory, name);
+    const size_t place = series_memory_place_of(memory, name);
     memmove(memory->items + place + 1, memory->items + place,
             (memory->n_items - place) * sizeof(item));
     memory->items[place] = item;
@@ -217,9 +194,9 @@ static int begin(struct series_memory *memory, const char *name, struct remember
     return 0;
 }
 
-static struct remembered *find(const struct series_memory *memory, const char *name)
+struct remembered *series_memory_find(const struct series_memory *memory, const char *name)
 {
-    const size_t place = place_of(memory, name);
+    const size_t place = series_memory_place_of(memory, name);
 
     return place < memory->n_items && strcmp(memory->items[place].name, name) == 0
                ? &memory->items[place]
@@ -227,10 +204,10 @@ static struct remembered *find(const struct series_memory *memory, const char *n
 }
 
 /* For a row that has come now. The item is good until another one begins. */
-static int use(struct series_memory *memory, const char *name, uint64_t now_us,
-               struct remembered **ret_item)
+int series_memory_use(struct series_memory *memory, const char *name, uint64_t now_us,
+                      struct remembered **ret_item)
 {
-    struct remembered *item = find(memory, name);
+    struct remembered *item = series_memory_find(memory, name);
     int r = item ? 0 : begin(memory, name, &item);
 
     if (r < 0)
@@ -247,7 +224,7 @@ int series_memory_touch(struct series_memory *memory, const char *series, uint64
     struct remembered *item;
 
     (void)pthread_mutex_lock(&memory->lock);
-    const int r = use(memory, series, now_us, &item);
+    const int r = series_memory_use(memory, series, now_us, &item);
     if (r == 0)
         item->is_watched = true;
     (void)pthread_mutex_unlock(&memory->lock);
@@ -323,7 +300,7 @@ void series_undo_apply(struct series_undo *undo)
     struct series_memory *memory = undo->memory;
 
     (void)pthread_mutex_lock(&memory->lock);
-    struct remembered *item = find(memory, undo->series);
+    struct remembered *item = series_memory_find(memory, undo->series);
     if (item && item->prepared == undo->prepared && memory->preparation == undo->preparation) {
         preparation_state_free(item->state);
         item->state = TAKE(undo->state);
@@ -339,8 +316,8 @@ static int prepare(struct series_memory *memory, struct preparation *preparation
     const size_t n_features = schema_n_features(preparation->features);
     struct remembered *item;
 
-    follow_preparation(memory, preparation);
-    int r = use(memory, series, clock_realtime_us(), &item);
+    series_memory_follow_preparation(memory, preparation);
+    int r = series_memory_use(memory, series, clock_realtime_us(), &item);
     if (r == 0)
         item->prepared++;
     if (r == 0 && ret_undo)
@@ -373,9 +350,9 @@ static int follow(struct series_memory *memory, const struct detector *detector,
     const size_t n_features = detector_n_features(detector);
     struct remembered *item;
 
-    int r = follow_scaler(memory, detector_ensemble(detector)->scaler);
+    int r = series_memory_follow_scaler(memory, detector_ensemble(detector)->scaler);
     if (r == 0)
-        r = use(memory, series, clock_realtime_us(), &item);
+        r = series_memory_use(memory, series, clock_realtime_us(), &item);
     if (r == 0 && !item->movement)
         r = movement_new(n_features, &item->movement);
     for (size_t i = 0; r == 0 && i < n_rows; i++) {
@@ -444,106 +421,4 @@ size_t series_memory_watch(struct series_memory *memory, uint64_t now_us, uint64
     ret_counts->n_series = memory->n_items;
     (void)pthread_mutex_unlock(&memory->lock);
     return n;
-}
-
-/* ---- over a restart ---- */
-
-static int save_item(const struct series_memory *memory, const struct remembered *item,
-                     struct logged_series *saved)
-{
-    *saved = (struct logged_series){
-        .seen_us = item->seen_us, .is_watched = item->is_watched, .is_silent = item->is_silent};
-    *stpncpy(saved->series, item->name, SERIES_NAME_MAX) = '\0';
-    if (item->state) {
-        saved->n_state = preparation_state_size(memory->preparation);
-        saved->state = malloc(saved->n_state);
-        if (!saved->state)
-            return -ENOMEM;
-        preparation_state_save(memory->preparation, item->state, saved->state);
-    }
-    if (item->movement) {
-        saved->n_movement = movement_size(item->movement->n_features);
-        saved->movement = malloc(saved->n_movement);
-        if (!saved->movement)
-            return -ENOMEM;
-        movement_save(item->movement, memory->scaler, saved->movement);
-    }
-    return 0;
-}
-
-int series_memory_save(struct series_memory *memory, bool all, const char *after, size_t most,
-                       struct logged_series **ret_saved, size_t *ret_n)
-{
-    struct logged_series *saved = calloc(most, sizeof(*saved));
-    size_t n = 0;
-    int r = 0;
-    if (!saved)
-        return -ENOMEM;
-
-    (void)pthread_mutex_lock(&memory->lock);
-    size_t i = place_of(memory, after);
-    i += i < memory->n_items && *after && strcmp(memory->items[i].name, after) == 0;
-    for (; r == 0 && i < memory->n_items && n < most; i++) {
-        struct remembered *item = &memory->items[i];
-        if (!all && !item->is_changed)
-            continue;
-        r = save_item(memory, item, &saved[n++]);
-        item->is_changed = r < 0;
-    }
-    (void)pthread_mutex_unlock(&memory->lock);
-    for (size_t k = 0; r < 0 && k < n; k++)
-        logged_series_clear(&saved[k]);
-    if (r < 0) {
-        free(saved);
-        return r;
-    }
-    *ret_saved = saved;
-    *ret_n = n;
-    return 0;
-}
-
-/* What does not fit begins anew. */
-static int load_item(struct series_memory *memory, const struct detector *detector,
-                     const struct logged_series *saved, struct remembered *item)
-{
-    int r = 0;
-
-    item->seen_us = saved->seen_us;
-    item->is_watched = saved->is_watched;
-    item->is_silent = saved->is_silent;
-    item->told_us = saved->is_silent ? saved->seen_us : 0;
-    if (saved->state && memory->preparation) {
-        r = preparation_state_new(memory->preparation, &item->state);
-        if (r == 0 && preparation_state_load(memory->preparation, item->state, saved->state,
-                                             saved->n_state) < 0)
-            preparation_state_free(TAKE(item->state));
-    }
-    if (r == 0 && saved->movement && detector) {
-        r = movement_new(detector_n_features(detector), &item->movement);
-        if (r == 0 &&
-            movement_load(item->movement, memory->scaler, saved->movement, saved->n_movement) < 0)
-            movement_free(TAKE(item->movement));
-    }
-    return r;
-}
-
-int series_memory_load(struct series_memory *memory, struct preparation *preparation,
-                       const struct detector *detector, const struct logged_series *saved)
-{
-    struct remembered *item = NULL;
-    int r = 0;
-
-    (void)pthread_mutex_lock(&memory->lock);
-    if (preparation)
-        follow_preparation(memory, preparation);
-    if (detector)
-        r = follow_scaler(memory, detector_ensemble(detector)->scaler);
-    if (r == 0 && !find(memory, saved->series))
-        r = use(memory, saved->series, saved->seen_us, &item);
-    if (r == 0 && item) {
-        item->is_changed = false;
-        r = load_item(memory, detector, saved, item);
-    }
-    (void)pthread_mutex_unlock(&memory->lock);
-    return r;
 }
