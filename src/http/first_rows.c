@@ -130,7 +130,8 @@ static int settle(struct first *first, const struct request *request, struct rep
 
 /* ---- answers ---- */
 
-static void put_progress(struct handler *handler, const char *model, struct reply *reply)
+static void put_progress(struct handler *handler, const char *model, size_t n_late,
+                         struct reply *reply)
 {
     struct learner *learner = service_learner(handler->service);
     struct learner_progress progress = {0};
@@ -143,8 +144,11 @@ static void put_progress(struct handler *handler, const char *model, struct repl
     }
     reply->status = 202;
     reply->content_type = "application/json";
-    text_printf(&reply->body, "{\"state\":\"learning\",\"rows\":%zu,\"rows_needed\":%zu}",
+    text_printf(&reply->body, "{\"state\":\"learning\",\"rows\":%zu,\"rows_needed\":%zu",
                 progress.rows, progress.rows_needed);
+    if (n_late > 0)
+        text_printf(&reply->body, ",\"late\":%zu", n_late);
+    text_puts(&reply->body, "}");
 }
 
 /* The rows have been kept, or could not be. */
@@ -155,7 +159,7 @@ static void finish(struct handler *handler, const struct later *later, struct re
     if (later->r < 0)
         lookup_learner_problem(later->r, &later->error, reply);
     else
-        put_progress(handler, later->model, reply);
+        put_progress(handler, later->model, later->n_late, reply);
 }
 
 static void free_undo(void *undo)
@@ -172,7 +176,7 @@ static void answer_unkept(const struct first *first, struct reply *reply)
                       "send some to /v1/models/%s/observe",
                       first->model, first->model);
     else
-        put_progress(first->handler, first->model, reply);
+        put_progress(first->handler, first->model, 0, reply);
 }
 
 /* ---- rows ---- */
@@ -184,7 +188,8 @@ static bool is_kept(const struct first *first)
 }
 
 /* By what is remembered of their series. -EINVAL: the reply is there. */
-static int prepare(const struct first *first, struct series_undo **ret_undo, struct reply *reply)
+static int prepare(const struct first *first, struct series_undo **ret_undo, size_t *ret_n_late,
+                   struct reply *reply)
 {
     struct live *live = service_live(first->handler->service);
     struct live_model *model = live_acquire(live, first->model, strlen(first->model));
@@ -201,9 +206,11 @@ static int prepare(const struct first *first, struct series_undo **ret_undo, str
     if (r == 0 && series)
         (void)!series_memory_touch(model->memory, series, clock_realtime_us());
     live_release(live, model);
-    if (r == 0)
-        prepared_rows_drop_late(first->handler, first->preparation, false);
-    return r;
+    if (r < 0)
+        return r;
+    *ret_n_late = prepared_rows_count_late(first->handler, first->preparation);
+    prepared_rows_drop_late(first->handler, first->preparation, false);
+    return 0;
 }
 
 static void keep(const struct first *first, struct reply *reply)
@@ -212,11 +219,12 @@ static void keep(const struct first *first, struct reply *reply)
     const struct score_options *options = &first->options;
     CLEANUP(series_undo_freep) struct series_undo *undo = NULL;
     struct error error = {0};
+    size_t n_late = 0;
 
-    if (prepare(first, &undo, reply) < 0)
+    if (prepare(first, &undo, &n_late, reply) < 0)
         return;
     if (rows->n_rows == 0) { /* all were late */
-        put_progress(first->handler, first->model, reply);
+        put_progress(first->handler, first->model, n_late, reply);
         return;
     }
     const struct row_times times = prepared_rows_times(first->handler, first->preparation, options);
@@ -226,6 +234,7 @@ static void keep(const struct first *first, struct reply *reply)
         reply_no_memory(reply);
         return;
     }
+    later->n_late = n_late;
     later->work = undo;
     later->free_work = free_undo;
     int r =

@@ -432,6 +432,8 @@ def test_a_model_that_learns_from_nothing_is_prepared_as_configured(start_learne
         reply = learner.post("/observe", {"series": host, "instances": own[host][:100]})
         assert reply.status == 202, reply.body
     assert learner.get("")["features"] == ["bytes", "latency", "state", "load", "queue"]
+    again = learner.post("/observe", {"series": "a", "instances": own["a"][:3]})
+    assert again.status == 202 and again.json()["late"] == 3
     learner.restart()  # before there is a version: what is sent is not forgotten, nor the series
     for host in HOSTS:
         reply = learner.post("/observe", {"series": host, "instances": own[host][100:200]})
