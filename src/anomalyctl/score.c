@@ -81,7 +81,7 @@ static int movements_find(struct movements *movements, const struct dataset *dat
         return 0;
     if (!movements->items) {
         movements->n_items = dataset->series ? dataset->n_series_names : 1;
-        movements->items = calloc(movements->n_items, sizeof(*movements->items));
+        movements->items = calloc(movements->n_items, sizeof(struct movement *));
     }
     if (!movements->items)
         return -ENOMEM;

@@ -288,7 +288,7 @@ static int refuse_few(const struct settings *settings, const struct dataset *dat
 /* Rows that are to be prepared become those that the model will see. */
 static int prepare_rows(struct settings *settings, struct dataset *dataset, struct error *reterr)
 {
-    const char *name = input_name(settings->input.data), *coarse;
+    const char *name = input_name(settings->input.data), *coarse = NULL;
     struct error why = {0};
 
     int r = dataset_complete_spec(dataset, name, &settings->prepare, reterr);

@@ -105,7 +105,7 @@ static int read_all(const json_t *document, struct reading *reading, struct erro
     const size_t n = json_array_size(inputs);
     int r = 0;
 
-    if (n == 0 || n > 2 * SCHEMA_MAX_FEATURES)
+    if (n == 0 || n > (size_t)2 * SCHEMA_MAX_FEATURES)
         return damaged(reterr, "inputs is not a list of inputs");
     if (!json_is_integer(context) || json_integer_value(context) < 1 ||
         json_integer_value(context) > PREPARE_MAX_CONTEXT)

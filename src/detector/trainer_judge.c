@@ -220,6 +220,7 @@ static int add_spare_rows(const struct training *training, double *errors, size_
     if (!scratch)
         return -ENOMEM;
 
+    assert(training->n_folds > 0);
     for (size_t i = 0; i < training->sample.n_spare; i += N_FOLDS / training->n_folds) {
         struct ensemble_terms terms;
         ensemble_terms(&ensemble, scratch, training->sample.spare + i * training->n_features, 1,

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define SEND_THIS  "send {\"for\": \"2h\"}, or {\"from\": TIME, \"until\": TIME}"
-#define LONGEST_US (366 * 86400 * (uint64_t)US_PER_S)
+#define LONGEST_US (UINT64_C(366) * 86400 * US_PER_S)
 
 static int refuse(struct reply *reply, unsigned status, const char *key, const char *detail)
 {

@@ -25,7 +25,7 @@ void handle_file(struct handler *handler, const struct request *request, struct 
 {
     char model[LIVE_NAME_MAX + 1];
     struct error error = {0};
-    struct stat status;
+    struct stat status = {0};
     CLEANUP(close_fd) int fd = -1;
 
     struct learner *learner = lookup_learner(handler, request, model, reply);
