@@ -306,28 +306,18 @@ int preparation_new(const struct prepare_spec *spec, const char *const *names, s
 
 /* ---- questions ---- */
 
-static bool has_same_names(const struct schema *a, const struct schema *b)
-{
-    if (schema_n_features(a) != schema_n_features(b))
-        return false;
-    for (size_t i = 0; i < schema_n_features(a); i++)
-        if (strcmp(schema_name(a, i), schema_name(b, i)) != 0)
-            return false;
-    return true;
-}
-
 bool preparation_equals(const struct preparation *a, const struct preparation *b)
 {
     if (!a || !b)
         return a == b;
-    if (!has_same_names(a->inputs, b->inputs))
+    if (!schema_equals(a->inputs, b->inputs))
         return false;
     for (size_t i = 0; i < schema_n_features(a->inputs); i++)
         if (a->input[i].how != b->input[i].how)
             return false;
     /* The names of the features tell all the rest: categories and context. */
     return a->max_gap == b->max_gap && strcmp(a->zone_name, b->zone_name) == 0 &&
-           has_same_names(a->features, b->features);
+           schema_equals(a->features, b->features);
 }
 
 bool preparation_needs_series(const struct preparation *preparation)

@@ -157,6 +157,15 @@ bool schema_find(const struct schema *schema, const char *name, size_t length, s
     return true;
 }
 
+bool schema_equals(const struct schema *a, const struct schema *b)
+{
+    bool is_same = a->n_features == b->n_features;
+
+    for (size_t i = 0; is_same && i < a->n_features; i++)
+        is_same = strcmp(a->name[i], b->name[i]) == 0;
+    return is_same;
+}
+
 /* Edits (insert, delete, replace; case counts for nothing) from a to b, or limit + 1 if there are
  * more: only the diagonal band that can stay within the limit is computed. */
 static size_t edit_distance(const char *a, size_t n_a, const char *b, size_t n_b, size_t limit)

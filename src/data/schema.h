@@ -31,5 +31,8 @@ const char *const *schema_names(const struct schema *schema); /* [n_features] */
 /* False: no feature has this name. name[length] needs no NUL. Constant time (hash table). */
 bool schema_find(const struct schema *schema, const char *name, size_t length, size_t *ret_feature);
 
+/* Whether both have the same names in the same order. */
+bool schema_equals(const struct schema *a, const struct schema *b);
+
 /* The feature whose name looks most like name, for "did you mean"; NULL if none is near. */
 const char *schema_nearest(const struct schema *schema, const char *name, size_t length);

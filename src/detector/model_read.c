@@ -59,12 +59,9 @@ static int read_preparation(const struct model_reader *reader, const struct sche
     int r = preparation_from_json(document, ret_preparation, &problem);
     if (r < 0)
         return r == -ENOMEM ? r : model_damaged(reader, problem.text);
-    const struct schema *features = (*ret_preparation)->features;
-    bool is_same = schema_n_features(features) == schema_n_features(schema);
-    for (size_t i = 0; is_same && i < schema_n_features(schema); i++)
-        is_same = strcmp(schema_name(features, i), schema_name(schema, i)) == 0;
-    return is_same ? 0
-                   : model_damaged(reader, "preparation makes other features than the schema's");
+    return schema_equals((*ret_preparation)->features, schema)
+               ? 0
+               : model_damaged(reader, "preparation makes other features than the schema's");
 }
 
 static int floats_from_json(const json_t *array, size_t n, float *ret_values)

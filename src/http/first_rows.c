@@ -154,17 +154,8 @@ static void put_progress(struct handler *handler, const char *model, size_t n_la
 /* The rows have been kept, or could not be. */
 static void finish(struct handler *handler, const struct later *later, struct reply *reply)
 {
-    if (later->r < 0 && later->work)
-        series_undo_apply(later->work);
-    if (later->r < 0)
-        lookup_learner_problem(later->r, &later->error, reply);
-    else
+    if (prepared_rows_kept(later, reply))
         put_progress(handler, later->model, later->n_late, reply);
-}
-
-static void free_undo(void *undo)
-{
-    series_undo_free(undo);
 }
 
 /* The rows are well-formed, but not to be learned from. */
@@ -218,7 +209,6 @@ static void keep(const struct first *first, struct reply *reply)
     const struct json_rows *rows = &first->handler->rows;
     const struct score_options *options = &first->options;
     CLEANUP(series_undo_freep) struct series_undo *undo = NULL;
-    struct error error = {0};
     size_t n_late = 0;
 
     if (prepare(first, &undo, &n_late, reply) < 0)
@@ -228,27 +218,8 @@ static void keep(const struct first *first, struct reply *reply)
         return;
     }
     const struct row_times times = prepared_rows_times(first->handler, first->preparation, options);
-    CLEANUP(later_freep)
-    struct later *later = later_new(first->handler->later, finish, first->model);
-    if (!later) {
-        reply_no_memory(reply);
-        return;
-    }
-    later->n_late = n_late;
-    later->work = undo;
-    later->free_work = free_undo;
-    int r =
-        learner_observe(first->learner, first->model, rows->rows, rows->n_rows, n_features(first),
-                        &times, score_options_series(options), later_done, later, &error);
-    if (r < 0) {
-        if (undo)
-            series_undo_apply(undo);
-        later->work = NULL;
-        lookup_learner_problem(r, &error, reply);
-        return;
-    }
-    undo = NULL;
-    reply->later = TAKE(later);
+    prepared_rows_keep(first->handler, first->model, n_features(first), options, &times, n_late,
+                       &undo, finish, reply);
 }
 
 static void take(struct first *first, const struct request *request, struct reply *reply)

@@ -29,22 +29,12 @@ static void put_rows(struct reply *reply, size_t n_rows, size_t n_late)
     text_puts(&reply->body, "}");
 }
 
-static void free_undo(void *undo)
-{
-    series_undo_free(undo);
-}
-
 /* The rows are on the disk, or they could not be brought there. */
 static void finish(struct handler *handler, const struct later *later, struct reply *reply)
 {
     (void)handler;
-    if (later->r < 0) {
-        if (later->work)
-            series_undo_apply(later->work);
-        lookup_learner_problem(later->r, &later->error, reply);
-        return;
-    }
-    put_rows(reply, later->n_rows, later->n_late);
+    if (prepared_rows_kept(later, reply))
+        put_rows(reply, later->n_rows, later->n_late);
 }
 
 static void observe(struct handler *handler, const struct live_model *model,
@@ -54,7 +44,6 @@ static void observe(struct handler *handler, const struct live_model *model,
     struct preparation *preparation = detector_preparation(model->detector);
     const struct json_rows *rows = &handler->rows;
     struct score_options options;
-    struct error error = {0};
 
     if (!learner) {
         lookup_refuse_learning(handler, reply);
@@ -77,27 +66,8 @@ static void observe(struct handler *handler, const struct live_model *model,
         return;
     }
     const struct row_times times = prepared_rows_times(handler, preparation, &options);
-    CLEANUP(later_freep) struct later *later = later_new(handler->later, finish, model->name);
-    if (!later) {
-        reply_no_memory(reply);
-        return;
-    }
-    later->n_rows = rows->n_rows;
-    later->n_late = n_late;
-    later->work = undo;
-    later->free_work = free_undo;
-    int r = learner_observe(learner, model->name, rows->rows, rows->n_rows,
-                            detector_n_features(model->detector), &times, series, later_done, later,
-                            &error);
-    if (r < 0) {
-        if (undo)
-            series_undo_apply(undo);
-        later->work = NULL;
-        lookup_learner_problem(r, &error, reply);
-        return;
-    }
-    undo = NULL;
-    reply->later = TAKE(later);
+    prepared_rows_keep(handler, model->name, detector_n_features(model->detector), &options, &times,
+                       n_late, &undo, finish, reply);
 }
 
 void handle_observe(struct handler *handler, const struct request *request, struct reply *reply)

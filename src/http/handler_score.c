@@ -118,7 +118,8 @@ static int put_batch(struct scoring *scoring, struct text *text)
     return 0;
 }
 
-/* Which rows are explained, and how their series had moved by then. */
+/* Which rows are explained, and how their series had moved by then. A series that does not want to
+ * be learned from is not missed either: a replay, a try. */
 static int follow_series(struct scoring *scoring)
 {
     struct handler *handler = scoring->handler;
@@ -135,8 +136,8 @@ static int follow_series(struct scoring *scoring)
     int r = handler_reserve_holds(handler, n_explained, scoring->n_features);
     if (r == 0)
         r = series_memory_follow(scoring->model->memory, scoring->model->detector,
-                                 handler->workspace, series, rows->rows, rows->n_rows,
-                                 scoring->preparation ? handler->is_late : NULL,
+                                 handler->workspace, series, scoring->options.learn, rows->rows,
+                                 rows->n_rows, scoring->preparation ? handler->is_late : NULL,
                                  handler->is_explained, handler->holds);
     scoring->hold = handler->holds;
     return r;
@@ -210,15 +211,6 @@ static void offer_rows(const struct scoring *scoring)
                   handler->rows.n_rows, scoring->n_features, &times, score_options_series(options));
 }
 
-/* One that does not want to be learned from is not missed either: a replay, a try. */
-static void watch_series(const struct scoring *scoring)
-{
-    const char *series = score_options_series(&scoring->options);
-
-    if (series && scoring->options.learn)
-        (void)!series_memory_touch(scoring->model->memory, series, clock_realtime_us());
-}
-
 /* The model is one that answers. */
 static void score_with(struct scoring *scoring, const struct request *request, struct reply *reply)
 {
@@ -243,7 +235,6 @@ static void score_with(struct scoring *scoring, const struct request *request, s
     if (r < 0 && undo)
         series_undo_apply(undo);
     if (r == 0) {
-        watch_series(scoring);
         offer_rows(scoring);
     } else if (r == -EFBIG)
         reply_problem(reply, 413,

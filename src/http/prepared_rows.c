@@ -6,9 +6,12 @@
 #include "data/schema.h"
 #include "detector/detector.h"
 #include "http/handler.h"
+#include "http/later.h"
+#include "http/lookup.h"
 #include "http/reply.h"
 #include "http/score_options.h"
 #include "service/series_memory.h"
+#include "service/service.h"
 
 #include <errno.h>
 #include <math.h>
@@ -143,6 +146,53 @@ void prepared_rows_drop_late(struct handler *handler, const struct preparation *
         n++;
     }
     rows->n_rows = n;
+}
+
+/* ---- keeping ---- */
+
+static void free_undo(void *undo)
+{
+    series_undo_free(undo);
+}
+
+void prepared_rows_keep(struct handler *handler, const char *model, size_t n_features,
+                        const struct score_options *options, const struct row_times *times,
+                        size_t n_late, struct series_undo **undo,
+                        void (*finish)(struct handler *handler, const struct later *later,
+                                       struct reply *reply),
+                        struct reply *reply)
+{
+    const struct json_rows *rows = &handler->rows;
+    struct error error = {0};
+    CLEANUP(later_freep) struct later *later = later_new(handler->later, finish, model);
+    if (!later) {
+        reply_no_memory(reply);
+        return;
+    }
+    later->n_rows = rows->n_rows;
+    later->n_late = n_late;
+    later->work = TAKE(*undo);
+    later->free_work = free_undo;
+    int r = learner_observe(service_learner(handler->service), model, rows->rows, rows->n_rows,
+                            n_features, times, score_options_series(options), later_done, later,
+                            &error);
+    if (r == 0) {
+        reply->later = TAKE(later);
+        return;
+    }
+    later->r = r;
+    later->error = error;
+    (void)prepared_rows_kept(later, reply);
+}
+
+bool prepared_rows_kept(const struct later *later, struct reply *reply)
+{
+    if (later->r == 0)
+        return true;
+    if (later->work)
+        series_undo_apply(later->work);
+    lookup_learner_problem(later->r, &later->error, reply);
+    return false;
 }
 
 struct row_times prepared_rows_times(const struct handler *handler,

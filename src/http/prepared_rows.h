@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 struct handler;
+struct later;
 struct preparation;
 struct reply;
 struct schema;
@@ -33,6 +34,17 @@ size_t prepared_rows_count_late(const struct handler *handler,
  */
 void prepared_rows_drop_late(struct handler *handler, const struct preparation *preparation,
                              bool has_verdicts);
+
+/* Sends the rows to learner_observe(); undo is taken over and *undo NULL then. finish makes the
+ * answer, and begins with prepared_rows_kept(). */
+void prepared_rows_keep(struct handler *handler, const char *model, size_t n_features,
+                        const struct score_options *options, const struct row_times *times,
+                        size_t n_late, struct series_undo **undo,
+                        void (*finish)(struct handler *handler, const struct later *later,
+                                       struct reply *reply),
+                        struct reply *reply);
+/* False: they could not be kept; their series is as it was before them, and reply says why. */
+bool prepared_rows_kept(const struct later *later, struct reply *reply);
 
 /* When they were, by the request and by themselves. Points into handler. */
 struct row_times prepared_rows_times(const struct handler *handler,

@@ -344,8 +344,9 @@ int series_memory_prepare(struct series_memory *memory, struct preparation *prep
 }
 
 static int follow(struct series_memory *memory, const struct detector *detector,
-                  struct workspace *workspace, const char *series, const float *rows, size_t n_rows,
-                  const bool *is_late, const bool *is_wanted, float *ret_holds)
+                  struct workspace *workspace, const char *series, bool is_missed,
+                  const float *rows, size_t n_rows, const bool *is_late, const bool *is_wanted,
+                  float *ret_holds)
 {
     const size_t n_features = detector_n_features(detector);
     struct remembered *item;
@@ -353,6 +354,8 @@ static int follow(struct series_memory *memory, const struct detector *detector,
     int r = series_memory_follow_scaler(memory, detector_ensemble(detector)->scaler);
     if (r == 0)
         r = series_memory_use(memory, series, clock_realtime_us(), &item);
+    if (r == 0)
+        item->is_watched |= is_missed;
     if (r == 0 && !item->movement)
         r = movement_new(n_features, &item->movement);
     for (size_t i = 0; r == 0 && i < n_rows; i++) {
@@ -367,13 +370,13 @@ static int follow(struct series_memory *memory, const struct detector *detector,
 }
 
 int series_memory_follow(struct series_memory *memory, const struct detector *detector,
-                         struct workspace *workspace, const char *series, const float *rows,
-                         size_t n_rows, const bool *is_late, const bool *is_wanted,
-                         float *ret_holds)
+                         struct workspace *workspace, const char *series, bool is_missed,
+                         const float *rows, size_t n_rows, const bool *is_late,
+                         const bool *is_wanted, float *ret_holds)
 {
     (void)pthread_mutex_lock(&memory->lock);
-    int r =
-        follow(memory, detector, workspace, series, rows, n_rows, is_late, is_wanted, ret_holds);
+    int r = follow(memory, detector, workspace, series, is_missed, rows, n_rows, is_late, is_wanted,
+                   ret_holds);
     (void)pthread_mutex_unlock(&memory->lock);
     return r;
 }
