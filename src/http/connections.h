@@ -33,7 +33,8 @@ struct connections {
     struct connection_list list;
     struct linger_set *linger;
     uint64_t next_sweep_us;
-    size_t n_aside; /* whose answer comes later */
+    size_t n_aside;    /* whose answer comes later */
+    size_t n_requests; /* that began in this turn of the worker's loop */
     atomic_size_t n_lingering;
 };
 

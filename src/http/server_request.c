@@ -54,6 +54,7 @@ void *server_begin_request(void *userdata, const char *uri, struct MHD_Connectio
     (void)userdata;
     struct connection *connection = connection_of(mhd);
 
+    connection->owner->n_requests++;
     exchange_begin(&connection->exchange, uri);
     give_time_to_read(connection, mhd);
     return connection;

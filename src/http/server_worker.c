@@ -14,12 +14,17 @@
 #include <microhttpd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #define CONNECTION_MEMORY ((size_t)16384)
+#define N_EVENTS          5
+
+#define YIELD_LONG_US  1000
+#define YIELD_PAUSE_US (100 * US_PER_MS)
 
 struct server_worker {
     struct server_state *server;
@@ -30,6 +35,7 @@ struct server_worker {
     struct connections connections;
     struct connection *incoming; /* on its way into the daemon */
     int epoll_fd;                /* the daemon's epoll, the handoff, the answers, the connections */
+    uint64_t yields_from_us;     /* look_again() does */
 };
 
 /* The main thread counts what is open, and waits for the end of it while draining. */
@@ -124,16 +130,42 @@ static int timeout_ms(const struct server_worker *worker)
     return ms;
 }
 
+/* To sleep and be woken costs as much CPU time as a request. Where requests come fast, who sends
+ * them only waits for a processor: let it have this one, and look again. Not where that took long:
+ * then others want the processor too, and requests would wait for them. */
+static int look_again(struct server_worker *worker, struct epoll_event *events)
+{
+    const uint64_t began_us = clock_monotonic_us();
+
+    if (began_us < worker->yields_from_us)
+        return 0;
+    (void)sched_yield();
+    if (clock_monotonic_us() - began_us > YIELD_LONG_US)
+        worker->yields_from_us = began_us + YIELD_PAUSE_US;
+    return epoll_wait(worker->epoll_fd, events, N_EVENTS, 0);
+}
+
+static int wait_for_events(struct server_worker *worker, struct epoll_event *events)
+{
+    const bool was_idle = worker->connections.n_requests == 0;
+    int n = 0;
+
+    worker->connections.n_requests = 0;
+    if (!was_idle)
+        n = look_again(worker, events);
+    return n > 0 ? n : epoll_wait(worker->epoll_fd, events, N_EVENTS, timeout_ms(worker));
+}
+
 static void *run_worker(void *userdata)
 {
     struct server_worker *worker = userdata;
     struct server_state *server = worker->server;
     struct handler *handler = worker->connections.context.handler;
-    struct epoll_event events[5];
+    struct epoll_event events[N_EVENTS];
 
     (void)pthread_setname_np(pthread_self(), "http");
     while (!atomic_load(&server->must_stop)) {
-        int n = epoll_wait(worker->epoll_fd, events, 5, timeout_ms(worker));
+        const int n = wait_for_events(worker, events);
         for (int i = 0; i < n; i++)
             if (events[i].data.fd == handoff_fd(worker->handoff))
                 take_connections(worker);

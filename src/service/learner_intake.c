@@ -1,281 +1,23 @@
-/* Rows on their way to the store: a bounded queue that workers only ever append to, and the thread
- * that empties it, one transaction for all that has come meanwhile. */
+/* The thread that empties the queue of rows (learner_queue.c), one transaction for all that has
+ * come meanwhile. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "detector/detector.h"
-#include "detector/relevance.h"
 #include "service/learner_state.h"
 #include "store/event_log.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-/* A stop waits for what is queued, people for what one transaction stores. */
-#define QUEUE_BYTES   ((size_t)64 << 20)
-#define OBSERVE_BYTES (QUEUE_BYTES / 4) /* of one request, which is stored as a whole */
-#define TURN_BYTES    (QUEUE_BYTES / 16)
-#define ROW_BYTES     ((size_t)512) /* what storing a row costs, however few features it has */
-#define MOST_PUPILS   64            /* whose rows share a transaction */
+#define TURN_BYTES  (LEARNER_QUEUE_BYTES / 16) /* people wait for what one transaction stores */
+#define MOST_PUPILS 64                         /* whose rows share a transaction */
 
-static size_t size_of_rows(size_t n_rows, size_t n_features)
-{
-    return n_rows * (ROW_BYTES + n_features * sizeof(float));
-}
-
-static size_t size_of(const struct intake_item *item)
-{
-    return sizeof(*item) + size_of_rows(item->n_rows, item->n_features);
-}
-
-static void item_free(struct intake_item *item)
-{
-    if (!item)
-        return;
-    relevance_release(item->relevance);
-    free(item->rows);
-    free(item->values);
-    free(item->times_us);
-    free(item);
-}
-
-static uint64_t time_of(const struct row_times *times, size_t row)
-{
-    return times->own && !isnan(times->own[row]) ? (uint64_t)(times->own[row] * (double)US_PER_S)
-                                                 : times->time_us;
-}
-
-static int copy_rows(struct intake_item *item, const float *rows)
-{
-    const size_t n = item->n_rows * item->n_features;
-
-    item->values = malloc(n * sizeof(*item->values) + 1);
-    if (!item->values)
-        return -ENOMEM;
-    memcpy(item->values, rows, n * sizeof(*rows));
-    return 0;
-}
-
-/* rows NULL: there are none, only verdicts; times NULL: those are without times too. */
-static struct intake_item *new_item(struct pupil *pupil, const float *rows, size_t n_rows,
-                                    size_t n_features, const struct row_times *times,
-                                    const char *series)
-{
-    struct intake_item *item = calloc(1, sizeof(*item));
-    if (!item)
-        return NULL;
-
-    item->pupil = pupil;
-    item->n_rows = n_rows;
-    item->n_features = n_features;
-    item->is_independent = !series;
-    (void)snprintf(item->series, sizeof(item->series), "%s", series ? series : "");
-    item->times_us = calloc(n_rows + 1, sizeof(*item->times_us));
-    if (!item->times_us || (rows && copy_rows(item, rows) < 0)) {
-        item_free(item);
-        return NULL;
-    }
-    for (size_t i = 0; times && i < n_rows; i++)
-        item->times_us[i] = time_of(times, i);
-    return item;
-}
-
-/* False: there is no room. Under the learner's lock. */
-static bool append(struct learner *learner, struct intake_item *item)
-{
-    if (learner->must_stop || learner->queued_bytes + size_of(item) > QUEUE_BYTES)
-        return false;
-    learner->queued_bytes += size_of(item);
-    *learner->last = item;
-    learner->last = &item->next;
-    (void)pthread_cond_signal(&learner->has_items);
-    return true;
-}
-
-void learner_name_verdicts(struct learner *learner, struct verdict *verdicts, size_t n_rows)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < n_rows; i++)
-        n += verdicts[i].anomaly;
-    uint64_t next = n > 0 ? atomic_fetch_add(&learner->next_event, n) + 1 : 0;
-    for (size_t i = 0; i < n_rows; i++)
-        if (verdicts[i].anomaly)
-            verdicts[i].event = next++;
-}
-
-static size_t count_named(const struct verdict *verdicts, size_t n_rows)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < n_rows; i++)
-        n += verdicts[i].event != 0;
-    return n;
-}
-
-/* Rows of the series that never came here. So that they are bounded, some series share one. */
-static atomic_uint_least64_t *unseen_of(struct pupil *pupil, const char *series)
-{
-    uint32_t hash = 2166136261U; /* FNV-1a */
-
-    for (; *series; series++)
-        hash = (hash ^ (unsigned char)*series) * 16777619U;
-    return &pupil->n_unseen[hash % N_UNSEEN];
-}
-
-/* A scored row for each verdict; of an item without values for those that have a name. */
-static int fill_item(struct intake_item *item, const struct live_model *model,
-                     const struct row_times *times, const struct verdict *verdicts, size_t n_rows)
-{
-    size_t n = 0;
-
-    item->version = model->version;
-    item->threshold = model->threshold;
-    item->relevance = relevance_share(item->values ? model->relevance : NULL);
-    const uint64_t n_dropped = atomic_load(unseen_of(item->pupil, item->series));
-    item->rows = calloc(item->n_rows, sizeof(*item->rows));
-    if (!item->rows)
-        return -ENOMEM;
-    for (size_t i = 0; i < n_rows; i++) {
-        if (!item->values && verdicts[i].event == 0)
-            continue;
-        item->rows[n++] = (struct scored_row){
-            .time_us = time_of(times, i),
-            .series = item->is_independent ? NULL : item->series,
-            .values = item->values ? item->values + i * item->n_features : NULL,
-            .error = verdicts[i].reconstruction_error,
-            .p_value = verdicts[i].p_value,
-            .score = verdicts[i].score,
-            .is_flagged = verdicts[i].anomaly,
-            .has_aside = verdicts[i].n_set_aside > 0,
-            .threshold = model->threshold,
-            .relevance = item->relevance,
-            .version = model->version,
-            .n_dropped = n_dropped,
-            .event = verdicts[i].event,
-        };
-    }
-    return 0;
-}
-
-void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
-                   bool is_learned, const struct verdict *verdicts, size_t n_rows,
-                   size_t n_features, const struct row_times *times, const char *series)
-{
-    struct pupil *pupil = learner_find(learner, model->name);
-    const size_t n_named = count_named(verdicts, n_rows);
-    if (!pupil)
-        return;
-    is_learned = is_learned && atomic_load(&pupil->learn) == CONFIG_LEARN_AUTO;
-    const bool is_watched = series && atomic_load(&pupil->has_alarm);
-    if (!is_learned && !is_watched && !atomic_load(&pupil->has_shadow))
-        rows = NULL;
-    const size_t n = rows ? n_rows : n_named;
-    if (n == 0)
-        return;
-
-    struct intake_item *item = new_item(pupil, rows, n, rows ? n_features : 0, times, series);
-    const bool is_made = item && fill_item(item, model, times, verdicts, n_rows) == 0;
-    if (is_made)
-        item->is_learned = is_learned;
-    (void)pthread_mutex_lock(&learner->lock);
-    const bool is_in = is_made && append(learner, item);
-    (void)pthread_mutex_unlock(&learner->lock);
-    if (is_in)
-        return;
-    (void)atomic_fetch_add(&pupil->n_dropped_by_queue, is_learned ? n_rows : 0);
-    if (rows && series)
-        (void)atomic_fetch_add(unseen_of(pupil, series), n_rows);
-    (void)atomic_fetch_add(&pupil->n_verdicts_dropped, n_named);
-    item_free(item);
-}
-
-/* Takes the item over. */
-static int enqueue(struct learner *learner, struct intake_item *item)
-{
-    (void)pthread_mutex_lock(&learner->lock);
-    const bool is_in = append(learner, item);
-    (void)pthread_mutex_unlock(&learner->lock);
-    if (is_in)
-        return 0;
-    item_free(item);
-    return -EAGAIN;
-}
-
-int learner_check_rows(size_t n_rows, size_t n_features, struct error *reterr)
-{
-    if (size_of_rows(n_rows, n_features) <= OBSERVE_BYTES)
-        return 0;
-    return error_set(reterr, LEARNER_TOO_LARGE,
-                     "%zu rows are too many to be stored as a whole, the limit is %zu of %zu "
-                     "features; send fewer at a time",
-                     n_rows, OBSERVE_BYTES / size_of_rows(1, n_features), n_features);
-}
-
-int learner_observe(struct learner *learner, const char *model, const float *rows, size_t n_rows,
-                    size_t n_features, const struct row_times *times, const char *series,
-                    void (*done)(void *userdata, int r, const struct error *error), void *userdata,
-                    struct error *reterr)
-{
-    struct pupil *pupil = learner_need(learner, model, reterr);
-    if (!pupil)
-        return LEARNER_NOT_FOUND;
-    if (atomic_load(&pupil->learn) == CONFIG_LEARN_OFF)
-        return error_set(reterr, LEARNER_CONFLICT, "Model \"%s\" does not learn (learn = off)",
-                         model);
-    int r = learner_check_rows(n_rows, n_features, reterr);
-    if (r < 0)
-        return r;
-    struct intake_item *item = new_item(pupil, rows, n_rows, n_features, times, series);
-    if (!item)
-        return error_set(reterr, LEARNER_UNAVAILABLE, "There is no memory for these rows");
-    item->is_observed = true;
-    item->done = done;
-    item->userdata = userdata;
-    return enqueue(learner, item) < 0 ? learner_not_stored(-EAGAIN, reterr) : 0;
-}
-
-/* One who waits in learner_wait_for_intake(). */
-struct waiter {
-    struct learner *learner;
-    bool is_done; /* under the learner's lock */
-};
-
-static void end_wait(void *userdata, int r, const struct error *error)
-{
-    (void)r; /* what could not be stored is not found */
-    (void)error;
-    struct waiter *waiter = userdata;
-    struct learner *learner = waiter->learner;
-
-    (void)pthread_mutex_lock(&learner->lock);
-    waiter->is_done = true;
-    (void)pthread_cond_broadcast(&learner->has_answers);
-    (void)pthread_mutex_unlock(&learner->lock);
-}
-
-/* Who has got a verdict may name it at once, before it is in the log. */
-void learner_wait_for_intake(struct learner *learner, struct pupil *pupil)
-{
-    struct waiter waiter = {.learner = learner};
-    struct intake_item *item = learner->has_intake ? new_item(pupil, NULL, 0, 0, NULL, NULL) : NULL;
-
-    if (!item)
-        return;
-    item->done = end_wait;
-    item->userdata = &waiter;
-    if (enqueue(learner, item) < 0)
-        return;
-    (void)pthread_mutex_lock(&learner->lock);
-    while (!waiter.is_done)
-        (void)pthread_cond_wait(&learner->has_answers, &learner->lock);
-    (void)pthread_mutex_unlock(&learner->lock);
-}
-
-/* ---- the thread ---- */
+/* Scored rows, for which nobody waits, gather for so long: waking the thread for each costs more
+ * than all that it does with them. */
+#define GATHER_US (20 * US_PER_MS)
 
 /* What one turn works on. */
 struct turn {
@@ -284,11 +26,33 @@ struct turn {
     struct intake_item *items;
 };
 
+/* What has come joins what a turn before has left, the thread's own: whoever appends does not wait
+ * while it is looked through. */
+static void fetch_items(struct learner *learner)
+{
+    (void)pthread_mutex_lock(&learner->lock);
+    if (learner->first) {
+        *learner->last_fetched = learner->first;
+        learner->last_fetched = learner->last;
+        learner->first = NULL;
+        learner->last = &learner->first;
+        learner->n_awaited = 0;
+    }
+    (void)pthread_mutex_unlock(&learner->lock);
+}
+
+static void give_room_back(struct learner *learner, size_t n_bytes)
+{
+    (void)pthread_mutex_lock(&learner->lock);
+    learner->queued_bytes -= n_bytes;
+    (void)pthread_mutex_unlock(&learner->lock);
+}
+
 /* The first items, as many as MOST_PUPILS models have and TURN_BYTES hold, but one at least; the
- * others stay. Under the learner's lock. */
+ * others stay. */
 static void take_items(struct learner *learner, struct turn *turn)
 {
-    struct intake_item **next = &learner->first;
+    struct intake_item **next = &learner->fetched;
     size_t taken = 0;
 
     for (; *next; next = &(*next)->next) {
@@ -297,10 +61,10 @@ static void take_items(struct learner *learner, struct turn *turn)
         while (place < turn->n_pupils && turn->pupils[place] < pupil)
             place++;
         const bool is_new = place == turn->n_pupils || turn->pupils[place] != pupil;
-        if ((taken > 0 && taken + size_of(*next) > TURN_BYTES) ||
+        if ((taken > 0 && taken + intake_item_size(*next) > TURN_BYTES) ||
             (is_new && turn->n_pupils == MOST_PUPILS))
             break;
-        taken += size_of(*next);
+        taken += intake_item_size(*next);
         if (!is_new)
             continue;
         memmove(turn->pupils + place + 1, turn->pupils + place,
@@ -308,12 +72,12 @@ static void take_items(struct learner *learner, struct turn *turn)
         turn->pupils[place] = pupil;
         turn->n_pupils++;
     }
-    learner->queued_bytes -= taken;
-    turn->items = learner->first;
-    learner->first = *next;
+    turn->items = learner->fetched;
+    learner->fetched = *next;
     *next = NULL;
-    if (!learner->first)
-        learner->last = &learner->first;
+    if (!learner->fetched)
+        learner->last_fetched = &learner->fetched;
+    give_room_back(learner, taken);
 }
 
 /* Rows that waited while the threshold changed: by the new one, for the sums count flags at its
@@ -441,7 +205,7 @@ static void answer(struct turn *turn, int stored)
             r = r < 0 ? explain(item, r, &error) : 0;
             item->done(item->userdata, r, &error);
         }
-        item_free(item);
+        intake_item_free(item);
     }
 }
 
@@ -464,27 +228,59 @@ bool learner_intake_turn(struct learner *learner)
 {
     struct turn turn = {0};
 
-    (void)pthread_mutex_lock(&learner->lock);
-    take_items(learner, &turn);
-    (void)pthread_mutex_unlock(&learner->lock);
-    if (!turn.items)
+    fetch_items(learner);
+    if (!learner->fetched)
         return false;
+    take_items(learner, &turn);
     take_turn(learner, &turn);
     return true;
+}
+
+static struct timespec in_a_while(uint64_t us)
+{
+    struct timespec time;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    time.tv_nsec += (long)us * 1000;
+    time.tv_sec += time.tv_nsec / 1000000000L;
+    time.tv_nsec %= 1000000000L;
+    return time;
+}
+
+/* Nothing is left: waits for what comes, and a little more for what comes with it. False: it is
+ * time to end. */
+static bool wait_for_items(struct learner *learner)
+{
+    struct timespec until;
+    int r = 0;
+
+    (void)pthread_mutex_lock(&learner->lock);
+    while (!learner->first && !learner->must_stop) {
+        learner->intake = INTAKE_IDLE;
+        (void)pthread_cond_wait(&learner->has_items, &learner->lock);
+    }
+    until = in_a_while(GATHER_US);
+    while (r == 0 && learner->n_awaited == 0 && learner->queued_bytes < LEARNER_GATHER_BYTES &&
+           !learner->must_stop) {
+        learner->intake = INTAKE_GATHERS;
+        r = pthread_cond_timedwait(&learner->has_items, &learner->lock, &until);
+    }
+    learner->intake = INTAKE_WORKS;
+    const bool goes_on = !learner->must_stop;
+    (void)pthread_mutex_unlock(&learner->lock);
+    return goes_on;
 }
 
 void *learner_intake_main(void *userdata)
 {
     struct learner *learner = userdata;
-    bool must_stop = false;
+    bool goes_on;
 
     (void)pthread_setname_np(pthread_self(), "intake");
     do {
-        (void)pthread_mutex_lock(&learner->lock);
-        while (!learner->first && !learner->must_stop)
-            (void)pthread_cond_wait(&learner->has_items, &learner->lock);
-        must_stop = learner->must_stop;
-        (void)pthread_mutex_unlock(&learner->lock);
-    } while (learner_intake_turn(learner) || !must_stop);
+        goes_on = wait_for_items(learner);
+        while (learner_intake_turn(learner))
+            ;
+    } while (goes_on);
     return NULL;
 }

@@ -127,6 +127,19 @@ struct intake_item {
     void *userdata;
 };
 
+#define LEARNER_QUEUE_BYTES ((size_t)64 << 20) /* a stop waits for what is queued */
+#define LEARNER_GATHER_BYTES \
+    (LEARNER_QUEUE_BYTES / 8) /* for which the thread does not wait longer */
+
+size_t intake_item_size(const struct intake_item *item); /* as it counts for the queue */
+void intake_item_free(struct intake_item *item);
+
+enum intake_state {
+    INTAKE_WORKS,
+    INTAKE_IDLE,    /* waits for anything */
+    INTAKE_GATHERS, /* waits a little, for more to come */
+};
+
 struct learner {
     struct database *database;
     struct live *live;
@@ -145,9 +158,12 @@ struct learner {
     pthread_mutex_t lock; /* of the pupils' table, and of the queue */
     atomic_uint_least64_t next_event;
     struct feed *feed;
-    /* intake */
+    /* intake; under lock: what has come since the thread looked, what of the queue it has not given
+     * back, and what it is at */
     struct intake_item *first, **last;
-    size_t queued_bytes;
+    size_t queued_bytes, n_awaited; /* items of first that somebody waits for */
+    enum intake_state intake;
+    struct intake_item *fetched, **last_fetched; /* of the thread alone */
     pthread_cond_t has_items, has_answers;
     pthread_t intake_thread, runs_thread, acts_thread;
     bool has_intake, has_runs, has_acts_thread, must_stop;

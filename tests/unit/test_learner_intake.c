@@ -1,3 +1,4 @@
+#include "detector/detector.h"
 #include "service/learner_state.h"
 #include "service/stats.h"
 
@@ -120,6 +121,60 @@ static void a_turn_takes_so_much_and_one_request_at_least(void **state)
     assert_int_equal(learner->queued_bytes, 0);
 }
 
+static void offer(size_t n_rows)
+{
+    const struct live_model model = {.name = "web", .version = 1, .threshold = 1.0};
+    AUTO_FREE struct verdict *verdicts = calloc(n_rows, sizeof(*verdicts));
+
+    assert_non_null(verdicts);
+    learner_offer(learner, &model, values, true, verdicts, n_rows, N_FEATURES,
+                  &(struct row_times){.time_us = 1}, "");
+}
+
+/* Of the thread only its state is there: whoever wakes it says that it works. */
+static void scored_rows_gather_and_whoever_waits_wakes_the_thread(void **state)
+{
+    (void)state;
+    struct error error;
+
+    learner->intake = INTAKE_IDLE;
+    offer(1);
+    assert_int_equal(learner->intake, INTAKE_WORKS);
+    learner->intake = INTAKE_GATHERS;
+    offer(1);
+    offer(1000);
+    assert_int_equal(learner->intake, INTAKE_GATHERS);
+    assert_int_equal(observe(1, &error), 0);
+    assert_int_equal(learner->intake, INTAKE_WORKS);
+}
+
+static void many_scored_rows_do_not_wait_for_more(void **state)
+{
+    (void)state;
+
+    learner->intake = INTAKE_GATHERS;
+    offer(LIMIT / 2 + 1); /* an eighth of the queue */
+    assert_int_equal(learner->intake, INTAKE_WORKS);
+}
+
+/* It is what the workers' lock is held for: items that wait for another turn are the thread's. */
+static void what_comes_joins_what_a_turn_has_left(void **state)
+{
+    (void)state;
+    struct error error;
+
+    assert_int_equal(observe(2500, &error), 0);
+    assert_int_equal(observe(5000, &error), 0);
+    assert_true(learner_intake_turn(learner));
+    assert_int_equal(n_done, 1);
+    assert_null(learner->first);
+    assert_int_equal(observe(10, &error), 0);
+    assert_true(learner_intake_turn(learner));
+    assert_int_equal(n_done, 3);
+    assert_false(learner_intake_turn(learner));
+    assert_int_equal(learner->queued_bytes, 0);
+}
+
 static int note(struct learner *same, void *argument, struct error *reterr)
 {
     assert_ptr_equal(same, learner);
@@ -153,6 +208,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_learner(one_request_brings_no_more_than_is_stored_quickly),
         with_learner(a_turn_takes_so_much_and_one_request_at_least),
+        with_learner(scored_rows_gather_and_whoever_waits_wakes_the_thread),
+        with_learner(many_scored_rows_do_not_wait_for_more),
+        with_learner(what_comes_joins_what_a_turn_has_left),
         with_learner(acts_are_done_in_their_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
