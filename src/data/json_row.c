@@ -305,6 +305,32 @@ int json_row_read_array(struct json_reader *reader)
     return 0;
 }
 
+int json_row_take(struct json_reader *reader, const double *values)
+{
+    char room[PREPARE_NUMBER_SIZE];
+    size_t n_missing = 0;
+
+    int r = begin_row(reader);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < reader->n_features; i++) {
+        const struct json_key key = {.position = i};
+        double value = values[i];
+        if (!isnan(value) && isinf((float)value)) {
+            (void)too_large(reader, &key);
+            continue;
+        }
+        if (is_category(reader, i) && !isnan(value))
+            value = preparation_category(&reader->preparation->input[i], room,
+                                         prepare_number_text(room, value));
+        check_value(reader, &key, i, value);
+        put(reader, reader->rows->n_rows, i, value);
+        n_missing += isnan(value);
+    }
+    end_row(reader, n_missing);
+    return 0;
+}
+
 static void name_problem(struct json_reader *reader, const struct json_string *name)
 {
     const struct json_key key = {.name = name->bytes, .length = name->length};

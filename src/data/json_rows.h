@@ -83,6 +83,14 @@ struct json_rows {
  * no NUL. */
 MUST_CHECK int json_rows_read(struct json_rows *rows, const struct schema *schema,
                               const struct preparation *preparation, const char *body, size_t size);
+/* A line of NDJSON, one row, "instances" is none: the row is appended to the n_rows that are there,
+ * by the same schema and preparation; options are those of the line. A failure leaves n_rows as it
+ * was. */
+MUST_CHECK int json_rows_read_line(struct json_rows *rows, const struct schema *schema,
+                                   const struct preparation *preparation, const char *line,
+                                   size_t size);
+/* The one problem is that there are no rows. -EINVAL. */
+int json_rows_refuse_none(struct json_rows *rows);
 /* Room for n floats in .rows, whose contents are lost. 0 or -ENOMEM. */
 MUST_CHECK int json_rows_reserve(struct json_rows *rows, size_t n);
 void json_rows_clear(struct json_rows *rows);

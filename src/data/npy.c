@@ -10,11 +10,12 @@
 #include <ctype.h>
 #include <endian.h>
 #include <errno.h>
-#include <stdint.h>
+#include <inttypes.h>
 #include <string.h>
 
 #define MAGIC          "\x93NUMPY"
 #define MAGIC_LENGTH   6
+#define NPY_PREFIX     12                /* bytes that say how long the header is */
 #define MAX_HEADER     ((size_t)1 << 20) /* NumPy itself stops at 10,000 bytes */
 #define MAX_DIMENSIONS 32
 
@@ -132,14 +133,14 @@ static bool read_header(struct word rest, struct header *header)
     return rest.length == 0 && header->type.text && header->has_order && header->has_shape;
 }
 
-static int refuse_cut_header(const struct input *input, struct error *reterr)
+static int refuse_cut_header(const char *name, struct error *reterr)
 {
-    return error_set_at(reterr, -EINVAL, input->name, 0, "the .npy file is cut off in its header");
+    return error_set_at(reterr, -EINVAL, name, 0, "the .npy file is cut off in its header");
 }
 
-static int refuse_damaged_header(const struct input *input, struct error *reterr)
+static int refuse_damaged_header(const char *name, struct error *reterr)
 {
-    return error_set_at(reterr, -EINVAL, input->name, 0,
+    return error_set_at(reterr, -EINVAL, name, 0,
                         "the header of the .npy file is damaged; save it with numpy.save()");
 }
 
@@ -154,32 +155,45 @@ static int find_total(struct input *input, size_t *ret_total, struct error *rete
     return r;
 }
 
+/* Where the header is, by the first NPY_PREFIX bytes. */
+static int locate_header(const char *name, const char *bytes, size_t *ret_begin, size_t *ret_length,
+                         struct error *reterr)
+{
+    const unsigned char *u = (const unsigned char *)bytes;
+
+    if (u[6] < 1 || u[6] > 3)
+        return error_set_at(reterr, -EINVAL, name, 0,
+                            "format %u.%u of .npy is unknown; save it with numpy.save()", u[6],
+                            u[7]);
+    *ret_begin = u[6] == 1 ? 10 : 12;
+    *ret_length = u[8] | (size_t)u[9] << 8;
+    if (u[6] > 1)
+        *ret_length |= (size_t)u[10] << 16 | (size_t)u[11] << 24;
+    return 0;
+}
+
 /* Finds the header in an input of total bytes; items begin behind it. */
 static int find_header(struct input *input, size_t total, struct word *ret_header,
                        struct error *reterr)
 {
-    int r = input_read(input, 0, 12, reterr);
+    size_t begin, length;
+
+    int r = input_read(input, 0, NPY_PREFIX, reterr);
     if (r < 0)
         return r;
     assert(npy_is(input->bytes, input->size));
-    const unsigned char *u = (const unsigned char *)input->bytes;
-    if (input->size < 12)
-        return refuse_cut_header(input, reterr);
-    if (u[6] < 1 || u[6] > 3)
-        return error_set_at(reterr, -EINVAL, input->name, 0,
-                            "format %u.%u of .npy is unknown; save it with numpy.save()", u[6],
-                            u[7]);
-    const size_t begin = u[6] == 1 ? 10 : 12;
-    size_t length = u[8] | (size_t)u[9] << 8;
-    if (u[6] > 1)
-        length |= (size_t)u[10] << 16 | (size_t)u[11] << 24;
+    if (input->size < NPY_PREFIX)
+        return refuse_cut_header(input->name, reterr);
+    r = locate_header(input->name, input->bytes, &begin, &length, reterr);
+    if (r < 0)
+        return r;
     if (length > total - begin)
-        return refuse_cut_header(input, reterr);
+        return refuse_cut_header(input->name, reterr);
     if (length > MAX_HEADER)
-        return refuse_damaged_header(input, reterr);
+        return refuse_damaged_header(input->name, reterr);
     r = input_read(input, 0, begin + length, reterr);
     if (r == 0 && input->size < begin + length)
-        r = refuse_cut_header(input, reterr);
+        r = refuse_cut_header(input->name, reterr);
     *ret_header = (struct word){input->bytes + begin, length};
     return r;
 }
@@ -205,10 +219,10 @@ static int check_type(const char *file, const struct header *header, struct npy 
     return 0;
 }
 
-static int check_shape(const char *file, const struct header *header, size_t n_bytes,
-                       struct npy *npy, struct error *reterr)
+static int check_shape(const char *file, const struct header *header, struct npy *npy,
+                       uint64_t *ret_n_bytes, struct error *reterr)
 {
-    uint64_t n_items, n_wanted;
+    uint64_t n_items;
 
     if (header->n_dimensions != 2)
         return error_set_at(reterr, -EINVAL, file, 0,
@@ -220,47 +234,84 @@ static int check_shape(const char *file, const struct header *header, size_t n_b
     if (header->shape[1] == 0)
         return error_set_at(reterr, -EINVAL, file, 0, "no columns");
     if (__builtin_mul_overflow(header->shape[0], header->shape[1], &n_items) ||
-        __builtin_mul_overflow(n_items, npy->item_size, &n_wanted))
+        __builtin_mul_overflow(n_items, npy->item_size, ret_n_bytes))
         return error_set_at(reterr, -EINVAL, file, 0, "the shape in the header is impossible");
-    if (n_wanted > n_bytes)
-        return error_set_at(reterr, -EINVAL, file, 0,
-                            "cut off: the header says %llu bytes of values, there are %zu",
-                            (unsigned long long)n_wanted, n_bytes);
-    if (n_wanted < n_bytes)
-        return error_set_at(reterr, -EINVAL, file, 0,
-                            "%llu bytes too many behind the array; save one array a file",
-                            (unsigned long long)(n_bytes - n_wanted));
     npy->n_rows = (size_t)header->shape[0];
     npy->n_columns = (size_t)header->shape[1];
     return 0;
 }
 
-int npy_open(struct input *input, struct npy *ret_npy, struct error *reterr)
+/* All that the header says. */
+static int take_header(const char *name, struct word text, struct npy *npy, uint64_t *ret_n_bytes,
+                       struct error *reterr)
 {
     struct header header = {0};
+
+    if (!read_header(text, &header))
+        return refuse_damaged_header(name, reterr);
+    npy->is_fortran = header.is_fortran;
+    int r = check_type(name, &header, npy, reterr);
+    return r < 0 ? r : check_shape(name, &header, npy, ret_n_bytes, reterr);
+}
+
+int npy_check_length(const char *name, uint64_t n_wanted, uint64_t n_bytes, struct error *reterr)
+{
+    if (n_wanted > n_bytes)
+        return error_set_at(reterr, -EINVAL, name, 0,
+                            "cut off: the header says %" PRIu64
+                            " bytes of values, there are %" PRIu64,
+                            n_wanted, n_bytes);
+    if (n_wanted < n_bytes)
+        return error_set_at(reterr, -EINVAL, name, 0,
+                            "%" PRIu64 " bytes too many behind the array; save one array a file",
+                            n_bytes - n_wanted);
+    return 0;
+}
+
+int npy_begin(const char *name, const char *bytes, size_t size, struct npy *ret_npy,
+              size_t *ret_header, uint64_t *ret_n_bytes, struct error *reterr)
+{
+    size_t begin, length;
+
+    if (size < NPY_PREFIX)
+        return -EAGAIN;
+    if (!npy_is(bytes, size))
+        return error_set_at(reterr, -EINVAL, name, 0,
+                            "this is no .npy file; save it with numpy.save()");
+    int r = locate_header(name, bytes, &begin, &length, reterr);
+    if (r < 0)
+        return r;
+    if (length > MAX_HEADER)
+        return refuse_damaged_header(name, reterr);
+    if (size < begin + length)
+        return -EAGAIN;
+    *ret_npy = (struct npy){0};
+    *ret_header = begin + length;
+    return take_header(name, (struct word){bytes + begin, length}, ret_npy, ret_n_bytes, reterr);
+}
+
+int npy_open(struct input *input, struct npy *ret_npy, struct error *reterr)
+{
     struct word text = {0};
     struct npy npy = {.input = input};
     size_t total = 0;
+    uint64_t n_bytes = 0;
 
     int r = find_total(input, &total, reterr);
     if (r == 0)
         r = find_header(input, total, &text, reterr);
+    if (r == 0)
+        r = take_header(input->name, text, &npy, &n_bytes, reterr);
     if (r < 0)
         return r;
-    if (!read_header(text, &header))
-        return refuse_damaged_header(input, reterr);
     npy.at = (size_t)(text.text + text.length - input->bytes);
-    npy.is_fortran = header.is_fortran;
-    r = check_type(input->name, &header, &npy, reterr);
-    if (r == 0)
-        r = check_shape(input->name, &header, total - npy.at, &npy, reterr);
+    r = npy_check_length(input->name, n_bytes, total - npy.at, reterr);
     if (r == 0)
         *ret_npy = npy;
     return r;
 }
 
-/* Items need not be aligned. */
-static void read_items(const struct npy *npy, const char *items, size_t n, double *values)
+void npy_read_items(const struct npy *npy, const char *items, size_t n, double *values)
 {
     for (size_t i = 0; i < n && npy->item_size == sizeof(float); i++) {
         uint32_t bits;
@@ -318,7 +369,7 @@ int npy_next(struct npy *npy, struct npy_slice *ret_slice, struct error *reterr)
     ret_slice->row = by_column ? npy->next_item : npy->next_line;
     ret_slice->column = by_column ? npy->next_line : npy->next_item;
     ret_slice->n = n;
-    read_items(npy, npy->input->bytes + npy->at, n, ret_slice->values);
+    npy_read_items(npy, npy->input->bytes + npy->at, n, ret_slice->values);
 
     npy->at += n * npy->item_size;
     npy->next_item += n;

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct input;
 
@@ -45,3 +46,16 @@ MUST_CHECK int npy_open(struct input *input, struct npy *ret_npy, struct error *
 /* 1: the next slice; 0: there are no more. -EINVAL: the file has become shorter. Else as from
  * input_read(). */
 MUST_CHECK int npy_next(struct npy *npy, struct npy_slice *ret_slice, struct error *reterr);
+
+/* ---- for who has the bytes himself (data/npy_feed) ---- */
+
+/* Reads the header of bytes[size], the beginning of a .npy file; name stands in errors. 0: it has
+ * *ret_header bytes, and *ret_n_bytes of values follow. -EAGAIN: it is longer than that. -EINVAL:
+ * as npy_open(). */
+MUST_CHECK int npy_begin(const char *name, const char *bytes, size_t size, struct npy *ret_npy,
+                         size_t *ret_header, uint64_t *ret_n_bytes, struct error *reterr);
+/* Whether there are as many as the header wants. -EINVAL. */
+MUST_CHECK int npy_check_length(const char *name, uint64_t n_wanted, uint64_t n_bytes,
+                                struct error *reterr);
+/* n items as the file has them, which need not be aligned. */
+void npy_read_items(const struct npy *npy, const char *items, size_t n, double *values);

@@ -42,6 +42,21 @@ int movement_new(size_t n_features, struct movement **ret_movement)
     return 0;
 }
 
+int movement_copy(const struct movement *movement, struct movement **ret_copy)
+{
+    const size_t n = movement->n_features;
+    struct movement *copy = NULL;
+
+    int r = movement_new(n, &copy);
+    if (r < 0)
+        return r;
+    copy->n_rows = movement->n_rows;
+    memcpy(copy->averages, movement->averages, MOVEMENT_WINDOWS * n * sizeof(float));
+    memcpy(copy->hold, movement->hold, n * sizeof(float));
+    *ret_copy = copy;
+    return 0;
+}
+
 void movement_free(struct movement *movement)
 {
     if (!movement)

@@ -28,6 +28,7 @@ struct movement {
 };
 
 MUST_CHECK int movement_new(size_t n_features, struct movement **ret_movement);
+MUST_CHECK int movement_copy(const struct movement *movement, struct movement **ret_copy);
 void movement_free(struct movement *movement);
 DEFINE_CLEANUP(struct movement *, movement_free)
 

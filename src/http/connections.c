@@ -4,6 +4,7 @@
 #include "http/deadline.h"
 #include "http/handler.h"
 #include "http/linger.h"
+#include "http/score_stream.h"
 #include "service/service.h"
 
 #include <fcntl.h>
@@ -58,6 +59,7 @@ void connections_forget(struct connection *connection)
     LIST_REMOVE(connection, link);
     text_clear(&connection->early.body);
     text_clear(&connection->exchange.body);
+    score_stream_free(connection->exchange.stream);
     free(connection);
 }
 

@@ -4,6 +4,7 @@
 #include "http/handler.h"
 #include "http/reply.h"
 #include "http/request_head.h"
+#include "http/score_stream.h"
 #include "service/service.h"
 #include "service/stats.h"
 
@@ -13,9 +14,17 @@
 
 #define BODY_RESERVE_MAX ((size_t)1 << 20) /* a Content-Length is believed up to here */
 
+/* A body of rows in JSON is scored while it comes if it is longer than this, which a connection
+ * brings in a few pieces; and is kept beside that up to this, for options that stand behind rows.
+ */
+#define STREAM_BYTES ((size_t)64 << 10)
+#define KEPT_BYTES   ((size_t)4 << 20)
+
 void exchange_idle(struct exchange *exchange)
 {
     text_clear(&exchange->body);
+    score_stream_free(exchange->stream);
+    exchange->stream = NULL;
     deadline_enter(&exchange->deadline, PHASE_IDLE, clock_monotonic_us());
 }
 
@@ -81,6 +90,9 @@ bool exchange_take_head(struct exchange *exchange, struct exchange_context *cont
     request->model_length = exchange->match.model_length;
     request->version = exchange->match.version;
     request->run = exchange->match.run;
+    request->rows = request_rows_of(head->content_type);
+    request->wants_npy = request_accepts(head->accept, "application/x-npy");
+    request->wants_lines = request_accepts(head->accept, "application/x-ndjson");
     deadline_enter(&exchange->deadline, PHASE_BODY, clock_monotonic_us());
     if (!check_head(exchange, head, service_max_body(context->service), reply))
         return false;
@@ -93,6 +105,23 @@ bool exchange_take_head(struct exchange *exchange, struct exchange_context *cont
     return true;
 }
 
+static bool wants_stream(const struct exchange *exchange)
+{
+    return exchange->match.route->body == BODY_ROWS &&
+           exchange->match.route->handle == handle_score && !exchange->has_no_stream &&
+           (exchange->request.rows != ROWS_JSON || exchange->body.length > STREAM_BYTES);
+}
+
+static void begin_stream(struct exchange *exchange, const struct exchange_context *context)
+{
+    if (text_failed(&exchange->body))
+        return;
+    exchange->stream = score_stream_begin(context->handler, &exchange->request);
+    exchange->has_no_stream = !exchange->stream;
+    if (exchange->stream)
+        score_stream_put(exchange->stream, exchange->body.data, exchange->body.length);
+}
+
 bool exchange_take_body(struct exchange *exchange, const struct exchange_context *context,
                         const char *bytes, size_t n)
 {
@@ -102,6 +131,16 @@ bool exchange_take_body(struct exchange *exchange, const struct exchange_context
     deadline_receive(&exchange->deadline, n, clock_monotonic_us());
     if (exchange->keeps_body)
         text_append(&exchange->body, bytes, n);
+    if (exchange->stream)
+        score_stream_put(exchange->stream, bytes, n);
+    else if (wants_stream(exchange))
+        begin_stream(exchange, context);
+    if (exchange->stream && exchange->keeps_body &&
+        (exchange->body.length > KEPT_BYTES || exchange->request.rows != ROWS_JSON)) {
+        exchange->keeps_body = false;
+        text_clear(&exchange->body);
+        score_stream_stand_alone(exchange->stream);
+    }
     return true;
 }
 
@@ -116,7 +155,8 @@ void exchange_answer(struct exchange *exchange, const struct exchange_context *c
     }
     request->body = exchange->body.data ? exchange->body.data : "";
     request->body_size = exchange->body.length;
-    exchange->match.route->handle(context->handler, request, reply);
+    if (!exchange->stream || !score_stream_end(exchange->stream, reply))
+        exchange->match.route->handle(context->handler, request, reply);
     handler_trim(context->handler);
     if (reply->later) { /* which needs no body, and may take longer than a body may */
         text_clear(&exchange->body);

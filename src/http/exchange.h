@@ -16,6 +16,7 @@
 struct handler;
 struct head_refusal;
 struct reply;
+struct score_stream;
 struct service;
 
 /* What a worker and all its connections have in common. */
@@ -38,13 +39,15 @@ struct exchange {
     bool keeps_body; /* else it is read and dropped */
     size_t received; /* bytes of the body */
     struct text body;
+    struct score_stream *stream; /* scores the body while it comes; NULL: it is collected */
+    bool has_no_stream;          /* it has been tried */
 };
 
 /* Header fields; NULL: not given. The strings live until the answer is made. */
 struct exchange_head {
     const struct head_refusal *refusal; /* NULL: http/request_head.h had nothing to say */
     const char *path, *method;          /* path is decoded, without the query */
-    const char *request_id, *content_type, *content_encoding;
+    const char *request_id, *content_type, *content_encoding, *accept;
     uint64_t content_length; /* 0: not given */
     size_t size;             /* of the whole head, in bytes */
 };

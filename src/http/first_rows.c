@@ -45,7 +45,7 @@ static void first_clear(struct first *first)
 static void refuse_body(struct first *first, const struct request *request, struct reply *reply)
 {
     static const char *const name = "f0";
-    struct json_rows *rows = &first->handler->rows;
+    struct json_rows *rows = first->handler->rows;
     CLEANUP(schema_freep) struct schema *any = NULL;
 
     if (schema_new(&name, 1, &any, NULL) < 0)
@@ -93,7 +93,7 @@ static int read_body(struct first *first, const struct request *request, struct 
     first->options.is_for_observe = first->from == FIRST_ROWS_OBSERVED;
     int r = find_schema(first, request, reply);
     return r < 0 ? r
-                 : row_body_read(&first->handler->rows, &first->options, first->values,
+                 : row_body_read(first->handler->rows, &first->options, first->values,
                                  first->preparation, first->terms.rejects_missing, request, reply);
 }
 
@@ -114,7 +114,7 @@ static int settle(struct first *first, const struct request *request, struct rep
 {
     struct error error = {0};
 
-    int r = learner_check_rows(first->handler->rows.n_rows, n_features(first), &error);
+    int r = learner_check_rows(first->handler->rows->n_rows, n_features(first), &error);
     if (r == 0 && first->is_new)
         r = learner_create(first->learner, first->model, &error);
     if (r == 0 && !first->has_features) {
@@ -189,7 +189,7 @@ static int prepare(const struct first *first, struct series_undo **ret_undo, siz
 
     if (model)
         r = prepared_rows_make(first->handler, first->preparation, model->memory, &first->options,
-                               ret_undo, reply);
+                               0, ret_undo, reply);
     else
         lookup_learner_problem(
             LEARNER_NOT_FOUND,
@@ -206,7 +206,7 @@ static int prepare(const struct first *first, struct series_undo **ret_undo, siz
 
 static void keep(const struct first *first, struct reply *reply)
 {
-    const struct json_rows *rows = &first->handler->rows;
+    const struct json_rows *rows = first->handler->rows;
     const struct score_options *options = &first->options;
     CLEANUP(series_undo_freep) struct series_undo *undo = NULL;
     size_t n_late = 0;

@@ -16,6 +16,7 @@ int handler_new(struct service *service, unsigned worker, struct handler **ret_h
     handler->service = service;
     handler->worker = worker;
     handler->streams.event_fd = -1;
+    handler->rows = &handler->own_rows;
     int r = detector_workspace_new(&handler->workspace);
     if (r == 0)
         r = later_queue_new(&handler->later);
@@ -35,7 +36,7 @@ void handler_free(struct handler *handler)
         detector_workspace_free(handler->workspace);
     later_queue_free(handler->later);
     streams_clear(&handler->streams);
-    json_rows_clear(&handler->rows);
+    json_rows_clear(&handler->own_rows);
     free(handler->verdicts);
     free(handler->is_late);
     free(handler->is_explained);
@@ -91,8 +92,8 @@ static void trim(void **items, size_t *capacity, size_t item_size)
 
 void handler_trim(struct handler *handler)
 {
-    if (handler->rows.capacity > KEPT_BYTES / sizeof(*handler->rows.rows))
-        json_rows_clear(&handler->rows);
+    if (handler->own_rows.capacity > KEPT_BYTES / sizeof(*handler->own_rows.rows))
+        json_rows_clear(&handler->own_rows);
     TRIM(handler->verdicts, handler->verdicts_capacity);
     TRIM(handler->is_explained, handler->explained_capacity);
     TRIM(handler->holds, handler->holds_capacity);

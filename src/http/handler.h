@@ -22,7 +22,8 @@ struct handler {
     struct workspace *workspace;
     struct later_queue *later; /* of the answers that cannot be made at once */
     struct streams streams;    /* of those without an end */
-    struct json_rows rows;
+    struct json_rows *rows;    /* of the request at hand: own_rows, or what a stream of rows has */
+    struct json_rows own_rows;
     struct verdict *verdicts; /* [verdicts_capacity] */
     size_t verdicts_capacity;
     bool *is_late; /* [late_capacity] which rows are, of a model that prepares them */

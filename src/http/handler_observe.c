@@ -42,7 +42,7 @@ static void observe(struct handler *handler, const struct live_model *model,
 {
     struct learner *learner = service_learner(handler->service);
     struct preparation *preparation = detector_preparation(model->detector);
-    const struct json_rows *rows = &handler->rows;
+    const struct json_rows *rows = handler->rows;
     struct score_options options;
 
     if (!learner) {
@@ -52,9 +52,9 @@ static void observe(struct handler *handler, const struct live_model *model,
     score_options_init(&options);
     options.is_for_observe = true;
     CLEANUP(series_undo_freep) struct series_undo *undo = NULL;
-    if (row_body_read(&handler->rows, &options, detector_values(model->detector), preparation,
+    if (row_body_read(handler->rows, &options, detector_values(model->detector), preparation,
                       model->reject_missing, request, reply) < 0 ||
-        prepared_rows_make(handler, preparation, model->memory, &options, &undo, reply) < 0)
+        prepared_rows_make(handler, preparation, model->memory, &options, 0, &undo, reply) < 0)
         return;
     const char *series = score_options_series(&options);
     if (series) /* without memory for it the rows are kept all the same */

@@ -29,34 +29,36 @@ static bool is_given(const struct score_options *options)
 
 /* A rate needs to know how much time passed between two rows. */
 static int check_times(const struct json_rows *rows, const struct preparation *preparation,
-                       const struct score_options *options, struct reply *reply)
+                       const struct score_options *options, size_t first_row, struct reply *reply)
 {
-    if (rows->n_rows < 2 || options->is_independent || !preparation_has_rates(preparation))
+    if (first_row + rows->n_rows < 2 || options->is_independent ||
+        !preparation_has_rates(preparation))
         return 0;
     for (size_t i = 0; i < rows->n_rows; i++)
         if (isnan(rows->times[i])) {
             reply_problem(reply, 422,
                           "Row %zu has no time, and this model takes rates: give each row of a "
                           "batch its own, {\"timestamp\": 1709292600, …}, or send one at a time",
-                          i);
+                          first_row + i);
             return -EINVAL;
         }
     return 0;
 }
 
-static void settle_times(struct json_rows *rows, const struct score_options *options)
+static void settle_times(struct json_rows *rows, const struct score_options *options,
+                         size_t first_row)
 {
     const double base = (double)options->time_us / 1e6;
 
     for (size_t i = 0; is_given(options) && i < rows->n_rows; i++)
         if (isnan(rows->times[i]))
-            rows->times[i] = base + (double)i * STEP;
+            rows->times[i] = base + (double)(first_row + i) * STEP;
 }
 
 /* Each row by itself. */
 static void prepare_alone(struct handler *handler, const struct preparation *preparation)
 {
-    struct json_rows *rows = &handler->rows;
+    struct json_rows *rows = handler->rows;
     const size_t n_values = schema_n_features(preparation->values);
     const size_t n_features = schema_n_features(preparation->features);
     const double now = (double)clock_realtime_us() / 1e6;
@@ -70,7 +72,7 @@ static void prepare_alone(struct handler *handler, const struct preparation *pre
 static int reserve(struct handler *handler, const struct preparation *preparation,
                    struct reply *reply)
 {
-    struct json_rows *rows = &handler->rows;
+    struct json_rows *rows = handler->rows;
     const size_t n_features = schema_n_features(preparation->features);
 
     if (rows->n_rows > ROWS_MAX / (n_features * sizeof(float))) {
@@ -89,26 +91,26 @@ static int reserve(struct handler *handler, const struct preparation *preparatio
 
 int prepared_rows_make(struct handler *handler, struct preparation *preparation,
                        struct series_memory *memory, const struct score_options *options,
-                       struct series_undo **ret_undo, struct reply *reply)
+                       size_t first_row, struct series_undo **undo, struct reply *reply)
 {
-    struct json_rows *rows = &handler->rows;
+    struct json_rows *rows = handler->rows;
     const char *series = score_options_series(options);
     int r = 0;
 
     if (!preparation)
         return 0;
-    r = check_times(rows, preparation, options, reply);
+    r = check_times(rows, preparation, options, first_row, reply);
     if (r == 0)
         r = reserve(handler, preparation, reply);
     if (r < 0)
         return r;
-    settle_times(rows, options);
+    settle_times(rows, options, first_row);
     if (!series) {
         prepare_alone(handler, preparation);
         return 0;
     }
     r = series_memory_prepare(memory, preparation, series, rows->times, rows->values, rows->n_rows,
-                              rows->rows, handler->is_late, ret_undo);
+                              rows->rows, handler->is_late, undo);
     if (r < 0) {
         reply_no_memory(reply);
         return -EINVAL;
@@ -121,7 +123,7 @@ size_t prepared_rows_count_late(const struct handler *handler,
 {
     size_t n = 0;
 
-    for (size_t i = 0; preparation && i < handler->rows.n_rows; i++)
+    for (size_t i = 0; preparation && i < handler->rows->n_rows; i++)
         n += handler->is_late[i];
     return n;
 }
@@ -129,7 +131,7 @@ size_t prepared_rows_count_late(const struct handler *handler,
 void prepared_rows_drop_late(struct handler *handler, const struct preparation *preparation,
                              bool has_verdicts)
 {
-    struct json_rows *rows = &handler->rows;
+    struct json_rows *rows = handler->rows;
     size_t n_features, n = 0;
     if (!preparation)
         return;
@@ -162,7 +164,7 @@ void prepared_rows_keep(struct handler *handler, const char *model, size_t n_fea
                                        struct reply *reply),
                         struct reply *reply)
 {
-    const struct json_rows *rows = &handler->rows;
+    const struct json_rows *rows = handler->rows;
     struct error error = {0};
     CLEANUP(later_freep) struct later *later = later_new(handler->later, finish, model);
     if (!later) {
@@ -200,5 +202,5 @@ struct row_times prepared_rows_times(const struct handler *handler,
                                      const struct score_options *options)
 {
     return (struct row_times){.time_us = score_options_time_us(options),
-                              .own = preparation ? handler->rows.times : NULL};
+                              .own = preparation ? handler->rows->times : NULL};
 }

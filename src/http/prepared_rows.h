@@ -20,12 +20,12 @@ struct series_undo;
 
 /* Makes handler->rows.rows, rows of preparation's features, of what row_body_read() has read, and
  * says in handler->is_late which are late. A row's time is its own, that of the request, or now.
- * preparation NULL: the rows are there already. ret_undo: how to take them back, NULL: there is
- * nothing to take back; the address NULL: nobody will. -EINVAL: reply says why they cannot be
- * prepared. */
+ * preparation NULL: the rows are there already. first_row: how many rows of the request came before
+ * them. undo: how to take them back (service/series_memory.h). -EINVAL: reply says why they cannot
+ * be prepared. */
 MUST_CHECK int prepared_rows_make(struct handler *handler, struct preparation *preparation,
                                   struct series_memory *memory, const struct score_options *options,
-                                  struct series_undo **ret_undo, struct reply *reply);
+                                  size_t first_row, struct series_undo **undo, struct reply *reply);
 
 /* That are late. */
 size_t prepared_rows_count_late(const struct handler *handler,

@@ -47,6 +47,23 @@ static bool charset_is_utf8(const char *parameters)
     return true;
 }
 
+static bool type_is(const char *type, size_t length, const char *wanted)
+{
+    return length == strlen(wanted) && strncasecmp(type, wanted, length) == 0;
+}
+
+static bool is_among(const char *type, size_t length, const char *const *known)
+{
+    for (; *known; known++)
+        if (type_is(type, length, *known))
+            return true;
+    return false;
+}
+
+static const char *const lines_types[] = {"application/x-ndjson", "application/ndjson",
+                                          "application/jsonl", NULL};
+static const char *const npy_types[] = {"application/x-npy", NULL};
+
 /* The form type is what `curl -d` sends; the body is still taken as what the route wants. */
 static bool is_type(enum request_body body, const char *type, size_t length)
 {
@@ -55,15 +72,23 @@ static bool is_type(enum request_body body, const char *type, size_t length)
     static const char *const model[] = {"application/octet-stream",
                                         "application/x-www-form-urlencoded", NULL};
 
-    for (const char *const *known = body == BODY_JSON ? json : model; *known; known++)
-        if (length == strlen(*known) && strncasecmp(type, *known, length) == 0)
-            return true;
-    return length == 0;
+    if (length == 0 || is_among(type, length, body == BODY_MODEL ? model : json))
+        return true;
+    return body == BODY_ROWS &&
+           (is_among(type, length, lines_types) || is_among(type, length, npy_types));
 }
 
 const char *request_check_body_type(enum request_body body, const char *content_type,
                                     const char *content_encoding)
 {
+    static const char *const wrong[] = {
+        [BODY_JSON] = "The body must be JSON; send Content-Type: application/json",
+        [BODY_ROWS] = "The body must be JSON, NDJSON or .npy; send Content-Type: application/json, "
+                      "application/x-ndjson or application/x-npy",
+        [BODY_MODEL] = "The body must be a model file; send Content-Type: "
+                       "application/octet-stream",
+    };
+
     if (body == BODY_NONE)
         return NULL;
     if (content_encoding && *content_encoding && strcasecmp(content_encoding, "identity") != 0)
@@ -73,16 +98,34 @@ const char *request_check_body_type(enum request_body body, const char *content_
 
     content_type = skip_space(content_type);
     const size_t length = strcspn(content_type, "; \t");
-    const bool is_known = is_type(body, content_type, length);
-    if (body == BODY_MODEL)
-        return is_known ? NULL
-                        : "The body must be a model file; send Content-Type: "
-                          "application/octet-stream";
-    if (!is_known)
-        return "The body must be JSON; send Content-Type: application/json";
-    if (!charset_is_utf8(content_type + length))
+    if (!is_type(body, content_type, length))
+        return wrong[body];
+    if (body != BODY_MODEL && !charset_is_utf8(content_type + length))
         return "The body must be UTF-8; send Content-Type: application/json; charset=utf-8";
     return NULL;
+}
+
+enum request_rows request_rows_of(const char *content_type)
+{
+    if (!content_type)
+        return ROWS_JSON;
+    content_type = skip_space(content_type);
+    const size_t length = strcspn(content_type, "; \t");
+    if (is_among(content_type, length, lines_types))
+        return ROWS_LINES;
+    return is_among(content_type, length, npy_types) ? ROWS_NPY : ROWS_JSON;
+}
+
+bool request_accepts(const char *accept, const char *type)
+{
+    while (accept && *accept) {
+        accept = skip_space(accept);
+        if (type_is(accept, strcspn(accept, ",; \t"), type))
+            return true;
+        accept += strcspn(accept, ",");
+        accept += *accept == ',';
+    }
+    return false;
 }
 
 const char *request_who(const struct request *request, char ret_who[REQUEST_WHO_SIZE])

@@ -13,7 +13,14 @@
 enum request_body { /* what a route takes, up to max_body */
     BODY_NONE,      /* nothing: it is ignored */
     BODY_JSON,
+    BODY_ROWS, /* JSON, NDJSON or .npy */
     BODY_MODEL /* a model file */
+};
+
+enum request_rows { /* how rows are written */
+    ROWS_JSON,
+    ROWS_LINES, /* NDJSON: a row a line */
+    ROWS_NPY    /* what numpy.save() writes */
 };
 
 struct request_parameter {
@@ -23,10 +30,12 @@ struct request_parameter {
 struct request {
     const char *model; /* the part of the path that stands for {m}; NULL: the route has none */
     size_t model_length;
-    unsigned version;          /* what stands for {v}, from 1; 0: the route has none */
-    int64_t run;               /* what stands for {id}, from 1; 0: the route has none */
-    const char *last_event_id; /* NULL: there is no such field */
-    int fd;                    /* of the connection, for request_who() */
+    unsigned version;            /* what stands for {v}, from 1; 0: the route has none */
+    int64_t run;                 /* what stands for {id}, from 1; 0: the route has none */
+    const char *last_event_id;   /* NULL: there is no such field */
+    int fd;                      /* of the connection, for request_who() */
+    enum request_rows rows;      /* of a BODY_ROWS */
+    bool wants_lines, wants_npy; /* by its Accept */
     const char *body;
     size_t body_size;
     struct request_parameter parameters[REQUEST_MAX_PARAMETERS];
@@ -37,10 +46,15 @@ struct request {
  * whole address (RFC 9112, 3.2.2: `GET http://host/healthz`). */
 const char *request_path(const char *target);
 
-/* NULL: a body of this type is read as JSON in UTF-8, or as a model file, and this encoding is
- * none; else what is wrong and what to send. Either field may be NULL: not given. */
+/* NULL: a body of this type is one that the route takes, text is UTF-8, and the encoding is none;
+ * else what is wrong and what to send. Either field may be NULL: not given. */
 const char *request_check_body_type(enum request_body body, const char *content_type,
                                     const char *content_encoding);
+
+/* Of a body that has passed: JSON unless it says otherwise. */
+enum request_rows request_rows_of(const char *content_type);
+/* Whether a header field Accept (NULL: not given) names the type itself, not only a range. */
+bool request_accepts(const char *accept, const char *type);
 
 #define REQUEST_WHO_SIZE 64
 

@@ -9,9 +9,9 @@
 
 /* Lines of one path stand together: it has one name. */
 static const struct route routes[] = {
-    {"/v1/models/{m}/score",                "POST",   BODY_JSON,  handle_score          },
-    {"/v1/score",                           "POST",   BODY_JSON,  handle_score          },
-    {"/v1/models/{m}/observe",              "POST",   BODY_JSON,  handle_observe        },
+    {"/v1/models/{m}/score",                "POST",   BODY_ROWS,  handle_score          },
+    {"/v1/score",                           "POST",   BODY_ROWS,  handle_score          },
+    {"/v1/models/{m}/observe",              "POST",   BODY_ROWS,  handle_observe        },
     {"/v1/models/{m}/retrain",              "POST",   BODY_NONE,  handle_retrain        },
     {"/v1/models/{m}/runs",                 "GET",    BODY_NONE,  handle_runs           },
     {"/v1/models/{m}/runs/{id}",            "GET",    BODY_NONE,  handle_run            },

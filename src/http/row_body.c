@@ -1,7 +1,9 @@
 #include "http/row_body.h"
 
 #include "base/text.h"
+#include "data/json_lines.h"
 #include "data/json_rows.h"
+#include "data/npy_feed.h"
 #include "data/schema.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -29,13 +31,18 @@ static void put_errors(struct text *text, const struct json_problem *problems, s
     text_puts(text, "]");
 }
 
-/* The body is not JSON, or not a body of rows. */
+/* The body is not JSON, or not a body of rows. What is no text has no lines. */
 static void reply_malformed(const struct json_rows *rows, struct reply *reply)
 {
-    reply_begin_problem(reply, 400, "%s (byte %zu, line %zu, column %zu)", rows->problems[0].detail,
-                        rows->offset, rows->line, rows->column);
-    text_printf(&reply->body, ",\"offset\":%zu,\"line\":%zu,\"column\":%zu", rows->offset,
-                rows->line, rows->column);
+    if (rows->line == 0) {
+        reply_begin_problem(reply, 400, "%s (byte %zu)", rows->problems[0].detail, rows->offset);
+        text_printf(&reply->body, ",\"offset\":%zu", rows->offset);
+    } else {
+        reply_begin_problem(reply, 400, "%s (byte %zu, line %zu, column %zu)",
+                            rows->problems[0].detail, rows->offset, rows->line, rows->column);
+        text_printf(&reply->body, ",\"offset\":%zu,\"line\":%zu,\"column\":%zu", rows->offset,
+                    rows->line, rows->column);
+    }
     if (rows->problems[0].pointer[0] != '\0')
         put_errors(&reply->body, rows->problems, 1);
     text_puts(&reply->body, "}");
@@ -73,13 +80,13 @@ static void put_missing(struct text *text, const struct schema *schema,
     text_puts(text, "]");
 }
 
-/* missing = reject: -EINVAL and a 422 for the first row that has a missing value. */
-static int check_nothing_missing(const struct json_rows *rows, const struct schema *schema,
-                                 const struct preparation *preparation, struct reply *reply)
+int row_body_check_missing(const struct json_rows *rows, size_t from, size_t first_row,
+                           const struct schema *schema, const struct preparation *preparation,
+                           struct reply *reply)
 {
     size_t n_features = schema_n_features(schema);
 
-    for (size_t i = 0; i < rows->n_rows * n_features; i++) {
+    for (size_t i = from * n_features; i < rows->n_rows * n_features; i++) {
         if (!is_missing(rows, preparation, i))
             continue;
         size_t row = i / n_features;
@@ -88,7 +95,7 @@ static int check_nothing_missing(const struct json_rows *rows, const struct sche
         reply_begin_problem(reply, 422,
                             "Row %zu has no value for \"%s\", and this model refuses missing "
                             "values (missing = reject); send all features",
-                            row, text_show(shown, name, strlen(name)));
+                            first_row + row, text_show(shown, name, strlen(name)));
         text_puts(&reply->body, ",\"missing\":");
         put_missing(&reply->body, schema, rows, preparation, row);
         text_puts(&reply->body, "}");
@@ -97,20 +104,29 @@ static int check_nothing_missing(const struct json_rows *rows, const struct sche
     return 0;
 }
 
-static int read_rows(struct json_rows *rows, const struct schema *schema,
-                     const struct preparation *preparation, const struct request *request,
-                     struct reply *reply)
+void row_body_refuse(const struct json_rows *rows, int r, struct reply *reply)
 {
-    int r = json_rows_read(rows, schema, preparation, request->body, request->body_size);
-    if (r == 0)
-        return 0;
     if (r == -EBADMSG)
         reply_malformed(rows, reply);
     else if (r == -EINVAL)
         reply_unfit(rows, reply);
     else
         reply_no_memory(reply);
-    return -EINVAL;
+}
+
+static int read_rows(struct json_rows *rows, const struct schema *schema,
+                     const struct preparation *preparation, const struct request *request,
+                     struct reply *reply)
+{
+    const char *body = request->body;
+    const size_t size = request->body_size;
+
+    int r = request->rows == ROWS_LINES ? json_lines_read(rows, schema, preparation, body, size)
+            : request->rows == ROWS_NPY ? npy_rows_read(rows, schema, preparation, body, size)
+                                        : json_rows_read(rows, schema, preparation, body, size);
+    if (r < 0)
+        row_body_refuse(rows, r, reply);
+    return r < 0 ? -EINVAL : 0;
 }
 
 int row_body_read(struct json_rows *rows, struct score_options *options,
@@ -123,6 +139,6 @@ int row_body_read(struct json_rows *rows, struct score_options *options,
     if (r == 0)
         r = score_options_read_body(options, rows, reply);
     if (r == 0 && reject_missing)
-        r = check_nothing_missing(rows, schema, preparation, reply);
+        r = row_body_check_missing(rows, 0, 0, schema, preparation, reply);
     return r;
 }

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct json_rows;
 struct preparation;
@@ -12,6 +13,15 @@ struct reply;
 struct request;
 struct schema;
 struct score_options;
+
+/* What json_rows_read() and its like have said of rows, r, is the answer. */
+void row_body_refuse(const struct json_rows *rows, int r, struct reply *reply);
+
+/* missing = reject: -EINVAL, and reply a 422, for the first of the rows from `from` on that lacks a
+ * value. first_row: how many rows of the request were before these. */
+MUST_CHECK int row_body_check_missing(const struct json_rows *rows, size_t from, size_t first_row,
+                                      const struct schema *schema,
+                                      const struct preparation *preparation, struct reply *reply);
 
 /* Fills rows and options (from score_options_init()) from body and query; schema and preparation as
  * for json_rows_read(). -EINVAL: reply says what

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "data/json_text.h"
+#include "data/npy.h"
 #include "data/schema.h"
 
 #include <errno.h>
@@ -129,15 +130,31 @@ static int read_members(struct json_text *text, struct names *names)
     return r;
 }
 
+/* Columns have no names. */
+static int number_columns(const char *body, size_t size, struct names *names)
+{
+    char name[SCHEMA_MAX_NAME_LENGTH + 1];
+    size_t n_header;
+    uint64_t n_bytes;
+    struct npy npy;
+    struct error error;
+    int r = npy_begin("the body", body, size, &npy, &n_header, &n_bytes, &error);
+
+    for (size_t i = 0; r == 0 && i < npy.n_columns && !is_full(names); i++)
+        r = add(names, name, (size_t)snprintf(name, sizeof(name), "f%zu", i));
+    return r == -ENOMEM ? r : r < 0 ? -EBADMSG : 0;
+}
+
 int row_names_read(const char *body, size_t size, struct schema **ret_schema, struct error *reterr)
 {
     struct json_text text = {.begin = body, .at = body, .end = body + size};
     CLEANUP(names_clear) struct names names = {0};
 
     const char first = json_text_next(&text);
-    int r = first == '['   ? number_values(&text, &names)
-            : first == '{' ? read_members(&text, &names)
-                           : -EBADMSG;
+    int r = npy_is(body, size) ? number_columns(body, size, &names)
+            : first == '['     ? number_values(&text, &names)
+            : first == '{'     ? read_members(&text, &names)
+                               : -EBADMSG;
     if (r == -ENOMEM)
         return r;
     if (r < 0 || names.n == 0)

@@ -236,6 +236,7 @@ static enum MHD_Result receive_head(struct connection *connection, struct MHD_Co
         .request_id = header(mhd, "X-Request-Id"),
         .content_type = header(mhd, "Content-Type"),
         .content_encoding = header(mhd, "Content-Encoding"),
+        .accept = header(mhd, "Accept"),
         .size = info ? info->header_size : 0,
     };
     struct reply reply = {0};

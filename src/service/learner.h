@@ -21,11 +21,13 @@
 
 struct config;
 struct feed;
+struct intake_item;
 struct learner;
 struct live;
 struct live_model;
 struct live_source;
 struct preparation;
+struct pupil;
 struct schema;
 struct stats;
 struct verdict;
@@ -87,6 +89,24 @@ struct row_times {
 void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
                    bool is_learned, const struct verdict *verdicts, size_t n_rows,
                    size_t n_features, const struct row_times *times, const char *series);
+
+/* The same of rows whose request is not read to its end: they wait, copied, until it is clear that
+ * it is good. At most LEARNER_HELD_BYTES of them: what does not fit counts as dropped then. Start
+ * with {0}. */
+#define LEARNER_HELD_BYTES ((size_t)16 << 20)
+struct held_rows {
+    struct intake_item *first, *last;
+    struct pupil *pupil;
+    char series[ROW_SERIES_MAX + 1];
+    size_t n_bytes;
+    uint64_t n_rows_lost, n_unseen_lost, n_verdicts_lost;
+};
+void learner_hold(struct learner *learner, struct held_rows *held, const struct live_model *model,
+                  const float *rows, bool is_learned, const struct verdict *verdicts, size_t n_rows,
+                  size_t n_features, const struct row_times *times, const char *series);
+/* They are offered, or given up. Empty afterwards. */
+void learner_offer_held(struct learner *learner, struct held_rows *held);
+void learner_drop_held(struct held_rows *held);
 
 enum learner_problem {        /* besides 0, why something is not done; reterr is for the client */
     LEARNER_MALFORMED = -74,  /* 400 */

@@ -171,34 +171,135 @@ static void fill_item(struct intake_item *item, const struct live_model *model,
     }
 }
 
-void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
-                   bool is_learned, const struct verdict *verdicts, size_t n_rows,
-                   size_t n_features, const struct row_times *times, const char *series)
+/* What is lost when an item does not reach the queue. */
+struct loss {
+    uint64_t n_rows, n_unseen, n_verdicts;
+};
+
+static void count_loss(struct pupil *pupil, const char *series, const struct loss *loss)
 {
-    struct pupil *pupil = learner_find(learner, model->name);
+    (void)atomic_fetch_add(&pupil->n_dropped_by_queue, loss->n_rows);
+    if (loss->n_unseen > 0)
+        (void)atomic_fetch_add(unseen_of(pupil, series), loss->n_unseen);
+    (void)atomic_fetch_add(&pupil->n_verdicts_dropped, loss->n_verdicts);
+}
+
+/* NULL: nobody wants to know of these rows (no loss), or there is no memory. */
+static struct intake_item *make_item(struct pupil *pupil, const struct live_model *model,
+                                     const float *rows, bool is_learned,
+                                     const struct verdict *verdicts, size_t n_rows,
+                                     size_t n_features, const struct row_times *times,
+                                     const char *series, struct loss *ret_loss)
+{
     const size_t n_named = count_named(verdicts, n_rows);
-    if (!pupil)
-        return;
+
     is_learned = is_learned && atomic_load(&pupil->learn) == CONFIG_LEARN_AUTO;
     const bool is_watched = series && atomic_load(&pupil->has_alarm);
     if (!is_learned && !is_watched && !atomic_load(&pupil->has_shadow))
         rows = NULL;
+    *ret_loss = (struct loss){.n_rows = is_learned ? n_rows : 0,
+                              .n_unseen = rows && series ? n_rows : 0,
+                              .n_verdicts = n_named};
     const size_t n = rows ? n_rows : n_named;
     if (n == 0)
-        return;
+        return NULL;
 
     struct intake_item *item = new_item(pupil, rows, n, rows ? n_features : 0, true, times, series);
     if (item) {
         fill_item(item, model, times, verdicts, n_rows);
         item->is_learned = is_learned;
-        if (put(learner, item))
-            return;
     }
-    (void)atomic_fetch_add(&pupil->n_dropped_by_queue, is_learned ? n_rows : 0);
-    if (rows && series)
-        (void)atomic_fetch_add(unseen_of(pupil, series), n_rows);
-    (void)atomic_fetch_add(&pupil->n_verdicts_dropped, n_named);
+    return item;
+}
+
+void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
+                   bool is_learned, const struct verdict *verdicts, size_t n_rows,
+                   size_t n_features, const struct row_times *times, const char *series)
+{
+    struct pupil *pupil = learner_find(learner, model->name);
+    struct loss loss;
+
+    if (!pupil)
+        return;
+    struct intake_item *item = make_item(pupil, model, rows, is_learned, verdicts, n_rows,
+                                         n_features, times, series, &loss);
+    if (item && put(learner, item))
+        return;
+    count_loss(pupil, series, &loss);
     intake_item_free(item);
+}
+
+void learner_hold(struct learner *learner, struct held_rows *held, const struct live_model *model,
+                  const float *rows, bool is_learned, const struct verdict *verdicts, size_t n_rows,
+                  size_t n_features, const struct row_times *times, const char *series)
+{
+    struct intake_item *item = NULL;
+    struct loss loss = {0};
+
+    if (!held->pupil)
+        held->pupil = learner_find(learner, model->name);
+    if (!held->pupil)
+        return;
+    (void)snprintf(held->series, sizeof(held->series), "%s", series ? series : "");
+    const size_t n_bytes = size_of_rows(n_rows, n_features);
+    if (held->n_bytes + n_bytes <= LEARNER_HELD_BYTES)
+        item = make_item(held->pupil, model, rows, is_learned, verdicts, n_rows, n_features, times,
+                         series, &loss);
+    else
+        loss = (struct loss){.n_rows = is_learned ? n_rows : 0,
+                             .n_unseen = series ? n_rows : 0,
+                             .n_verdicts = count_named(verdicts, n_rows)};
+    if (!item) {
+        held->n_rows_lost += loss.n_rows;
+        held->n_unseen_lost += loss.n_unseen;
+        held->n_verdicts_lost += loss.n_verdicts;
+        return;
+    }
+    held->n_bytes += intake_item_size(item);
+    if (held->last)
+        held->last->next = item;
+    else
+        held->first = item;
+    held->last = item;
+}
+
+static void lose_held(struct held_rows *held, const struct intake_item *item)
+{
+    held->n_rows_lost += item->is_learned ? item->n_rows : 0;
+    held->n_unseen_lost += item->values && !item->is_independent ? item->n_rows : 0;
+    for (size_t i = 0; i < item->n_rows; i++)
+        held->n_verdicts_lost += item->rows[i].event != 0;
+}
+
+void learner_offer_held(struct learner *learner, struct held_rows *held)
+{
+    struct intake_item *next;
+
+    for (struct intake_item *item = held->first; item; item = next) {
+        next = item->next;
+        item->next = NULL;
+        if (put(learner, item))
+            continue;
+        lose_held(held, item);
+        intake_item_free(item);
+    }
+    if (held->pupil)
+        count_loss(held->pupil, held->series,
+                   &(struct loss){.n_rows = held->n_rows_lost,
+                                  .n_unseen = held->n_unseen_lost,
+                                  .n_verdicts = held->n_verdicts_lost});
+    *held = (struct held_rows){0};
+}
+
+void learner_drop_held(struct held_rows *held)
+{
+    struct intake_item *next;
+
+    for (struct intake_item *item = held->first; item; item = next) {
+        next = item->next;
+        intake_item_free(item);
+    }
+    *held = (struct held_rows){0};
 }
 
 /* Takes the item over. */

@@ -43,19 +43,29 @@ void recent_release(struct recent *recent)
         free(recent);
 }
 
+static void put(struct recent *recent, uint64_t row, double error, uint64_t now_us)
+{
+    atomic_store_explicit(&recent->errors[row % RECENT_ROWS], error, memory_order_relaxed);
+    if (row % MARK_ROWS == 0)
+        atomic_store_explicit(&recent->marks[row / MARK_ROWS % N_MARKS], now_us,
+                              memory_order_relaxed);
+}
+
 void recent_add(struct recent *recent, const struct verdict *verdicts, size_t n_rows,
                 uint64_t now_us)
 {
     const uint64_t first = atomic_fetch_add_explicit(&recent->n_rows, n_rows, memory_order_relaxed);
 
-    for (size_t i = 0; i < n_rows; i++) {
-        const uint64_t row = first + i;
-        atomic_store_explicit(&recent->errors[row % RECENT_ROWS], verdicts[i].reconstruction_error,
-                              memory_order_relaxed);
-        if (row % MARK_ROWS == 0)
-            atomic_store_explicit(&recent->marks[row / MARK_ROWS % N_MARKS], now_us,
-                                  memory_order_relaxed);
-    }
+    for (size_t i = 0; i < n_rows; i++)
+        put(recent, first + i, verdicts[i].reconstruction_error, now_us);
+}
+
+void recent_add_ring(struct recent *recent, const double *ring, size_t n_rows, uint64_t now_us)
+{
+    const uint64_t first = atomic_fetch_add_explicit(&recent->n_rows, n_rows, memory_order_relaxed);
+
+    for (size_t i = n_rows > RECENT_ROWS ? n_rows - RECENT_ROWS : 0; i < n_rows; i++)
+        put(recent, first + i, ring[i % RECENT_ROWS], now_us);
 }
 
 /* Since the first of them came that there is a mark of; while all are kept, since the beginning, so

@@ -25,6 +25,9 @@ void recent_release(struct recent *recent);
 /* Any thread. */
 void recent_add(struct recent *recent, const struct verdict *verdicts, size_t n_rows,
                 uint64_t now_us);
+/* The same of n_rows rows, the errors of the last of which are there: [n_rows % RECENT_ROWS] is
+ * where the next would be, in a ring of RECENT_ROWS. */
+void recent_add_ring(struct recent *recent, const double *ring, size_t n_rows, uint64_t now_us);
 
 struct recent_rows {
     double *errors; /* [n_rows] in no order; the last RECENT_ROWS */

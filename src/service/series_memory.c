@@ -82,6 +82,7 @@ int series_memory_follow_scaler(struct series_memory *memory, const struct scale
         if (memory->items[i].movement)
             movement_rescale(memory->items[i].movement, was, is);
     memory->scaler = is;
+    memory->n_scalers++;
     scaler_free(was);
     return 0;
 }
@@ -243,11 +244,14 @@ static double now_for(const struct preparation_state *state)
 }
 
 struct series_undo {
-    struct series_memory *memory;    /* shared, as is */
-    struct preparation *preparation; /* that the state is of */
+    struct series_memory *memory; /* shared, as is: */
+    struct preparation *preparation;
     char *series;
-    uint64_t prepared;               /* of the rows that are to be undone */
+    bool is_void;                    /* others have brought rows, too */
+    uint64_t turn;                   /* of the series, after the rows that are to be undone */
+    uint64_t n_scalers;              /* that movement is in terms of */
     struct preparation_state *state; /* before them; NULL: there was none */
+    struct movement *movement;       /* the same */
 };
 
 void series_undo_free(struct series_undo *undo)
@@ -257,6 +261,7 @@ void series_undo_free(struct series_undo *undo)
     series_memory_release(undo->memory);
     preparation_free(undo->preparation);
     preparation_state_free(undo->state);
+    movement_free(undo->movement);
     free(undo->series);
     free(undo);
 }
@@ -275,24 +280,60 @@ static int copy_state(const struct preparation *preparation, const struct prepar
                                   preparation_state_size(preparation));
 }
 
-/* Under the lock, before the rows. */
-static int begin_undo(struct series_memory *memory, const struct remembered *item,
+static int begin_undo(const struct series_memory *memory, const struct remembered *item,
                       struct series_undo **ret_undo)
 {
     CLEANUP(series_undo_freep) struct series_undo *undo = calloc(1, sizeof(*undo));
     if (!undo)
         return -ENOMEM;
 
-    undo->memory = series_memory_share(memory);
     undo->preparation = preparation_share(memory->preparation);
-    undo->prepared = item->prepared;
+    undo->turn = item->turn;
+    undo->n_scalers = memory->n_scalers;
     undo->series = strdup(item->name);
     int r = undo->series ? 0 : -ENOMEM;
     if (r == 0 && item->state)
         r = copy_state(undo->preparation, item->state, &undo->state);
+    if (r == 0 && item->movement)
+        r = movement_copy(item->movement, &undo->movement);
     if (r == 0)
         *ret_undo = TAKE(undo);
     return r;
+}
+
+/* Under the lock, before rows: one turn of the series. undo NULL: nobody takes them back; *undo
+ * NULL: they are its first. */
+static int begin_turn(struct series_memory *memory, struct remembered *item,
+                      struct series_undo **undo)
+{
+    int r = 0;
+
+    if (undo && !*undo) {
+        r = begin_undo(memory, item, undo);
+        if (r == 0)
+            (*undo)->memory = series_memory_share(memory);
+    }
+    if (r < 0)
+        return r;
+    if (undo)
+        (*undo)->is_void |= (*undo)->turn != item->turn;
+    item->turn++;
+    if (undo)
+        (*undo)->turn = item->turn;
+    return 0;
+}
+
+static void restore(const struct series_memory *memory, struct remembered *item,
+                    struct series_undo *undo)
+{
+    if (memory->preparation == undo->preparation) {
+        preparation_state_free(item->state);
+        item->state = TAKE(undo->state);
+    }
+    if (memory->n_scalers == undo->n_scalers || !undo->movement) {
+        movement_free(item->movement);
+        item->movement = TAKE(undo->movement);
+    }
 }
 
 void series_undo_apply(struct series_undo *undo)
@@ -301,16 +342,14 @@ void series_undo_apply(struct series_undo *undo)
 
     (void)pthread_mutex_lock(&memory->lock);
     struct remembered *item = series_memory_find(memory, undo->series);
-    if (item && item->prepared == undo->prepared && memory->preparation == undo->preparation) {
-        preparation_state_free(item->state);
-        item->state = TAKE(undo->state);
-    }
+    if (item && !undo->is_void && item->turn == undo->turn)
+        restore(memory, item, undo);
     (void)pthread_mutex_unlock(&memory->lock);
 }
 
 static int prepare(struct series_memory *memory, struct preparation *preparation,
                    const char *series, const double *times, const double *values, size_t n_rows,
-                   float *ret_rows, bool *ret_late, struct series_undo **ret_undo)
+                   float *ret_rows, bool *ret_late, struct series_undo **undo)
 {
     const size_t n_values = schema_n_features(preparation->values);
     const size_t n_features = schema_n_features(preparation->features);
@@ -319,9 +358,7 @@ static int prepare(struct series_memory *memory, struct preparation *preparation
     series_memory_follow_preparation(memory, preparation);
     int r = series_memory_use(memory, series, clock_realtime_us(), &item);
     if (r == 0)
-        item->prepared++;
-    if (r == 0 && ret_undo)
-        r = begin_undo(memory, item, ret_undo);
+        r = begin_turn(memory, item, undo);
     if (r == 0 && !item->state)
         r = preparation_state_new(preparation, &item->state);
     for (size_t i = 0; r == 0 && i < n_rows; i++)
@@ -333,12 +370,10 @@ static int prepare(struct series_memory *memory, struct preparation *preparation
 
 int series_memory_prepare(struct series_memory *memory, struct preparation *preparation,
                           const char *series, const double *times, const double *values,
-                          size_t n_rows, float *ret_rows, bool *ret_late,
-                          struct series_undo **ret_undo)
+                          size_t n_rows, float *ret_rows, bool *ret_late, struct series_undo **undo)
 {
     (void)pthread_mutex_lock(&memory->lock);
-    int r =
-        prepare(memory, preparation, series, times, values, n_rows, ret_rows, ret_late, ret_undo);
+    int r = prepare(memory, preparation, series, times, values, n_rows, ret_rows, ret_late, undo);
     (void)pthread_mutex_unlock(&memory->lock);
     return r;
 }
@@ -346,7 +381,7 @@ int series_memory_prepare(struct series_memory *memory, struct preparation *prep
 static int follow(struct series_memory *memory, const struct detector *detector,
                   struct workspace *workspace, const char *series, bool is_missed,
                   const float *rows, size_t n_rows, const bool *is_late, const bool *is_wanted,
-                  float *ret_holds)
+                  float *ret_holds, struct series_undo **undo)
 {
     const size_t n_features = detector_n_features(detector);
     struct remembered *item;
@@ -354,6 +389,8 @@ static int follow(struct series_memory *memory, const struct detector *detector,
     int r = series_memory_follow_scaler(memory, detector_ensemble(detector)->scaler);
     if (r == 0)
         r = series_memory_use(memory, series, clock_realtime_us(), &item);
+    if (r == 0)
+        r = begin_turn(memory, item, undo);
     if (r == 0)
         item->is_watched |= is_missed;
     if (r == 0 && !item->movement)
@@ -372,11 +409,11 @@ static int follow(struct series_memory *memory, const struct detector *detector,
 int series_memory_follow(struct series_memory *memory, const struct detector *detector,
                          struct workspace *workspace, const char *series, bool is_missed,
                          const float *rows, size_t n_rows, const bool *is_late,
-                         const bool *is_wanted, float *ret_holds)
+                         const bool *is_wanted, float *ret_holds, struct series_undo **undo)
 {
     (void)pthread_mutex_lock(&memory->lock);
     int r = follow(memory, detector, workspace, series, is_missed, rows, n_rows, is_late, is_wanted,
-                   ret_holds);
+                   ret_holds, undo);
     (void)pthread_mutex_unlock(&memory->lock);
     return r;
 }

@@ -40,22 +40,22 @@ size_t series_memory_most(struct series_memory *memory);
 MUST_CHECK int series_memory_touch(struct series_memory *memory, const char *series,
                                    uint64_t now_us);
 
-/* A series as it was before rows that have been prepared; free it. */
+/* A series as it was before the rows of a request; free it. Functions that take an undo (NULL: the
+ * rows stay) begin it where *undo is NULL, and add their rows to it where it is not. */
 struct series_undo;
-/* The rows have come to nothing after all: the series is as it was, unless others have come since.
- */
+/* The rows have come to nothing after all: the series is as it was, unless others have come between
+ * or since. */
 void series_undo_apply(struct series_undo *undo);
 void series_undo_free(struct series_undo *undo);
 DEFINE_CLEANUP(struct series_undo *, series_undo_free)
 
 /* Prepares the next values[n_rows][of values] of a series in their order, at times[n_rows] (seconds
  * since 1970; NaN: now, behind the newest row), to ret_rows[n_rows][of features]; ret_late[n_rows]
- * as preparation_follow() says. ret_undo: how to take them back; NULL: nobody will. 0 or -ENOMEM.
- */
+ * as preparation_follow() says. 0 or -ENOMEM. */
 MUST_CHECK int series_memory_prepare(struct series_memory *memory, struct preparation *preparation,
                                      const char *series, const double *times, const double *values,
                                      size_t n_rows, float *ret_rows, bool *ret_late,
-                                     struct series_undo **ret_undo);
+                                     struct series_undo **undo);
 
 /* Takes the next rows[n_rows][n_features] of a series, in their order, standardised as this version
  * does; is_missed: as after series_memory_touch(). Those that is_late[n_rows] says (NULL: none)
@@ -64,7 +64,8 @@ MUST_CHECK int series_memory_prepare(struct series_memory *memory, struct prepar
 MUST_CHECK int series_memory_follow(struct series_memory *memory, const struct detector *detector,
                                     struct workspace *workspace, const char *series, bool is_missed,
                                     const float *rows, size_t n_rows, const bool *is_late,
-                                    const bool *is_wanted, float *ret_holds);
+                                    const bool *is_wanted, float *ret_holds,
+                                    struct series_undo **undo);
 
 /* ---- series that fall silent ---- */
 

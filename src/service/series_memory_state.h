@@ -17,7 +17,7 @@ struct remembered {
     struct movement *movement;       /* NULL: none was followed */
     uint64_t used;                   /* when last, by memory->clock */
     uint64_t seen_us;                /* the same, since 1970 */
-    uint64_t prepared;               /* one more with each call that has prepared rows */
+    uint64_t turn;                   /* one more with each call that has brought rows */
     bool is_watched;                 /* it is missed when it falls silent */
     bool is_silent;                  /* as was told, */
     uint64_t told_us;                /* of a silence since then */
@@ -31,6 +31,7 @@ struct series_memory {
     uint64_t clock;                  /* one more with each use */
     struct preparation *preparation; /* that states are of; NULL before the first row */
     struct scaler *scaler;           /* that movements are in terms of; NULL before the first row */
+    uint64_t n_scalers;              /* how many there have been */
     atomic_uint n_users;
 };
 

@@ -20,9 +20,10 @@
 /* Upper edges; one more bucket holds what is above the last. */
 static const double duration_edges[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
                                         0.025,  0.05,    0.1,    0.25,  1,      10};
-static const double score_edges[] = {0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 5, 10, 100};
+static const double score_edges[STATS_SCORE_EDGES] = {0.1, 0.2, 0.35, 0.5, 0.75, 1,
+                                                      1.5, 2,   5,    10,  100};
 #define N_DURATION_EDGES (sizeof(duration_edges) / sizeof(*duration_edges))
-#define N_SCORE_EDGES    (sizeof(score_edges) / sizeof(*score_edges))
+#define N_SCORE_EDGES    STATS_SCORE_EDGES
 
 /* One absurd row must not drown all others in the sum. */
 #define MAX_SUMMED_SCORE 1e6
@@ -194,6 +195,31 @@ void stats_count_verdicts(struct model_stats *model, unsigned worker,
     }
     add(&slot->rows, n_rows);
     add(&slot->anomalies, anomalies);
+    atomic_store_explicit(&slot->sum, sum, memory_order_relaxed);
+}
+
+void stats_tally_verdicts(struct verdict_tally *tally, const struct verdict *verdicts,
+                          size_t n_rows)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        const double score = verdicts[i].score;
+        tally->anomalies += verdicts[i].anomaly;
+        tally->sum += fmin(score, MAX_SUMMED_SCORE);
+        tally->buckets[bucket_of(score, score_edges, N_SCORE_EDGES)]++;
+    }
+    tally->rows += n_rows;
+}
+
+void stats_count_tally(struct model_stats *model, unsigned worker,
+                       const struct verdict_tally *tally)
+{
+    struct model_slot *slot = &model->slots[worker];
+    const double sum = atomic_load_explicit(&slot->sum, memory_order_relaxed) + tally->sum;
+
+    for (size_t i = 0; i <= N_SCORE_EDGES; i++)
+        add(&slot->buckets[i], tally->buckets[i]);
+    add(&slot->rows, tally->rows);
+    add(&slot->anomalies, tally->anomalies);
     atomic_store_explicit(&slot->sum, sum, memory_order_relaxed);
 }
 

@@ -31,6 +31,18 @@ struct model_stats *stats_model(struct stats *stats, const char *name);
 void stats_count_verdicts(struct model_stats *model, unsigned worker,
                           const struct verdict *verdicts, size_t n_rows);
 
+#define STATS_SCORE_EDGES 11 /* of the histogram of scores */
+
+/* The same in two steps, of verdicts that may not go out after all. Start with {0}. */
+struct verdict_tally {
+    uint64_t rows, anomalies, buckets[STATS_SCORE_EDGES + 1];
+    double sum;
+};
+void stats_tally_verdicts(struct verdict_tally *tally, const struct verdict *verdicts,
+                          size_t n_rows);
+void stats_count_tally(struct model_stats *model, unsigned worker,
+                       const struct verdict_tally *tally);
+
 /* All that were counted so. Any thread. */
 uint64_t stats_rows_scored(const struct stats *stats, const struct model_stats *model);
 

@@ -245,6 +245,11 @@ class Daemon:
         lines = [line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, value in lines}
 
+    def peak_memory(self):
+        """The most that was ever resident, in bytes."""
+        status = open(f"/proc/{self.process.pid}/status").read()
+        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+
     def signal(self, number):
         self.is_stopping |= number == signal.SIGTERM
         self.process.send_signal(number)

@@ -337,7 +337,7 @@ def test_413_a_length_beyond_all_numbers(daemon):
 # ---- 415 ----
 
 
-@pytest.mark.parametrize("content_type", ["text/csv", "application/x-ndjson", "application/x-npy",
+@pytest.mark.parametrize("content_type", ["text/csv", "application/x-ndjsonx", "application/npy",
                                           "multipart/form-data; boundary=x", "application/jsonx",
                                           "application/json; charset=latin1"])
 def test_415_other_types(daemon, content_type):

@@ -706,9 +706,16 @@ def test_a_batch_of_rates_needs_the_times_of_its_rows(prepared, start_daemon):
 
 def test_context_cannot_be_used_to_fill_the_memory(tmp_path, start_daemon):
     model = train(tmp_path, make_rows(100), "--context", "64", "--exclude", "state")
-    daemon = start_daemon({"web": {"file": model}})
-    row = [1, 1, 1, 1]
-    problem = check_problem(daemon.score({"instances": [row] * 300_000}, "?explain=none"), 413)
+    daemon = start_daemon()
+    daemon.stop()
+    daemon.write_config({"web": {"file": model}}, f"[storage]\ndirectory = {tmp_path / 'state'}\n")
+    daemon._start()
+    row = [1, 1, 1, 1]  # of which are made 256 features: 300 MB, if it were all at once
+    reply = daemon.score({"instances": [row] * 300_000}, "?explain=none&series=a&timestamp=1")
+    assert reply.status == 200 and len(reply.json()["results"]) == 300_000
+    assert daemon.peak_memory() < 200e6
+    problem = check_problem(daemon.request("POST", "/v1/models/web/observe",
+                                           {"instances": [row] * 300_000}), 413)
     assert "send fewer" in problem["detail"]
 
 

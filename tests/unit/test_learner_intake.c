@@ -175,6 +175,49 @@ static void what_comes_joins_what_a_turn_has_left(void **state)
     assert_int_equal(learner->queued_bytes, 0);
 }
 
+static void hold(struct held_rows *held, size_t n_rows)
+{
+    const struct live_model model = {.name = "web", .version = 1, .threshold = 1.0};
+    AUTO_FREE struct verdict *verdicts = calloc(n_rows, sizeof(*verdicts));
+
+    assert_non_null(verdicts);
+    learner_hold(learner, held, &model, values, true, verdicts, n_rows, N_FEATURES,
+                 &(struct row_times){.time_us = 1}, "");
+}
+
+static void held_rows_are_offered_together_or_not_at_all(void **state)
+{
+    (void)state;
+    struct held_rows held = {0};
+
+    hold(&held, 10);
+    hold(&held, 10);
+    assert_null(learner->first);
+    learner_drop_held(&held);
+    assert_null(learner->first);
+    hold(&held, 10);
+    hold(&held, 10);
+    learner_offer_held(learner, &held);
+    assert_null(held.first);
+    assert_non_null(learner->first);
+    assert_non_null(learner->first->next);
+    assert_null(learner->first->next->next);
+    assert_int_equal(learner_find(learner, web)->n_dropped_by_queue, 0);
+}
+
+static void rows_that_are_too_many_to_be_held_count_as_dropped(void **state)
+{
+    (void)state;
+    struct held_rows held = {0};
+
+    hold(&held, LIMIT - 100);
+    hold(&held, 200);
+    assert_int_equal(learner_find(learner, web)->n_dropped_by_queue, 0); /* not yet */
+    learner_offer_held(learner, &held);
+    assert_int_equal(learner_find(learner, web)->n_dropped_by_queue, 200);
+    assert_int_equal(learner->first->n_rows, LIMIT - 100);
+}
+
 static int note(struct learner *same, void *argument, struct error *reterr)
 {
     assert_ptr_equal(same, learner);
@@ -211,6 +254,8 @@ int main(void)
         with_learner(scored_rows_gather_and_whoever_waits_wakes_the_thread),
         with_learner(many_scored_rows_do_not_wait_for_more),
         with_learner(what_comes_joins_what_a_turn_has_left),
+        with_learner(held_rows_are_offered_together_or_not_at_all),
+        with_learner(rows_that_are_too_many_to_be_held_count_as_dropped),
         with_learner(acts_are_done_in_their_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,6 +122,25 @@ static void a_batch_may_be_larger_than_what_is_kept(void **state)
     free(verdicts);
 }
 
+static void a_ring_adds_what_its_rows_would_have(void **state)
+{
+    (void)state;
+    static double ring[RECENT_ROWS];
+    const size_t n = RECENT_ROWS + 10;
+
+    add(5e9, 7, BEGIN);
+    for (size_t i = 0; i < n; i++)
+        ring[i % RECENT_ROWS] = (double)i;
+    recent_add_ring(recent, ring, n, BEGIN);
+    CLEANUP(recent_rows_clear) struct recent_rows rows = look(BEGIN + S);
+    assert_int_equal(rows.n_rows, RECENT_ROWS);
+    assert_int_equal(recent_rows_above(&rows, 9.5), RECENT_ROWS);
+    assert_int_equal(recent_rows_above(&rows, 1e9), 0);
+    recent_add_ring(recent, (const double[]){1.0, 2.0, 3.0}, 3, BEGIN);
+    CLEANUP(recent_rows_clear) struct recent_rows later = look(BEGIN + S);
+    assert_int_equal(recent_rows_above(&later, 9.5), RECENT_ROWS - 3);
+}
+
 static void it_lives_as_long_as_its_last_user(void **state)
 {
     (void)state;
@@ -186,6 +205,7 @@ int main(void)
         TEST(the_rate_is_that_of_the_rows_that_are_kept),
         TEST(silence_lowers_the_rate),
         TEST(a_batch_may_be_larger_than_what_is_kept),
+        TEST(a_ring_adds_what_its_rows_would_have),
         TEST(it_lives_as_long_as_its_last_user),
         TEST(nothing_is_lost_while_threads_add_and_one_reads),
         TEST(survives_every_failed_allocation),

@@ -79,7 +79,7 @@ static void follow(const struct detector *detector, const char *series, size_t b
                    float *ret_holds)
 {
     assert_int_equal(series_memory_follow(memory, detector, workspace, series, false,
-                                          rows + begin * D, n, NULL, all, ret_holds),
+                                          rows + begin * D, n, NULL, all, ret_holds, NULL),
                      0);
 }
 
@@ -98,15 +98,81 @@ static void rows_are_followed_alone_or_in_a_batch(void **state)
     }
 }
 
+static void bring(const char *series, size_t begin, size_t n, struct series_undo **undo)
+{
+    float holds[N_ROWS * D];
+
+    assert_int_equal(series_memory_follow(memory, first, workspace, series, false, rows + begin * D,
+                                          n, NULL, all, holds, undo),
+                     0);
+}
+
+static void assert_moved_as_by(const char *series, size_t n_before, size_t next)
+{
+    float hold[D], expected[D];
+
+    follow(first, series, next, 1, hold);
+    CLEANUP(movement_freep) struct movement *movement = NULL;
+    assert_int_equal(movement_new(D, &movement), 0);
+    for (size_t i = 0; i < n_before; i++)
+        assert_int_equal(detector_follow(first, workspace, rows + i * D, movement), 0);
+    assert_int_equal(detector_follow(first, workspace, rows + next * D, movement), 0);
+    memcpy(expected, movement->hold, sizeof(expected));
+    assert_memory_equal(hold, expected, sizeof(expected));
+}
+
+static void the_movement_of_a_refused_request_is_taken_back(void **state)
+{
+    (void)state;
+    struct series_undo *undo = NULL;
+
+    bring("a", 0, 10, NULL);
+    bring("a", 10, 10, &undo); /* in two pieces */
+    bring("a", 20, 10, &undo);
+    bring("b", 0, 10, NULL); /* another series is none of its business */
+    series_undo_apply(undo);
+    series_undo_free(undo);
+    assert_moved_as_by("a", 10, 40);
+    assert_moved_as_by("b", 10, 40);
+}
+
+static void a_series_that_a_refused_request_began_has_not_moved(void **state)
+{
+    (void)state;
+    struct series_undo *undo = NULL;
+
+    bring("a", 0, 10, &undo);
+    series_undo_apply(undo);
+    series_undo_free(undo);
+    assert_moved_as_by("a", 0, 40);
+}
+
+static void what_others_have_brought_meanwhile_stays(void **state)
+{
+    (void)state;
+    struct series_undo *between = NULL, *since = NULL;
+
+    bring("a", 0, 5, &between);
+    bring("a", 5, 5, NULL);
+    bring("a", 10, 5, &between);
+    series_undo_apply(between);
+    series_undo_free(between);
+    bring("a", 15, 5, &since);
+    bring("a", 20, 5, NULL);
+    series_undo_apply(since);
+    series_undo_free(since);
+    assert_moved_as_by("a", 25, 40);
+}
+
 static void only_the_holds_that_are_wanted_are_given(void **state)
 {
     (void)state;
     const bool is_wanted[5] = {false, true, false, false, true};
     float holds[2 * D], expected[D];
 
-    assert_int_equal(
-        series_memory_follow(memory, first, workspace, "", false, rows, 5, NULL, is_wanted, holds),
-        0);
+    assert_int_equal(series_memory_follow(memory, first, workspace, "", false, rows, 5, NULL,
+                                          is_wanted, holds, NULL),
+                     0);
     follow_alone(first, 2, expected);
     assert_memory_equal(holds, expected, sizeof(expected));
     follow_alone(first, 5, expected);
@@ -199,20 +265,21 @@ static void wide_rows_have_room_for_fewer_series(void **state)
     CLEANUP(movement_freep) struct movement *anew = NULL;
     assert_int_equal(series_memory_most(memory), SERIES_MEMORY_MAX_SERIES);
     assert_int_equal(
-        series_memory_follow(memory, wide, workspace, "", false, values, 1, NULL, all, hold), 0);
+        series_memory_follow(memory, wide, workspace, "", false, values, 1, NULL, all, hold, NULL),
+        0);
     const size_t most = series_memory_most(memory);
 
     assert_true(most > 1000 && most * 3 * sizeof(hold) <= SERIES_MEMORY_MAX_BYTES);
     for (size_t i = 0; i <= most; i++) {
         (void)snprintf(name, sizeof(name), "%zu", i);
-        assert_int_equal(
-            series_memory_follow(memory, wide, workspace, name, false, values, 1, NULL, all, hold),
-            0);
+        assert_int_equal(series_memory_follow(memory, wide, workspace, name, false, values, 1, NULL,
+                                              all, hold, NULL),
+                         0);
     }
     assert_int_equal(movement_new(WIDE, &anew), 0);
     assert_int_equal(detector_follow(wide, workspace, values + WIDE, anew), 0);
     assert_int_equal(series_memory_follow(memory, wide, workspace, "0", false, values + WIDE, 1,
-                                          NULL, all, hold),
+                                          NULL, all, hold, NULL),
                      0);
     assert_memory_equal(hold, anew->hold, sizeof(hold));
 }
@@ -247,10 +314,11 @@ static void *follow_alone_and_together(void *data)
     assert_int_equal(detector_workspace_new(&own), 0);
     for (size_t i = 0; i < N_ROWS; i++) {
         assert_int_equal(series_memory_follow(memory, follower->detector, own, follower->series,
-                                              false, rows + i * D, 1, NULL, all, follower->hold),
+                                              false, rows + i * D, 1, NULL, all, follower->hold,
+                                              NULL),
                          0);
         assert_int_equal(series_memory_follow(memory, follower->detector, own, "all", false,
-                                              rows + i * D, 1, NULL, all, together),
+                                              rows + i * D, 1, NULL, all, together, NULL),
                          0);
     }
     return NULL;
@@ -288,7 +356,8 @@ static void survives_every_failed_allocation(void **state)
     assert_int_equal(series_memory_new(&none), -ENOMEM);
     for (; r == -ENOMEM && nth < 20; nth++) {
         alloc_fail_in = nth;
-        r = series_memory_follow(memory, first, workspace, "a", false, rows, 1, NULL, all, hold);
+        r = series_memory_follow(memory, first, workspace, "a", false, rows, 1, NULL, all, hold,
+                                 NULL);
         alloc_fail_in = -1;
     }
     assert_int_equal(r, 0);
@@ -301,6 +370,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(rows_are_followed_alone_or_in_a_batch),
+        TEST(the_movement_of_a_refused_request_is_taken_back),
+        TEST(a_series_that_a_refused_request_began_has_not_moved),
+        TEST(what_others_have_brought_meanwhile_stays),
         TEST(only_the_holds_that_are_wanted_are_given),
         TEST(series_do_not_know_of_each_other),
         TEST(another_version_goes_on_where_the_series_was),

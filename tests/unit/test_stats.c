@@ -119,6 +119,32 @@ static void verdicts_of_all_workers_are_summed(void **state)
     assert_value("anomalyd_score_count{model=\"web\"}", "3");
 }
 
+static void verdicts_may_be_counted_in_two_steps(void **state)
+{
+    (void)state;
+    const struct verdict verdicts[] = {
+        {.score = 0.25},
+        {.score = 1   },
+        {.score = 1.25, .anomaly = true},
+        {.score = INFINITY            }
+    };
+    struct verdict_tally tally = {0};
+    struct model_stats *web = stats_model(stats, "web");
+
+    stats_tally_verdicts(&tally, verdicts, 3);
+    stats_tally_verdicts(&tally, verdicts + 3, 1);
+    write_page();
+    assert_value("anomalyd_rows_scored_total{model=\"web\"}", "0");
+    stats_count_tally(web, 1, &tally);
+    write_page();
+    assert_value("anomalyd_rows_scored_total{model=\"web\"}", "4");
+    assert_value("anomalyd_anomalies_total{model=\"web\"}", "1");
+    assert_value("anomalyd_score_bucket{model=\"web\",le=\"0.35\"}", "1");
+    assert_value("anomalyd_score_bucket{model=\"web\",le=\"1\"}", "2");
+    assert_value("anomalyd_score_bucket{model=\"web\",le=\"100\"}", "3");
+    assert_value("anomalyd_score_sum{model=\"web\"}", "1000002.5");
+}
+
 static void an_absurd_score_does_not_spoil_the_sum(void **state)
 {
     (void)state;
@@ -295,6 +321,7 @@ int main(void)
         TEST(counters_are_there_at_0_from_the_start),
         TEST(requests_of_all_workers_are_summed),
         TEST(verdicts_of_all_workers_are_summed),
+        TEST(verdicts_may_be_counted_in_two_steps),
         TEST(an_absurd_score_does_not_spoil_the_sum),
         TEST(a_model_keeps_its_counters),
         TEST(live_models_show_what_is_in_force),
