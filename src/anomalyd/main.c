@@ -227,8 +227,8 @@ static void log_start(struct daemon *daemon)
     http_server_describe(daemon->server, &line);
     text_puts(&line, ": ");
     service_describe(daemon->service, &line);
-    text_printf(&line, ", %u thread%s, %s kernel", config->threads, config->threads == 1 ? "" : "s",
-                service_kernel());
+    text_printf(&line, ", %u thread%s, kernels %s", config->threads,
+                config->threads == 1 ? "" : "s", service_kernels());
     if (!text_failed(&line))
         log_info("%s", line.data);
 }

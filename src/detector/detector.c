@@ -11,6 +11,7 @@
 #include "detector/scaler.h"
 #include "detector/whole.h"
 #include "nn/blas.h"
+#include "nn/kernel_check.h"
 #include "nn/vector.h"
 #include "nn/workspace.h"
 
@@ -37,6 +38,24 @@ struct detector {
 void detector_init(void)
 {
     blas_use_one_thread();
+}
+
+int detector_check(struct error *reterr)
+{
+    char kernels[DETECTOR_KERNELS_SIZE];
+    const char *what = "";
+
+    int r = kernel_check(KERNEL_TOLERANCE, &what);
+    if (r == 0)
+        return 0;
+    detector_print_kernels(kernels);
+    return r == -EIO
+               ? error_set(reterr, r,
+                           "%s (kernels %s) comes out wrong on this machine: no score would "
+                           "be right; memory or processor may be broken, or OPENBLAS_CORETYPE "
+                           "says what the processor is not",
+                           what, kernels)
+               : error_set(reterr, r, "out of memory");
 }
 
 const char *detector_kernel(void)

@@ -30,6 +30,10 @@ const char *detector_kernel(void); /* what OpenBLAS chose for this processor, "H
 #define DETECTOR_KERNELS_SIZE 48
 void detector_print_kernels(char ret_kernels[DETECTOR_KERNELS_SIZE]);
 
+/* Whether these compute what they should on this machine (nn/kernel_check.h). 0; -EIO: reterr says
+ * what does not; -ENOMEM. */
+MUST_CHECK int detector_check(struct error *reterr);
+
 struct network_summary {
     size_t epochs, best_epoch;    /* run; whose weights were kept; from 1 */
     double loss, validation_loss; /* of that epoch, mean per encoded value; NaN: there is none */

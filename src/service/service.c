@@ -34,14 +34,17 @@ struct service {
     atomic_bool is_draining;
 };
 
+static char kernels[DETECTOR_KERNELS_SIZE];
+
 void service_init(void)
 {
     detector_init();
+    detector_print_kernels(kernels);
 }
 
-const char *service_kernel(void)
+const char *service_kernels(void)
 {
-    return detector_kernel();
+    return kernels;
 }
 
 /* ---- models and store ---- */
@@ -230,7 +233,9 @@ int service_new(const char *config_path, struct config *config, const char *cons
     if (config_path && !service->config_path)
         return error_set(reterr, -ENOMEM, "out of memory");
 
-    int r = start(service, routes, n_routes, reterr);
+    int r = detector_check(reterr);
+    if (r == 0)
+        r = start(service, routes, n_routes, reterr);
     if (r < 0)
         return r;
     *ret_service = TAKE(service);

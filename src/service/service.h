@@ -19,9 +19,11 @@ struct service;
 
 /* Call first in main(), before any thread starts. */
 void service_init(void);
-const char *service_kernel(void); /* what OpenBLAS chose for this processor, "Haswell" */
+/* What computes on this processor: OpenBLAS's choice and ours, "Haswell fma". */
+const char *service_kernels(void);
 
-/* Takes over config, also when it fails. Loads the models: one that cannot be loaded is `failed`,
+/* Takes over config, also when it fails. Checks that the kernels compute what they should (-EIO).
+ * Loads the models: one that cannot be loaded is `failed`,
  * logged, and a reason not to be ready; the others serve. Counters are made for config->threads
  * workers, numbered from 0, and for the main thread under the number config->threads. */
 MUST_CHECK int service_new(const char *config_path, struct config *config,
