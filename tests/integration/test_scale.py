@@ -7,8 +7,6 @@ import re
 import sqlite3
 import subprocess
 
-import pytest
-
 from conftest import ANOMALYCTL, DEADLINE_S, NORMAL
 
 LONG = bool(os.environ.get("ANOMALYD_LONG"))
@@ -86,7 +84,6 @@ def test_4096_features_are_trained_served_and_explained(tmp_path, start_daemon):
     assert results["results"][179]["score"] == alone["score"]
 
 
-@pytest.mark.skipif(not LONG, reason="a million rows take a minute: ANOMALYD_LONG=1")
 def test_a_million_rows_come_in_one_request(start_daemon, model_file):
     daemon = start_daemon({"web": {"file": model_file, "learn": "off"}}, max_body="1G")
     rows = [json.dumps(row) for row in make_rows(1000)]
