@@ -7,6 +7,7 @@
 #include "base/decimal.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -129,4 +130,35 @@ size_t decimal_write(char *text, double value, int precision, int digits)
     const size_t sign = value < 0;
     text[0] = '-';
     return sign + write_digits(text + sign, number, digits, n_all - 1 - scaled.scale);
+}
+
+/* mantissa / power to the nearest double: all 64 leading bits of the quotient, and a last one that
+ * says whether anything was cut off, so that the conversion rounds as it should. */
+static double divide(uint64_t mantissa, uint64_t power)
+{
+    const int up = __builtin_clzll(mantissa);
+    const unsigned __int128 scaled = (unsigned __int128)(mantissa << up) << 64;
+    const unsigned __int128 quotient = scaled / power;
+    const int down = quotient >> 64 ? 64 - __builtin_clzll((uint64_t)(quotient >> 64)) : 0;
+    const uint64_t leading = (uint64_t)(quotient >> down);
+    const bool is_cut = ((unsigned __int128)leading << down) * power != scaled;
+
+    return ldexp((double)(leading | is_cut), down - up - 64);
+}
+
+/* Both factors are exact as double and the operation rounds once (Clinger 1990), or divide(). */
+bool decimal_read(uint64_t mantissa, int exponent, double *ret_value)
+{
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                    1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+    if (mantissa <= 1ULL << 53 && exponent >= -22 && exponent <= 22)
+        *ret_value = exponent < 0 ? (double)mantissa / powers[-exponent]
+                                  : (double)mantissa * powers[exponent];
+    else if (mantissa && exponent < 0 && exponent >= -19)
+        *ret_value = divide(mantissa, (uint64_t)powers[-exponent]);
+    else
+        return false;
+    return true;
 }

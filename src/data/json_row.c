@@ -277,6 +277,33 @@ static int read_value(struct json_reader *reader, const struct json_key *key, si
     }
 }
 
+/* The values from feature first on that need no closer look; how many. */
+static size_t read_plain_values(struct json_reader *reader, size_t first)
+{
+    const struct json_rows *rows = reader->rows;
+
+    if (reader->preparation || first >= reader->n_features)
+        return 0;
+    return json_text_numbers(&reader->text, rows->rows + rows->n_rows * reader->n_features + first,
+                             reader->n_features - first);
+}
+
+/* One value of an array, whatever it is. */
+static int read_item(struct json_reader *reader, size_t feature, size_t *n_missing)
+{
+    const struct json_key key = {.position = feature};
+    double value = 0;
+
+    int r = read_value(reader, &key, feature, &value);
+    if (r < 0)
+        return r;
+    check_value(reader, &key, feature, value);
+    if (feature < reader->n_features)
+        put(reader, reader->rows->n_rows, feature, value);
+    *n_missing += isnan(value);
+    return 0;
+}
+
 int json_row_read_array(struct json_reader *reader)
 {
     size_t n_values = 0, n_missing = 0;
@@ -284,16 +311,14 @@ int json_row_read_array(struct json_reader *reader)
     int r = begin_row(reader);
     if (r < 0)
         return r;
-    for (bool is_last = json_text_opens_empty(&reader->text, ']'); !is_last; n_values++) {
-        const struct json_key key = {.position = n_values};
-        double value = 0;
-        r = read_value(reader, &key, n_values, &value);
-        if (r < 0)
-            return r;
-        check_value(reader, &key, n_values, value);
-        if (n_values < reader->n_features)
-            put(reader, reader->rows->n_rows, n_values, value);
-        n_missing += isnan(value);
+    for (bool is_last = json_text_opens_empty(&reader->text, ']'); !is_last;) {
+        const size_t n_plain = read_plain_values(reader, n_values);
+        n_values += n_plain;
+        if (n_plain == 0) {
+            r = read_item(reader, n_values++, &n_missing);
+            if (r < 0)
+                return r;
+        }
         r = json_text_separator(&reader->text, ']', &is_last);
         if (r < 0)
             return r;
@@ -398,8 +423,43 @@ static int read_timestamp(struct json_reader *reader, const struct json_key *key
     return 0;
 }
 
-/* One "name": value; *ret_has_value: it gave a feature a value. */
-static int read_member(struct json_reader *reader, bool *ret_has_value)
+static bool is_seen(const struct json_reader *reader, size_t feature)
+{
+    return reader->seen[feature / 64] >> feature % 64 & 1;
+}
+
+static void set_seen(struct json_reader *reader, size_t feature)
+{
+    reader->seen[feature / 64] |= UINT64_C(1) << feature % 64;
+}
+
+/* "name": and a plain number, if the name is that of this feature, as it mostly is where features
+ * are named in their order. False: .at is where it was. */
+static bool read_expected_member(struct json_reader *reader, size_t feature)
+{
+    const struct json_rows *rows = reader->rows;
+    struct json_text *text = &reader->text;
+    const char *begin = text->at;
+
+    if (reader->preparation || feature >= reader->n_features || is_seen(reader, feature))
+        return false;
+    (void)json_text_next(text);
+    const size_t n =
+        schema_begins_with(reader->schema, feature, text->at, (size_t)(text->end - text->at));
+    text->at += n;
+    if (n > 0 && json_text_next(text) == ':') {
+        text->at++;
+        if (json_text_numbers(text, rows->rows + rows->n_rows * reader->n_features + feature, 1)) {
+            set_seen(reader, feature);
+            return true;
+        }
+    }
+    text->at = begin;
+    return false;
+}
+
+/* One "name": value; *ret_has_value: it gave a feature, *ret_feature, a value. */
+static int read_member(struct json_reader *reader, size_t *ret_feature, bool *ret_has_value)
 {
     struct json_string name;
     char shown[TEXT_SHOWN_SIZE];
@@ -410,6 +470,7 @@ static int read_member(struct json_reader *reader, bool *ret_has_value)
     int r = read_feature_name(reader, &name, &feature);
     if (r < 0)
         return r;
+    *ret_feature = feature;
     const struct json_key key = {.name = name.bytes, .length = name.length};
     if (feature == reader->n_features && is_timestamp(reader, &name))
         return read_timestamp(reader, &key);
@@ -420,11 +481,10 @@ static int read_member(struct json_reader *reader, bool *ret_has_value)
         return 0;
     check_value(reader, &key, feature, value);
 
-    const uint64_t bit = UINT64_C(1) << feature % 64;
-    if (reader->seen[feature / 64] & bit)
+    if (is_seen(reader, feature))
         json_row_problem(reader, &key, "the feature \"%s\" is given twice",
                          text_show(shown, name.bytes, name.length));
-    reader->seen[feature / 64] |= bit;
+    set_seen(reader, feature);
     put(reader, reader->rows->n_rows, feature, value);
     *ret_has_value = !isnan(value);
     return 0;
@@ -433,17 +493,20 @@ static int read_member(struct json_reader *reader, bool *ret_has_value)
 int json_row_read_object(struct json_reader *reader)
 {
     const size_t row = reader->rows->n_rows;
-    size_t n_given = 0;
+    size_t n_given = 0, expected = 0;
 
     int r = begin_row(reader);
     if (r < 0)
         return r;
     memset(reader->seen, 0, (reader->n_features + 63) / 64 * sizeof(*reader->seen));
     for (bool is_last = json_text_opens_empty(&reader->text, '}'); !is_last;) {
-        bool has_value;
-        r = read_member(reader, &has_value);
-        if (r < 0)
-            return r;
+        bool has_value = read_expected_member(reader, expected);
+        if (!has_value) {
+            r = read_member(reader, &expected, &has_value);
+            if (r < 0)
+                return r;
+        }
+        expected++;
         n_given += has_value;
         r = json_text_separator(&reader->text, '}', &is_last);
         if (r < 0)
@@ -452,9 +515,9 @@ int json_row_read_object(struct json_reader *reader)
     /* With a duplicate n_given may pass n_features, but then the row is lost already. */
     const size_t n_missing = reader->row_has_problem ? 0 : reader->n_features - n_given;
     end_row(reader, n_missing);
-    if (!reader->has_problems) /* so most are there: a tiny row never costs this loop */
+    if (!reader->has_problems && n_missing > 0) /* so most are there: no tiny row costs this loop */
         for (size_t i = 0; i < reader->n_features; i++)
-            if (!(reader->seen[i / 64] >> i % 64 & 1))
+            if (!is_seen(reader, i))
                 put(reader, row, i, (double)NAN);
     return 0;
 }

@@ -40,7 +40,7 @@ static inline char json_text_peek(const struct json_text *text)
 /* The same behind white space, which it steps over. */
 static inline char json_text_next(struct json_text *text)
 {
-    while (text->at < text->end &&
+    while (text->at < text->end && (unsigned char)*text->at <= ' ' &&
            (*text->at == ' ' || *text->at == '\n' || *text->at == '\r' || *text->at == '\t'))
         text->at++;
     return json_text_peek(text);
@@ -65,6 +65,10 @@ MUST_CHECK int json_text_skip(struct json_text *text); /* any value */
 MUST_CHECK int json_text_number(struct json_text *text, float *ret_value);
 /* The double itself, of a number that a float has room for. */
 MUST_CHECK int json_text_double(struct json_text *text, double *ret_value);
+
+/* Up to n numbers with commas between them, as fast as it goes: how many there were, and .at is
+ * behind the last. What cannot be read so, right or wrong, is to be read word by word. */
+size_t json_text_numbers(struct json_text *text, float *ret_values, size_t n);
 
 /* For the caller's own grammar: remembers that at .at something else had to stand (expected: "a
  * comma is expected here"), or that the text ends too early. -EBADMSG. */

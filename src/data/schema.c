@@ -10,11 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static_assert(SCHEMA_MAX_NAME_LENGTH <= UINT8_MAX, "a name's length fits a byte");
+
 struct schema {
     size_t n_features;
     size_t slot_mask;  /* number of slots - 1, a power of two - 1 */
     uint32_t *slots;   /* feature + 1; 0 is an empty slot */
     const char **name; /* [n_features] into text */
+    uint8_t *length;   /* [n_features] of names that JSON writes as they are, else 0 */
     char *text;
 };
 
@@ -78,14 +81,17 @@ static int allocate(const char *const *names, size_t n_features, struct schema *
     schema->slot_mask = n_slots - 1;
     schema->slots = calloc(n_slots, sizeof(*schema->slots));
     schema->name = calloc(n_features, sizeof(*schema->name));
+    schema->length = calloc(n_features, sizeof(*schema->length));
     schema->text = malloc(n_bytes);
-    if (!schema->slots || !schema->name || !schema->text)
+    if (!schema->slots || !schema->name || !schema->length || !schema->text)
         return -ENOMEM;
 
     char *at = schema->text;
     for (size_t i = 0; i < n_features; i++) {
         schema->name[i] = at;
         at = stpcpy(at, names[i]) + 1;
+        if (!strpbrk(names[i], "\"\\"))
+            schema->length[i] = (uint8_t)strlen(names[i]);
     }
     *ret_schema = TAKE(schema);
     return 0;
@@ -127,6 +133,7 @@ void schema_free(struct schema *schema)
         return;
     free(schema->slots);
     free(schema->name);
+    free(schema->length);
     free(schema->text);
     free(schema);
 }
@@ -155,6 +162,18 @@ bool schema_find(const struct schema *schema, const char *name, size_t length, s
         return false;
     *ret_feature = *slot - 1;
     return true;
+}
+
+size_t schema_begins_with(const struct schema *schema, size_t feature, const char *text,
+                          size_t size)
+{
+    assert(feature < schema->n_features);
+    const size_t length = schema->length[feature];
+
+    if (length == 0 || size < length + 2 || text[0] != '"' || text[length + 1] != '"' ||
+        memcmp(text + 1, schema->name[feature], length) != 0)
+        return 0;
+    return length + 2;
 }
 
 bool schema_equals(const struct schema *a, const struct schema *b)

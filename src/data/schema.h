@@ -31,6 +31,11 @@ const char *const *schema_names(const struct schema *schema); /* [n_features] */
 /* False: no feature has this name. name[length] needs no NUL. Constant time (hash table). */
 bool schema_find(const struct schema *schema, const char *name, size_t length, size_t *ret_feature);
 
+/* Whether text[size] begins with the name of the feature in quotation marks, as JSON writes it
+ * without escapes: its length with the marks, or 0. Cheaper than to look it up. */
+size_t schema_begins_with(const struct schema *schema, size_t feature, const char *text,
+                          size_t size);
+
 /* Whether both have the same names in the same order. */
 bool schema_equals(const struct schema *a, const struct schema *b);
 

@@ -114,6 +114,36 @@ static void every_row_of_a_batch_has_its_own_names(void **state)
     assert_row(1, (const float[]){5, NAN, 6, NAN});
 }
 
+/* In their order they are foreseen, else looked up. */
+static void names_are_found_in_any_order(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{\"instances\": [{\"cpu\": 1, \"mem\": 2, \"a/b~c\": 3, \"température\": 4}, %s]}",
+        "{\"instances\": [{\"température\":4,\"a/b~c\":3,\"mem\":2,\"cpu\":1}, %s]}",
+        "{\"instances\": [{\"cpu\" :1 ,\"a/b~c\": 3.0,\"température\":4e0, \"mem\":2}, %s]}",
+        "{\"instances\": [{\n \"cpu\"\n: 1,\n \"mem\" : 2,\n \"a\\/b~c\": 3, \"température\": "
+        "4},%s]}",
+    };
+
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
+        CLEANUP(text_clear) struct text body = {0};
+        const char *hole = strstr(bodies[i], "%s");
+        text_append(&body, bodies[i], (size_t)(hole - bodies[i]));
+        text_puts(&body, "{\"cpu\": 5, \"mem\": 6}, {\"mem\": 8, \"cpu\": 7}");
+        text_puts(&body, hole + 2);
+        assert_false(text_failed(&body));
+        assert_int_equal(read_bytes(schema, body.data, body.length), 0);
+        assert_int_equal(rows.n_rows, 3);
+        assert_row(0, (const float[]){1, 2, 3, 4});
+        assert_row(1, (const float[]){5, 6, NAN, NAN});
+        assert_row(2, (const float[]){7, 8, NAN, NAN});
+    }
+    assert_int_equal(
+        read_text("{\"instances\": [{\"cpu\": 1, \"mem\": 2, \"cpu\": 3}, {}, {}, {}]}"), -EINVAL);
+    assert_string_equal(rows.problems[0].pointer, "/instances/0/cpu");
+}
+
 static void options_are_handed_over_as_they_stand(void **state)
 {
     (void)state;
@@ -570,6 +600,8 @@ static void agrees_with_jansson_on_mutated_bodies(void **state)
         "{\"top\":3,\"features\":{\"cpu\":1,\"mem\":2.25,\"a/b~c\":null,\"temp\\u00e9rature\":-4}}",
         "{\"instances\":[[1,2,3,4],{\"cpu\":0.30000000000000004,\"mem\":16777217}]}",
         "{\"instances\":[[1,2,3,[4,{\"a\":\"b\"}]]],\"learn\":false}",
+        "{\"instances\": [[0.8414709848078965, -0.25, 17, 1.5e-07], [1, 2, 0.5, -0.0], "
+        "{\"cpu\": 0.30000000000000004, \"mem\": 12.5, \"a/b~c\": 1, \"température\": -4}]}",
     };
     struct random random;
     size_t n_accepted = 0;
@@ -664,6 +696,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_body_gives_its_rows),
         cmocka_unit_test(every_row_of_a_batch_has_its_own_names),
+        cmocka_unit_test(names_are_found_in_any_order),
         cmocka_unit_test(options_are_handed_over_as_they_stand),
         cmocka_unit_test(malformed_bodies_are_refused_with_their_place),
         cmocka_unit_test(a_nul_byte_is_no_json),

@@ -46,6 +46,25 @@ static void unknown_names_are_not_found(void **state)
     assert_true(schema_find(schema, "cpu_user", 3, &feature)); /* length counts, not the NUL */
 }
 
+static void a_name_is_recognised_where_json_writes_it_as_it_is(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"cpu", "größe", "a\"b", "a\\b"};
+    CLEANUP(schema_freep) struct schema *schema = NULL;
+
+    assert_int_equal(make(names, 4, &schema, NULL), 0);
+    assert_int_equal(schema_begins_with(schema, 0, "\"cpu\": 1", 8), 5);
+    assert_int_equal(schema_begins_with(schema, 0, "\"cpu\"", 5), 5);
+    assert_int_equal(schema_begins_with(schema, 0, "\"cpu\"", 4), 0);
+    assert_int_equal(schema_begins_with(schema, 0, "\"cpus\"", 6), 0);
+    assert_int_equal(schema_begins_with(schema, 0, "\"cp\"   ", 7), 0);
+    assert_int_equal(schema_begins_with(schema, 0, "cpu", 3), 0);
+    assert_int_equal(schema_begins_with(schema, 0, "", 0), 0);
+    assert_int_equal(schema_begins_with(schema, 1, "\"größe\"", 9), 9);
+    assert_int_equal(schema_begins_with(schema, 2, "\"a\"b\"", 5), 0);
+    assert_int_equal(schema_begins_with(schema, 3, "\"a\\b\"", 5), 0);
+}
+
 static void names_are_copied(void **state)
 {
     (void)state;
@@ -217,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(features_keep_their_order_and_are_found_by_name),
         cmocka_unit_test(unknown_names_are_not_found),
+        cmocka_unit_test(a_name_is_recognised_where_json_writes_it_as_it_is),
         cmocka_unit_test(names_are_copied),
         cmocka_unit_test(bad_names_are_refused_with_the_reason),
         cmocka_unit_test(the_longest_name_is_accepted),
