@@ -7,6 +7,7 @@
 #include "base/decimal.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -75,61 +76,137 @@ static bool round_to(const struct scaled *scaled, uint64_t step, uint64_t *ret_r
     return distance < limit || (distance == limit && scaled->is_even);
 }
 
-/* As "%.<n_digits>g" has it: number, of that many digits, the first counting 10^leading; or
- * 10^n_digits, to which 99…9 was rounded up. */
-static size_t write_digits(char *text, uint64_t number, int n_digits, int leading)
+/* number and a fraction, not 0, rounded to one of its digits less, two, up to most: the shortest
+ * nearer than limit and its fraction. False: what is cut off could decide. Which length it is no
+ * processor foresees, so all are tried and none is branched on. */
+static inline bool shorten(uint64_t number, uint64_t limit, int most, uint64_t *ret_number)
 {
-    char digits[18], *at = text;
+    bool is_unsure = false;
 
-    for (int i = n_digits; i-- > 0; number /= 10)
-        digits[i] = (char)('0' + number % 10);
-    if (number) { /* one digit more, the rest are 0 */
-        digits[0] = '1';
-        leading++;
+    *ret_number = (number + 5) / 10;
+    for (uint64_t less = 2, step = 100; less <= (uint64_t)most; less++, step *= 10) {
+        const uint64_t down = number / step, rest = number - down * step;
+        const bool is_up = rest >= step / 2;
+        const uint64_t distance = is_up ? step - 1 - rest : rest;
+        *ret_number = distance < limit ? (down + is_up) * (step / 10) : *ret_number;
+        is_unsure |= distance == limit;
     }
-    const bool is_fixed = leading >= -4 && leading < n_digits;
-    const int n_whole = is_fixed ? leading + 1 : 1; /* digits before the point */
-    while (n_digits > 1 && digits[n_digits - 1] == '0')
-        n_digits--;
-
-    if (n_whole > 0) {
-        at = mempcpy(at, digits, (size_t)n_whole);
-        if (n_digits > n_whole)
-            *at++ = '.';
-    } else {
-        at = mempcpy(at, "0.000", (size_t)(2 - n_whole));
-    }
-    const int n_done = n_whole > 0 ? n_whole : 0;
-    if (n_digits > n_done)
-        at = mempcpy(at, digits + n_done, (size_t)(n_digits - n_done));
-    if (!is_fixed) {
-        *at++ = 'e';
-        *at++ = leading < 0 ? '-' : '+';
-        *at++ = (char)('0' + abs(leading) / 10);
-        *at++ = (char)('0' + abs(leading) % 10);
-    }
-    *at = '\0';
-    return (size_t)(at - text);
+    return !is_unsure;
 }
 
-size_t decimal_write(char *text, double value, int precision, int digits)
+/* The same for nearly all numbers: its first 18 digits are enough. As a number of 17 digits. */
+static bool round_fast(const struct scaled *scaled, int precision, uint64_t *ret_number)
 {
+    const bool is_short = scaled->number >> scaled->shift < power_of_10(17);
+    const unsigned factor = is_short ? 10 : 1;
+    const unsigned __int128 fraction = ((unsigned __int128)1 << scaled->shift) - 1;
+
+    if (scaled->shift > 64 || scaled->half_below != scaled->half_above ||
+        !(scaled->number * factor & fraction))
+        return false;
+    const uint64_t number = (uint64_t)(scaled->number * factor >> scaled->shift);
+    const uint64_t limit = (uint64_t)(scaled->half_above * factor >> scaled->shift);
+    if (precision == DBL_MANT_DIG)
+        return shorten(number, limit, 3, ret_number);
+    const bool is_sure = shorten(number / 100000000, limit / 100000000, 4, ret_number);
+    *ret_number *= 100000000;
+    return is_sure;
+}
+
+/* The eight digits of a number: fours, then pairs, then ones, side by side; the first digit is the
+ * lowest byte. */
+static uint64_t split_digits(uint32_t number)
+{
+    uint64_t digits = number / 10000 | (uint64_t)(number % 10000) << 32;
+
+    const uint64_t hundreds = digits * 5243 >> 19 & UINT64_C(0x0000007F0000007F);
+    digits = hundreds | (digits - 100 * hundreds) << 16;
+    const uint64_t tens = digits * 103 >> 10 & UINT64_C(0x000F000F000F000F);
+    return tens | (digits - 10 * tens) << 8;
+}
+
+static void put_8(char *at, uint64_t digits)
+{
+    digits |= UINT64_C(0x3030303030303030);
+    if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+        digits = __builtin_bswap64(digits);
+    memcpy(at, &digits, sizeof(digits));
+}
+
+/* All 17 digits of a number; returns how many there are without the zeros at the end. */
+static int print_17(char digits[17], uint64_t number)
+{
+    const uint64_t behind = number % power_of_10(16);
+    const uint64_t high = split_digits((uint32_t)(behind / 100000000));
+    const uint64_t low = split_digits((uint32_t)(behind % 100000000));
+
+    digits[0] = (char)('0' + number / power_of_10(16));
+    put_8(digits + 1, high);
+    put_8(digits + 9, low);
+    if (behind == 0)
+        return 1;
+    return low ? 17 - __builtin_clzll(low) / 8 : 9 - __builtin_clzll(high) / 8;
+}
+
+/* As "%.<least>g" has it, or more digits if it needs them: number, of 17 digits, the first counting
+ * 10^leading. Copies are of fixed size and longer than the text. */
+static size_t write_digits(char *text, uint64_t number, int least, int leading)
+{
+    char digits[40];
+    const int n_digits = print_17(digits, number);
+    const bool is_fixed = leading >= -4 && leading < (n_digits > least ? n_digits : least);
+    const int n_whole = is_fixed ? leading + 1 : 1; /* digits before the point */
+    char *end;
+
+    if (n_whole > 0) {
+        memcpy(text, digits, 17);
+        text[n_whole] = '.';
+        memcpy(text + n_whole + 1, digits + n_whole, 16);
+        end = text + (n_digits > n_whole ? n_digits + 1 : n_whole);
+    } else {
+        memcpy(text, "0.000000", 8);
+        memcpy(text + 2 - n_whole, digits, 17);
+        end = text + 2 - n_whole + n_digits;
+    }
+    if (!is_fixed) {
+        *end++ = 'e';
+        *end++ = leading < 0 ? '-' : '+';
+        *end++ = (char)('0' + abs(leading) / 10);
+        *end++ = (char)('0' + abs(leading) % 10);
+    }
+    *end = '\0';
+    return (size_t)(end - text);
+}
+
+static uint64_t round_exactly(const struct scaled *scaled, int n_all, int digits)
+{
+    uint64_t number;
+
+    while (!round_to(scaled, power_of_10(n_all - digits), &number))
+        digits++; /* 17 digits always read back */
+    return number * power_of_10(17 - digits);
+}
+
+size_t decimal_write(char *text, double value, int precision)
+{
+    const int least = precision == DBL_MANT_DIG ? DBL_DIG : FLT_DIG;
     struct scaled scaled;
     uint64_t number;
 
-    assert(digits > 5 && digits < 18);
     if (!scale_exactly(value, precision, &scaled))
         return 0;
 
     const int n_all = scaled.number >> scaled.shift < power_of_10(17) ? 17 : 18;
-    uint64_t step = power_of_10(n_all - digits);
-    while (!round_to(&scaled, step, &number)) { /* 17 digits always read back */
-        step /= 10;
-        digits++;
+    if (!round_fast(&scaled, precision, &number))
+        number = round_exactly(&scaled, n_all, least);
+    int leading = n_all - 1 - scaled.scale;
+    if (number == power_of_10(17)) { /* rounded up from 99…9 */
+        number /= 10;
+        leading++;
     }
     const size_t sign = value < 0;
     text[0] = '-';
-    return sign + write_digits(text + sign, number, digits, n_all - 1 - scaled.scale);
+    return sign + write_digits(text + sign, number, least, leading);
 }
 
 /* mantissa / power to the nearest double: all 64 leading bits of the quotient, and a last one that

@@ -8,11 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Writes value as the first of "%.<digits>g", "%.<digits + 1>g", … that reads back as value does,
- * with its NUL (25 bytes at most), and returns its length. precision is the width of a mantissa:
- * FLT_MANT_DIG reads back as float, DBL_MANT_DIG as double; 5 < digits < 18.
- * 0, text unchanged: not for this value, which is 0, infinite, NaN, or not in 2^-36 … 2^57. */
-size_t decimal_write(char *text, double value, int precision, int digits);
+/* Writes value with its NUL and returns the length; text has room for 40 bytes, which may all be
+ * written. precision DBL_MANT_DIG: as the first of "%.15g", "%.16g", "%.17g" that reads back as the
+ * same double; FLT_MANT_DIG: of "%.6g" to "%.9g" that reads back as the same float. 0, text
+ * unchanged: not for this value, which is 0, infinite, NaN, or not in 2^-36 … 2^57. */
+size_t decimal_write(char *text, double value, int precision);
 
 /* The double nearest to mantissa · 10^exponent; false: not for this size. */
 bool decimal_read(uint64_t mantissa, int exponent, double *ret_value);

@@ -190,7 +190,7 @@ int number_parse_size(const char *text, size_t length, uint64_t *ret_bytes)
 
 size_t number_write_float(char text[NUMBER_MAX], float value)
 {
-    int n = (int)decimal_write(text, (double)value, FLT_MANT_DIG, 6);
+    int n = (int)decimal_write(text, (double)value, FLT_MANT_DIG);
 
     if (n > 0)
         return (size_t)n;
@@ -205,7 +205,7 @@ size_t number_write_float(char text[NUMBER_MAX], float value)
 
 size_t number_write_double(char text[NUMBER_MAX], double value)
 {
-    int n = (int)decimal_write(text, value, DBL_MANT_DIG, 15);
+    int n = (int)decimal_write(text, value, DBL_MANT_DIG);
 
     if (n > 0)
         return (size_t)n;

@@ -21,7 +21,7 @@ MUST_CHECK int number_parse_duration_us(const char *text, size_t length, uint64_
 /* Bytes: "65536", "16K", "64M", "2G" (powers of 1024). */
 MUST_CHECK int number_parse_size(const char *text, size_t length, uint64_t *ret_bytes);
 
-#define NUMBER_MAX 32 /* bytes that the two below may write, with the NUL */
+#define NUMBER_MAX 40 /* bytes that the two below may write, also behind the NUL */
 
 /* The shortest decimal that reads back as the same float or double; returns its length.
  * NaN and infinities: "nan", "inf", "-inf". */

@@ -53,9 +53,17 @@ void text_append(struct text *text, const char *bytes, size_t n)
     text->data[text->length] = '\0';
 }
 
-void text_puts(struct text *text, const char *string)
+char *text_begin(struct text *text, size_t n)
 {
-    text_append(text, string, strlen(string));
+    text_reserve(text, n);
+    return text->failed ? NULL : text->data + text->length;
+}
+
+void text_end(struct text *text, size_t n)
+{
+    assert(n < text->capacity - text->length);
+    text->length += n;
+    text->data[text->length] = '\0';
 }
 
 void text_printf(struct text *text, const char *format, ...)
@@ -78,20 +86,20 @@ void text_printf(struct text *text, const char *format, ...)
 
 void text_float(struct text *text, float value)
 {
-    char digits[NUMBER_MAX];
+    char *room = isfinite(value) ? text_begin(text, NUMBER_MAX) : NULL;
 
-    if (isfinite(value))
-        text_append(text, digits, number_write_float(digits, value));
+    if (room)
+        text_end(text, number_write_float(room, value));
     else
         text_append(text, "null", 4);
 }
 
 void text_double(struct text *text, double value)
 {
-    char digits[NUMBER_MAX];
+    char *room = isfinite(value) ? text_begin(text, NUMBER_MAX) : NULL;
 
-    if (isfinite(value))
-        text_append(text, digits, number_write_double(digits, value));
+    if (room)
+        text_end(text, number_write_double(room, value));
     else
         text_append(text, "null", 4);
 }

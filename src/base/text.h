@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct text {
     char *data; /* NULL until the first append */
@@ -24,7 +25,13 @@ bool text_failed(const struct text *text);
 /* Makes room for n more bytes, so that what follows does not allocate. */
 void text_reserve(struct text *text, size_t n);
 void text_append(struct text *text, const char *bytes, size_t n);
-void text_puts(struct text *text, const char *string);
+static inline void text_puts(struct text *text, const char *string)
+{
+    text_append(text, string, strlen(string)); /* known where it is a literal */
+}
+/* For what is written most often: room for n bytes at the end, or NULL; then how many were. */
+char *text_begin(struct text *text, size_t n);
+void text_end(struct text *text, size_t n);
 void text_printf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* A number in the shortest form that reads back as the same value; JSON has no NaN and no

@@ -1,5 +1,6 @@
 #include "detector/verdict_json.h"
 
+#include "base/number.h"
 #include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/detail.h"
@@ -170,21 +171,42 @@ static void append_explained(struct text *text, const struct vocabulary *vocabul
         append_counterfactual(text, vocabulary, &explained->counterfactual);
 }
 
+#define PLAIN_SIZE (4 * NUMBER_MAX + 128) /* bytes of what every verdict has */
+
+static char *put_double(char *at, double value)
+{
+    return isfinite(value) ? at + number_write_double(at, value) : mempcpy(at, "null", 4);
+}
+
+#define PUT_LITERAL(at, literal) mempcpy(at, literal, sizeof(literal) - 1)
+
+/* The members that every verdict of a batch has: where each piece is checked for room they cost
+ * more than the network does. */
+static void append_plain(struct text *text, const struct verdict *verdict, const double *threshold)
+{
+    char *begin = text_begin(text, PLAIN_SIZE);
+    if (!begin)
+        return;
+    char *at = PUT_LITERAL(begin, "\"reconstruction_error\":");
+    at = put_double(at, verdict->reconstruction_error);
+    if (threshold) {
+        at = PUT_LITERAL(at, ",\"threshold\":");
+        at = put_double(at, *threshold);
+    }
+    at = PUT_LITERAL(at, ",\"score\":");
+    at = put_double(at, verdict->score);
+    at = PUT_LITERAL(at, ",\"p_value\":");
+    at = put_double(at, verdict->p_value);
+    at = verdict->anomaly ? PUT_LITERAL(at, ",\"anomaly\":true")
+                          : PUT_LITERAL(at, ",\"anomaly\":false");
+    text_end(text, (size_t)(at - begin));
+}
+
 void verdict_json_append(struct text *text, const struct vocabulary *vocabulary,
                          const struct verdict *verdict, const double *threshold, const float *row,
                          const struct explained *explained, size_t n_shown)
 {
-    text_puts(text, "\"reconstruction_error\":");
-    text_double(text, verdict->reconstruction_error);
-    if (threshold) {
-        text_puts(text, ",\"threshold\":");
-        text_double(text, *threshold);
-    }
-    text_puts(text, ",\"score\":");
-    text_double(text, verdict->score);
-    text_puts(text, ",\"p_value\":");
-    text_double(text, verdict->p_value);
-    text_puts(text, verdict->anomaly ? ",\"anomaly\":true" : ",\"anomaly\":false");
+    append_plain(text, verdict, threshold);
     if (verdict->event)
         text_printf(text, ",\"event\":%" PRIu64, verdict->event);
     if (verdict->is_late)

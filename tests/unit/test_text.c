@@ -54,6 +54,28 @@ static void reserved_room_needs_no_allocation(void **state)
     assert_false(text_failed(&text));
 }
 
+static void pieces_written_at_once_take_their_place_behind_the_rest(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+
+    for (int i = 0; i < 3; i++) {
+        text_puts(&text, "<");
+        char *room = text_begin(&text, 100);
+        assert_non_null(room);
+        memset(room, 'x', 100); /* more than counts in the end */
+        text_end(&text, 2);
+    }
+    assert_string_equal(text.data, "<xx<xx<xx");
+    alloc_fail_in = 0;
+    assert_null(text_begin(&text, 10000));
+    alloc_fail_in = -1;
+    assert_true(text_failed(&text));
+    text_double(&text, 0.5); /* nothing, but no harm */
+    text_float(&text, NAN);
+    assert_null(text_begin(&text, 1));
+}
+
 static void a_failed_allocation_is_remembered(void **state)
 {
     (void)state;
@@ -174,6 +196,7 @@ int main(void)
         cmocka_unit_test(text_grows_as_it_is_appended),
         cmocka_unit_test(nothing_appended_is_an_empty_string),
         cmocka_unit_test(reserved_room_needs_no_allocation),
+        cmocka_unit_test(pieces_written_at_once_take_their_place_behind_the_rest),
         cmocka_unit_test(a_failed_allocation_is_remembered),
         cmocka_unit_test(an_impossible_length_fails),
         cmocka_unit_test(numbers_are_short_and_never_nan),
