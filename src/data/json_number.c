@@ -212,21 +212,14 @@ int json_text_double(struct json_text *text, double *ret_value)
 #define PLAIN_LENGTH 24 /* bytes of a number that are looked at, with the comma behind it */
 #define PLAIN_BEFORE 16 /* bytes that must be there before it: digits are read 16 at once */
 
-/* The first byte is the lowest. */
-static inline uint64_t load_8(const void *at)
-{
-    uint64_t bytes;
-
-    memcpy(&bytes, at, sizeof(bytes));
-    return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? __builtin_bswap64(bytes) : bytes;
-}
-
-#define BYTES(byte) ((byte)*UINT64_C(0x0101010101010101))
-
 /* Which of PLAIN_LENGTH bytes are , ] or } and which are digits: one bit each. */
 struct marks {
     uint32_t ends, digits;
 };
+
+/* From digit_bits + n on: of 16 bytes the last n count as digits, the others as 0. */
+static const uint8_t digit_bits[32] = {[16] = 15, 15, 15, 15, 15, 15, 15, 15,
+                                       15,        15, 15, 15, 15, 15, 15, 15};
 
 #ifdef HAVE_16_BYTES
 static inline struct marks mark_16(__m128i bytes)
@@ -249,7 +242,34 @@ static inline struct marks mark_bytes(const char *at)
     return (struct marks){.ends = low.ends | high.ends << 16,
                           .digits = low.digits | high.digits << 16};
 }
+
+/* What the n digits before end mean, n up to 16. */
+static inline uint64_t value_of(const char *end, size_t n)
+{
+    const __m128i bits = _mm_loadu_si128((const __m128i *)(const void *)(digit_bits + n));
+    const __m128i digits =
+        _mm_and_si128(_mm_loadu_si128((const __m128i *)(const void *)(end - 16)), bits);
+    const __m128i twos = _mm_add_epi16(
+        _mm_mullo_epi16(_mm_and_si128(digits, _mm_set1_epi16(0xFF)), _mm_set1_epi16(10)),
+        _mm_srli_epi16(digits, 8));
+    const __m128i fours = _mm_madd_epi16(twos, _mm_set1_epi32(1 << 16 | 100));
+    const __m128i eights =
+        _mm_madd_epi16(_mm_packs_epi32(fours, fours), _mm_set1_epi32(1 << 16 | 10000));
+    const uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
+    return (both & UINT32_MAX) * 100000000 + (both >> 32);
+}
 #else
+/* The first byte is the lowest. */
+static inline uint64_t load_8(const void *at)
+{
+    uint64_t bytes;
+
+    memcpy(&bytes, at, sizeof(bytes));
+    return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? __builtin_bswap64(bytes) : bytes;
+}
+
+#define BYTES(byte) ((byte)*UINT64_C(0x0101010101010101))
+
 /* Which of eight bytes are below limit, up to 128: one bit each. */
 static inline uint32_t find_below(uint64_t bytes, uint64_t limit)
 {
@@ -270,11 +290,6 @@ static inline struct marks mark_bytes(const char *at)
     }
     return marks;
 }
-#endif
-
-/* The last n of the bytes before end[-1] that count as digits, the others as 0. */
-static const uint8_t digit_bits[32] = {[16] = 15, 15, 15, 15, 15, 15, 15, 15,
-                                       15,        15, 15, 15, 15, 15, 15, 15};
 
 /* What eight digits mean: pairs of digits, pairs of pairs, of fours, side by side. */
 static inline uint64_t value_of_8(uint64_t digits)
@@ -284,26 +299,12 @@ static inline uint64_t value_of_8(uint64_t digits)
     return (digits & UINT64_C(0x0000FFFF0000FFFF)) * (UINT64_C(10000) << 32 | 1) >> 32;
 }
 
-/* What the n digits before end mean, n up to 16. */
 static inline uint64_t value_of(const char *end, size_t n)
 {
-#ifdef HAVE_16_BYTES
-    const __m128i bits = _mm_loadu_si128((const __m128i *)(const void *)(digit_bits + n));
-    const __m128i digits =
-        _mm_and_si128(_mm_loadu_si128((const __m128i *)(const void *)(end - 16)), bits);
-    const __m128i twos = _mm_add_epi16(
-        _mm_mullo_epi16(_mm_and_si128(digits, _mm_set1_epi16(0xFF)), _mm_set1_epi16(10)),
-        _mm_srli_epi16(digits, 8));
-    const __m128i fours = _mm_madd_epi16(twos, _mm_set1_epi32(1 << 16 | 100));
-    const __m128i eights =
-        _mm_madd_epi16(_mm_packs_epi32(fours, fours), _mm_set1_epi32(1 << 16 | 10000));
-    const uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
-    return (both & UINT32_MAX) * 100000000 + (both >> 32);
-#else
     return value_of_8(load_8(end - 16) & load_8(digit_bits + n)) * 100000000 +
            value_of_8(load_8(end - 8) & load_8(digit_bits + n + 8));
-#endif
 }
+#endif
 
 static inline float with_sign(float magnitude, bool is_negative)
 {

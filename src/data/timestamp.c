@@ -119,15 +119,14 @@ int timestamp_parse(const char *text, size_t length, double *ret_seconds)
     const char *at = text, *end = text + length;
     double seconds, date, time, zone;
 
-    if (number_parse_double(text, length, &seconds) == 0) {
-        if (!(seconds >= FIRST_SECOND && seconds < END_SECOND)) /* NaN fails it too */
-            return -EINVAL;
-    } else {
+    if (number_parse_double(text, length, &seconds) < 0) {
         if (!take_date(&at, end, &date) || !take_one_of(&at, end, "Tt ") ||
             !take_time(&at, end, &time) || !take_zone(&at, end, &zone) || at != end)
             return -EINVAL;
         seconds = date + time - zone;
     }
+    if (!(seconds >= FIRST_SECOND && seconds < END_SECOND)) /* NaN fails it too */
+        return -EINVAL;
     *ret_seconds = seconds;
     return 0;
 }

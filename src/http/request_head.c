@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define METHOD_MAX 32   /* bytes: none is longer */
 #define COOKIE_MAX 4096 /* bytes: libmicrohttpd copies them within the 16 KiB */
 
 static int refuse(struct head_refusal *ret_refusal, unsigned status, const char *detail)
@@ -49,7 +50,7 @@ static int check_first_line(struct request_head *head, const char *line, size_t 
     static const char not_http[] = "The first line is not `METHOD TARGET HTTP/1.1`; send HTTP/1.1 "
                                    "without TLS";
     size_t method = token_length(line, length);
-    if (method == 0 || method == length || line[method] != ' ')
+    if (method == 0 || method > METHOD_MAX || method == length || line[method] != ' ')
         return refuse(ret_refusal, 400, not_http);
 
     const char *target = line + method + 1;
@@ -172,7 +173,7 @@ static int check_start(const char *bytes, size_t size, struct head_refusal *ret_
     size_t method = token_length(bytes, size);
     if (size == 1 && *bytes == '\r')
         return 0;
-    if ((method < size && (method == 0 || bytes[method] != ' ')) || method > 32)
+    if ((method < size && (method == 0 || bytes[method] != ' ')) || method > METHOD_MAX)
         return refuse(ret_refusal, 400, "This is not HTTP; send HTTP/1.1 without TLS");
     return 0;
 }

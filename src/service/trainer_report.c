@@ -75,13 +75,19 @@ static bool read_progress(const json_t *object, struct trainer_report *report)
            read_real(object, "done", &report->done) && report->done >= 0;
 }
 
+/* What does not fit is cut off, between characters. */
+
 static bool read_text(const json_t *object, struct trainer_report *report)
 {
     const char *said = json_string_value(json_object_get(object, "text"));
 
     if (!said)
         return false;
-    (void)snprintf(report->text, sizeof(report->text), "%s", said);
+    size_t length = strnlen(said, sizeof(report->text) - 1);
+    while (length > 0 && ((unsigned char)said[length] & 0xC0) == 0x80)
+        length--;
+    memcpy(report->text, said, length);
+    report->text[length] = '\0';
     return true;
 }
 
@@ -94,6 +100,7 @@ int trainer_report_parse(const char *line, size_t length, struct trainer_report 
         return -EINVAL;
     if (report.kind == TRAINER_REPORT_PROGRESS && !read_progress(object, &report))
         return -EINVAL;
+    report.done = fmin(report.done, 1);
     if ((report.kind == TRAINER_REPORT_WARNING || report.kind == TRAINER_REPORT_ERROR) &&
         !read_text(object, &report))
         return -EINVAL;

@@ -1,29 +1,18 @@
 /* fuzz_inputs - what people and files say of how inputs are prepared, and rows for it, as any bytes
  * may be: nothing crashes, what is refused has a reason, and no prepared value is infinite.
  *
- * The first byte says what the rest is. With libFuzzer, so with clang, best in a folder of its own:
- *     ../configure CC=clang CFLAGS='-g -O1 -fsanitize=fuzzer-no-link,address,undefined'
- *     make tests/fuzz/fuzz_inputs
- *     tests/fuzz/fuzz_inputs CORPUS ../tests/fuzz/inputs
- * CORPUS is an empty folder for what it finds. */
+ * The first byte says what the rest is. */
 #include "data/json_rows.h"
 #include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/preparation_json.h"
+#include "fuzz/fuzz.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
-
-static void must(bool is_so)
-{
-    if (!is_so)
-        abort();
-}
 
 static const char *const names[] = {"bytes", "sent", "latency", "state", "load"};
 #define N_NAMES (sizeof(names) / sizeof(*names))
@@ -131,11 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
     if (!preparation)
         preparation = make();
-    AUTO_FREE char *text = malloc(size + 1); /* so that the sanitizer sees a byte read too many */
-    must(text != NULL);
-    if (size > 0)
-        memcpy(text, bytes + 1, size - 1);
-    text[size > 0 ? size - 1 : 0] = '\0';
+    AUTO_FREE char *text = fuzz_text(bytes + (size > 0), size - (size > 0));
     if (kind == 'p')
         fuzz_spec(text);
     else if (kind == 'd')

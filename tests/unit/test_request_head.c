@@ -51,6 +51,7 @@ static void what_is_no_http_is_a_400(void **state)
     static const char *const heads[] = {
         "\x16\x03\x01",
         "hello world\n",
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGH / HTTP/1.1\r\n", /* as when it has come half */
         "GET\r\n",
         "GET /\r\n",
         "GET  / HTTP/1.1\r\n",

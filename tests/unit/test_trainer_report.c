@@ -120,6 +120,37 @@ static void everything_else_is_refused(void **state)
         assert_int_equal(trainer_report_parse(lines[i], strlen(lines[i]), &report), -EINVAL);
 }
 
+static void a_text_that_is_too_long_is_cut_between_characters(void **state)
+{
+    (void)state;
+    struct trainer_report got;
+
+    for (size_t before = 0; before < 2; before++) { /* one of both would be cut in two */
+        text_clear(&text);
+        text_puts(&text, "{\"report\": \"error\", \"text\": \"");
+        text_puts(&text, before ? "x" : "");
+        for (size_t i = 0; i < 400; i++)
+            text_puts(&text, "é");
+        text_puts(&text, "\"}");
+        assert_false(text_failed(&text));
+        assert_int_equal(trainer_report_parse(text.data, text.length, &got), 0);
+        const size_t length = strlen(got.text);
+        assert_true(length >= sizeof(got.text) - 2);
+        assert_int_equal((length - before) % 2, 0);
+    }
+}
+
+static void more_work_than_there_is_counts_as_all(void **state)
+{
+    (void)state;
+    static const char line[] =
+        "{\"report\": \"progress\", \"done\": 1.5, \"network\": 1, \"networks\": 1, "
+        "\"epoch\": 1, \"epochs\": 1, \"loss\": null, \"validation_loss\": null}";
+
+    assert_int_equal(trainer_report_parse(line, strlen(line), &report), 0);
+    assert_true(report.done == 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +160,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_worst_text_fits_a_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(done_arrives, set_up, tear_down),
         cmocka_unit_test_setup_teardown(everything_else_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_text_that_is_too_long_is_cut_between_characters, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(more_work_than_there_is_counts_as_all, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
