@@ -41,7 +41,7 @@ static inline char *fuzz_text(const uint8_t *bytes, size_t size)
 /* The same without the NUL: for what takes a length. */
 static inline char *fuzz_block(const uint8_t *bytes, size_t size)
 {
-    char *block = malloc(size > 0 ? size : 1);
+    char *block = calloc(size > 0 ? size : 1, 1);
 
     must(block != NULL);
     if (size > 0)
