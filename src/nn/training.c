@@ -18,7 +18,7 @@
 #define MIN_MEAN_CODE 0x1p-20 /* and as far below 1: where the divergence's gradient is cut off */
 
 #define FLOATS_A_LINE 16 /* of the cache */
-#define ROWS_AHEAD    8
+#define ROWS_AHEAD    32
 
 /* What the steps share. */
 struct training {
