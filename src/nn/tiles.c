@@ -129,25 +129,43 @@ size_t tiles_factor_floats(size_t n_in, size_t n_out)
     return (1 + n_in) * factor_stride(n_out);
 }
 
-/* A block of rows at a time, so that the columns read stay in the first-level cache. */
+/* Half of two vectors after the other: lanes i and j of the first, k and l of the second + 4. */
+#ifdef __clang__
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define SHUFFLE(a, b, i, j, k, l) \
+    __builtin_shuffle(a, b, (__attribute__((vector_size(16))) int){i, j, k, l})
+#endif
+
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* 4 x 4 floats; rows of `to` are to_row apart, those of `from` from_row. */
+static inline void transpose_quads(float *to, size_t to_row, const float *from, size_t from_row)
+{
+    const quad a = *(const quad *)from, b = *(const quad *)(from + from_row);
+    const quad c = *(const quad *)(from + 2 * from_row), d = *(const quad *)(from + 3 * from_row);
+    const quad ab_low = SHUFFLE(a, b, 0, 4, 1, 5), ab_high = SHUFFLE(a, b, 2, 6, 3, 7);
+    const quad cd_low = SHUFFLE(c, d, 0, 4, 1, 5), cd_high = SHUFFLE(c, d, 2, 6, 3, 7);
+
+    *(quad *)to = SHUFFLE(ab_low, cd_low, 0, 1, 4, 5);
+    *(quad *)(to + to_row) = SHUFFLE(ab_low, cd_low, 2, 3, 6, 7);
+    *(quad *)(to + 2 * to_row) = SHUFFLE(ab_high, cd_high, 0, 1, 4, 5);
+    *(quad *)(to + 3 * to_row) = SHUFFLE(ab_high, cd_high, 2, 3, 6, 7);
+}
+
+/* Whole lines of the cache are written one after the other, or wide matrices would push out each
+ * before it is full. */
 static void transpose(float *factor, size_t stride, const float *matrix, size_t n_in, size_t n_out)
 {
-    for (size_t first = 0; first < n_out; first += TILES_MOST_LANES) {
-        const float *block = matrix + first * n_in;
-        const size_t n = smaller(n_out - first, TILES_MOST_LANES);
-        float *to = factor + first;
+    const size_t in_quads = n_in / 4 * 4, out_quads = n_out / 4 * 4;
 
-        if (n == TILES_MOST_LANES) /* known, hence unrolled */
-            for (size_t i = 0; i < n_in; i++, block++, to += stride) {
-                VECTOR_UNROLL
-                for (size_t o = 0; o < TILES_MOST_LANES; o++)
-                    to[o] = block[o * n_in];
-            }
-        else
-            for (size_t i = 0; i < n_in; i++, block++, to += stride)
-                for (size_t o = 0; o < n; o++)
-                    to[o] = block[o * n_in];
-    }
+    for (size_t line = 0; line < out_quads; line += TILES_MOST_LANES)
+        for (size_t i = 0; i < in_quads; i += 4)
+            for (size_t o = line; o < smaller(line + TILES_MOST_LANES, out_quads); o += 4)
+                transpose_quads(factor + i * stride + o, stride, matrix + o * n_in + i, n_in);
+    for (size_t o = 0; o < n_out; o++) /* what is left of the inputs, then of the outputs */
+        for (size_t i = o < out_quads ? in_quads : 0; i < n_in; i++)
+            factor[i * stride + o] = matrix[o * n_in + i];
 }
 
 void tiles_pack(float *factor, const float *matrix, const float *bias, size_t n_in, size_t n_out,
