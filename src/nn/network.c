@@ -1,7 +1,7 @@
 /* Scratch of a training batch: for each layer the sums in[n_rows][n_out] before the activation and
  * the values out[n_rows][n_out] behind it, in the order of the layers; then two gradients of the
  * widest layer, which take turns on the way back; then what dense_forward() and dense_backward()
- * need. The values of a linear layer are its sums.
+ * need. Where nobody asks for the sums afterwards, the values take their place.
  *
  * Scratch of inference: the output of all rows, then two buffers of INFER_ROWS rows of the widest
  * layer. Rows pass through all layers in groups of that many, so that what goes from layer to
@@ -161,27 +161,31 @@ static size_t widest(const struct network *network)
     return width;
 }
 
+/* Whether layer l's sums are wanted behind its activation: by the loss, and by the one gradient
+ * that the values do not tell. */
+static bool keeps_sums(const struct network *network, size_t l)
+{
+    const enum activation activation = network->layers[l].activation;
+
+    if (l + 1 == network->n_layers)
+        return activation != ACTIVATION_LINEAR || network->bounded;
+    return activation == ACTIVATION_SILU;
+}
+
 /* Where layer l's sums begin in the scratch; its values follow them. l may be n_layers. */
 static size_t sums_offset(const struct network *network, size_t l, size_t n_rows)
 {
     size_t offset = 0;
 
     for (size_t i = 0; i < l; i++)
-        offset += 2 * n_rows * network->layers[i].n_out;
+        offset += (keeps_sums(network, i) ? 2 : 1) * n_rows * network->layers[i].n_out;
     return offset;
-}
-
-/* Whether layer l's values are its sums. */
-static bool is_linear(const struct network *network, size_t l)
-{
-    return network->layers[l].activation == ACTIVATION_LINEAR &&
-           !(network->bounded && l + 1 == network->n_layers);
 }
 
 static size_t values_offset(const struct network *network, size_t l, size_t n_rows)
 {
     return sums_offset(network, l, n_rows) +
-           (is_linear(network, l) ? 0 : n_rows * network->layers[l].n_out);
+           (keeps_sums(network, l) ? n_rows * network->layers[l].n_out : 0);
 }
 
 /* Where the scratch of the dense layers begins. */

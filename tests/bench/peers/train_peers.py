@@ -33,11 +33,11 @@ def widths(features):
     return [features, hidden, code, hidden, features]
 
 
-def train_torch(rows):
+def train_torch(rows, seed):
     import torch
 
     torch.set_num_threads(1)
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     sizes = widths(rows.shape[1])
     layers = []
     for n_in, n_out in zip(sizes, sizes[1:]):
@@ -62,12 +62,12 @@ def train_torch(rows):
         return seconds, judge(model(values), values).item()
 
 
-def train_sklearn(rows):
+def train_sklearn(rows, seed):
     from sklearn.neural_network import MLPRegressor
 
     model = MLPRegressor(widths(rows.shape[1])[1:-1], activation="tanh", solver="adam", alpha=0.0,
                          batch_size=N_BATCH, learning_rate_init=0.001, max_iter=N_PASSES, tol=0.0,
-                         n_iter_no_change=N_PASSES, random_state=1)
+                         n_iter_no_change=N_PASSES, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that 20 passes are not enough
         begin = time.thread_time()
@@ -87,12 +87,12 @@ def run_ours(bench, features, path):
 def measure(arguments, features, folder):
     path = pathlib.Path(folder) / f"{features}.f32"
     results = {}
-    for _ in range(arguments.rounds):
+    for turn in range(arguments.rounds):
         runs = [run_ours(arguments.bench, features, path)]
         rows = numpy.fromfile(path, numpy.float32).reshape(-1, features)
         for who, train in PEERS.items():
             try:
-                seconds, loss = train(rows)
+                seconds, loss = train(rows, turn + 1)
             except ImportError as error:
                 print(f"# {who} is left out: {error}")
                 continue
