@@ -5,7 +5,7 @@
 
 #define LANES       8 /* sums side by side, so that one addition need not wait for another */
 #define CHUNK_LANES 32
-#define CHUNK       256
+#define CHUNK       2048
 
 static inline float squared_error(float out, float target)
 {

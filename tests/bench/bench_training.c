@@ -28,7 +28,7 @@
 #define N_ROWS   50000
 #define N_PASSES 20
 #define N_BATCH  256
-#define N_ROUNDS 5
+#define N_ROUNDS 9
 
 static void standardise(float *rows, size_t n_features)
 {
