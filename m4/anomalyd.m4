@@ -24,12 +24,12 @@ AC_DEFUN([ANOMALYD_CFLAGS], [
     AC_SUBST([$1])
 ])
 
-# Adds -DHAVE_TARGET_CLONES=1 to VECTOR_CFLAGS if a function can be compiled for two processors, of
+# Adds -DHAVE_TARGET_CLONES=1 to VECTOR_CFLAGS if a function can be compiled for several processors, of
 # which the program takes the right one when it starts (src/nn/vector.h).
 AC_DEFUN([ANOMALYD_TARGET_CLONES], [
     AC_MSG_CHECKING([whether $CC compiles functions for several processors])
     AC_LINK_IFELSE([AC_LANG_PROGRAM([[
-        __attribute__((target_clones("arch=x86-64-v3", "default"))) int twice(int x);
+        __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"))) int twice(int x);
         int twice(int x) { return 2 * x; }]], [[return twice(0);]])],
         [AC_MSG_RESULT([yes]); VECTOR_CFLAGS="$VECTOR_CFLAGS -DHAVE_TARGET_CLONES=1"],
         [AC_MSG_RESULT([no])])

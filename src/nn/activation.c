@@ -58,10 +58,10 @@ VECTOR_CLONES static void relu_forward(float *out, const float *in, size_t n)
         out[i] = in[i] < 0.0F ? 0.0F : in[i];
 }
 
-VECTOR_CLONES static void relu_backward(float *d, const float *in, size_t n)
+VECTOR_CLONES static void relu_backward(float *d, const float *out, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        d[i] = in[i] > 0.0F ? d[i] : 0.0F;
+        d[i] = out[i] > 0.0F ? d[i] : 0.0F;
 }
 
 /* Below the limit silu is 0 within a float; the clamp keeps x · sigmoid(x) from growing again. */
@@ -141,7 +141,7 @@ void activation_backward(enum activation activation, float *d, const float *in, 
         tanh_backward(d, out, n);
         break;
     case ACTIVATION_RELU:
-        relu_backward(d, in, n);
+        relu_backward(d, out, n);
         break;
     case ACTIVATION_SILU:
         silu_backward(d, in, out, n);

@@ -28,6 +28,6 @@ MUST_CHECK int activation_from_name(const char *name,
 void activation_forward(enum activation activation, float *out, const float *in, size_t n);
 
 /* d[n] *= f'(in[n]): turns the gradient by the output into the one by the input, in place. in and
- * out are what activation_forward() took and gave. */
+ * out are what activation_forward() took and gave; only silu reads in. */
 void activation_backward(enum activation activation, float *d, const float *in, const float *out,
                          size_t n);

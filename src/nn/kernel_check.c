@@ -5,6 +5,8 @@
 #include "nn/dense.h"
 #include "nn/packed.h"
 
+#include <assert.h>
+#include <cblas.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 
 struct check {
     float weight[N_OUT * N_IN], bias[N_OUT], rows[N_ROWS * N_IN], out[N_ROWS * STRIDE];
+    float scratch[(N_IN + 1) * STRIDE]; /* of dense_forward() */
     double tolerance;
 };
 
@@ -84,9 +87,18 @@ static bool activations_agree(struct check *check)
     return true;
 }
 
+static void multiply_with_blas(struct check *check)
+{
+    for (size_t r = 0; r < N_ROWS; r++)
+        memcpy(check->out + r * N_OUT, check->bias, sizeof(check->bias));
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N_ROWS, N_OUT, N_IN, 1.0F, check->rows,
+                N_IN, check->weight, N_IN, 1.0F, check->out, N_OUT);
+}
+
 static const char *find_difference(struct check *check, const struct packed *packed)
 {
     const struct dense_shape shape = {.n_rows = N_ROWS, .n_in = N_IN, .n_out = N_OUT};
+    assert(dense_scratch_floats(N_IN, N_OUT) <= sizeof(check->scratch) / sizeof(float));
 
     packed_multiply(packed, check->out, check->rows, N_IN, N_ROWS);
     if (!sums_agree(check, STRIDE, false))
@@ -94,7 +106,10 @@ static const char *find_difference(struct check *check, const struct packed *pac
     packed_distances(packed, check->out, check->rows, N_IN, N_ROWS);
     if (!sums_agree(check, STRIDE, true))
         return "distances";
-    dense_forward(check->out, check->rows, check->weight, check->bias, shape);
+    dense_forward(check->out, check->rows, check->weight, check->bias, shape, check->scratch);
+    if (!sums_agree(check, N_OUT, false))
+        return "the multiplication of training";
+    multiply_with_blas(check);
     if (!sums_agree(check, N_OUT, false))
         return "the multiplication of OpenBLAS";
     return activations_agree(check) ? NULL : "an activation";

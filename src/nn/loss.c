@@ -3,7 +3,9 @@
 #include "nn/vector.h"
 #include "nn/vector_math.h"
 
-#define LANES 8 /* sums side by side, so that one addition need not wait for another */
+#define LANES       8 /* sums side by side, so that one addition need not wait for another */
+#define CHUNK_LANES 32
+#define CHUNK       2048
 
 static inline float squared_error(float out, float target)
 {
@@ -27,17 +29,30 @@ static double sum_lanes(const double *lanes)
     return sum;
 }
 
-VECTOR_CLONES static double sum_squared_errors(const float *out, const float *target, size_t n)
+/* Of at most CHUNK values: so few that floats can add them up. */
+static inline float sum_chunk(const float *restrict out, const float *restrict target, size_t n)
 {
-    double lanes[LANES] = {0};
+    float lanes[CHUNK_LANES] = {0};
     size_t i = 0;
 
-    for (; i + LANES <= n; i += LANES)
-        for (size_t k = 0; k < LANES; k++)
-            lanes[k] += (double)squared_error(out[i + k], target[i + k]);
+    for (; i + CHUNK_LANES <= n; i += CHUNK_LANES)
+        for (size_t k = 0; k < CHUNK_LANES; k++)
+            lanes[k] += squared_error(out[i + k], target[i + k]);
     for (size_t k = 0; i + k < n; k++)
-        lanes[k] += (double)squared_error(out[i + k], target[i + k]);
-    return sum_lanes(lanes);
+        lanes[k] += squared_error(out[i + k], target[i + k]);
+    for (size_t width = CHUNK_LANES / 2; width > 0; width /= 2)
+        for (size_t k = 0; k < width; k++)
+            lanes[k] += lanes[k + width];
+    return lanes[0];
+}
+
+VECTOR_CLONES static double sum_squared_errors(const float *out, const float *target, size_t n)
+{
+    double sum = 0.0;
+
+    for (size_t i = 0; i < n; i += CHUNK)
+        sum += (double)sum_chunk(out + i, target + i, n - i < CHUNK ? n - i : CHUNK);
+    return sum;
 }
 
 /* Of one row whose features differ. */
@@ -76,6 +91,13 @@ double loss_forward(const struct loss *loss, const float *sums, const float *out
     return sum / (double)(n_rows * n);
 }
 
+VECTOR_CLONES static void subtract(float *restrict d_sums, const float *restrict out,
+                                   const float *restrict target, size_t n, float scale)
+{
+    for (size_t i = 0; i < n; i++)
+        d_sums[i] = scale * (out[i] - target[i]);
+}
+
 /* The gradient of cross-entropy by the logit is the plain difference. */
 VECTOR_CLONES static void replace_bounded(float *d_sums, const float *out, const float *target,
                                           const bool *bounded, size_t n, float scale)
@@ -95,8 +117,7 @@ void loss_backward(const struct loss *loss, float *d_sums, const float *sums, co
     const size_t n = loss->n_features;
     const float scale = 1.0F / (float)(n_rows * n);
 
-    for (size_t i = 0; i < n_rows * n; i++)
-        d_sums[i] = 2.0F * scale * (out[i] - target[i]);
+    subtract(d_sums, out, target, n_rows * n, 2.0F * scale);
     activation_backward(loss->activation, d_sums, sums, out, n_rows * n);
     for (size_t r = 0; loss->bounded && r < n_rows; r++)
         replace_bounded(d_sums + r * n, out + r * n, target + r * n, loss->bounded, n, scale);

@@ -1,6 +1,7 @@
 /* Scratch of a training batch: for each layer the sums in[n_rows][n_out] before the activation and
  * the values out[n_rows][n_out] behind it, in the order of the layers; then two gradients of the
- * widest layer, which take turns on the way back.
+ * widest layer, which take turns on the way back; then what dense_forward() and dense_backward()
+ * need. Where nobody asks for the sums afterwards, the values take their place.
  *
  * Scratch of inference: the output of all rows, then two buffers of INFER_ROWS rows of the widest
  * layer. Rows pass through all layers in groups of that many, so that what goes from layer to
@@ -160,24 +161,49 @@ static size_t widest(const struct network *network)
     return width;
 }
 
+/* Whether layer l's sums are wanted behind its activation: by the loss, and by the one gradient
+ * that the values do not tell. */
+static bool keeps_sums(const struct network *network, size_t l)
+{
+    const enum activation activation = network->layers[l].activation;
+
+    if (l + 1 == network->n_layers)
+        return activation != ACTIVATION_LINEAR || network->bounded;
+    return activation == ACTIVATION_SILU;
+}
+
 /* Where layer l's sums begin in the scratch; its values follow them. l may be n_layers. */
 static size_t sums_offset(const struct network *network, size_t l, size_t n_rows)
 {
     size_t offset = 0;
 
     for (size_t i = 0; i < l; i++)
-        offset += 2 * n_rows * network->layers[i].n_out;
+        offset += (keeps_sums(network, i) ? 2 : 1) * n_rows * network->layers[i].n_out;
     return offset;
 }
 
 static size_t values_offset(const struct network *network, size_t l, size_t n_rows)
 {
-    return sums_offset(network, l, n_rows) + n_rows * network->layers[l].n_out;
+    return sums_offset(network, l, n_rows) +
+           (keeps_sums(network, l) ? n_rows * network->layers[l].n_out : 0);
+}
+
+/* Where the scratch of the dense layers begins. */
+static size_t dense_offset(const struct network *network, size_t n_rows)
+{
+    return sums_offset(network, network->n_layers, n_rows) + 2 * n_rows * widest(network);
 }
 
 size_t network_training_floats(const struct network *network, size_t n_rows)
 {
-    return sums_offset(network, network->n_layers, n_rows) + 2 * n_rows * widest(network);
+    size_t n_most = 0;
+
+    for (size_t l = 0; l < network->n_layers; l++) {
+        const size_t n = dense_scratch_floats(network->layers[l].n_in, network->layers[l].n_out);
+        if (n > n_most)
+            n_most = n;
+    }
+    return dense_offset(network, n_rows) + n_most;
 }
 
 static struct dense_shape shape_of(const struct layer *layer, size_t n_rows)
@@ -219,7 +245,7 @@ void network_forward(const struct network *network, float *scratch, const float 
         float *out = scratch + values_offset(network, l, n_rows);
 
         dense_forward(sums, in, network->params + layer->weight, network->params + layer->bias,
-                      shape_of(layer, n_rows));
+                      shape_of(layer, n_rows), scratch + dense_offset(network, n_rows));
         if (l + 1 < network->n_layers)
             activation_forward(layer->activation, out, sums, n_rows * layer->n_out);
         else
@@ -257,7 +283,8 @@ void network_backward(const struct network *network, float *scratch, const float
         float *d_in = l ? turns[l % 2] : NULL;
 
         dense_backward(d_in, d_params + layer->weight, d_params + layer->bias, d, in,
-                       network->params + layer->weight, shape_of(layer, n_rows));
+                       network->params + layer->weight, shape_of(layer, n_rows),
+                       scratch + dense_offset(network, n_rows));
         if (l == 0)
             break;
         if (d_codes && l == network->n_encoder_layers)

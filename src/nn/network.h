@@ -65,8 +65,7 @@ void network_init(struct network *network, enum network_init init, struct random
 /* Floats of scratch memory for network_forward() and network_backward() of n_rows. */
 size_t network_training_floats(const struct network *network, size_t n_rows);
 
-/* Reconstructs rows[n_rows][n_in] with OpenBLAS; scratch holds network_training_floats(n_rows).
- * Fast for batches; not bit-equal between batch sizes. */
+/* Reconstructs rows[n_rows][n_in] for training; scratch holds network_training_floats(n_rows). */
 void network_forward(const struct network *network, float *scratch, const float *rows,
                      size_t n_rows);
 

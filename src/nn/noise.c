@@ -78,8 +78,8 @@ static size_t round_up(size_t n, size_t unit)
 
 void noise_normal(struct noise *noise, float *out, size_t n)
 {
-    uint32_t bits[CHUNK];
-    float normals[CHUNK];
+    VECTOR_UNINITIALIZED uint32_t bits[CHUNK];
+    VECTOR_UNINITIALIZED float normals[CHUNK];
 
     for (size_t i = 0; i < n; i += CHUNK) {
         const size_t n_wanted = n - i < CHUNK ? n - i : CHUNK;
@@ -93,7 +93,7 @@ void noise_normal(struct noise *noise, float *out, size_t n)
 
 void noise_uniform(struct noise *noise, float *out, size_t n)
 {
-    uint32_t bits[CHUNK];
+    VECTOR_UNINITIALIZED uint32_t bits[CHUNK];
 
     for (size_t i = 0; i < n; i += CHUNK) {
         const size_t n_wanted = n - i < CHUNK ? n - i : CHUNK;

@@ -14,7 +14,7 @@
 #define SQUARE_DECAY   0.999
 #define EPSILON        1e-8
 #define CLIP_EPSILON   1e-6
-#define N_PARTIAL_SUMS 8
+#define N_PARTIAL_SUMS 32
 
 static const char *const names[N_OPTIMIZERS] = {
     [OPTIMIZER_SGD] = "sgd",   [OPTIMIZER_MOMENTUM] = "momentum", [OPTIMIZER_NESTEROV] = "nesterov",

@@ -18,7 +18,7 @@
 #define MIN_MEAN_CODE 0x1p-20 /* and as far below 1: where the divergence's gradient is cut off */
 
 #define FLOATS_A_LINE 16 /* of the cache */
-#define ROWS_AHEAD    8
+#define ROWS_AHEAD    48
 
 /* What the steps share. */
 struct training {
@@ -133,6 +133,17 @@ static void prefetch(const float *row, size_t n)
         __builtin_prefetch(row + i);
 }
 
+/* The row whose turn comes ROWS_AHEAD after that of row i of n in the batch, in the next batch
+ * perhaps; n_rows if it is not drawn yet. */
+static size_t row_ahead(const struct training *training, size_t n, size_t i)
+{
+    const size_t in_batch = i + ROWS_AHEAD, in_pass = training->next - n + in_batch;
+
+    if (training->order)
+        return in_pass < training->n_rows ? training->order[in_pass] : training->n_rows;
+    return in_batch < n ? training->picked[in_batch] : training->n_rows;
+}
+
 /* Copies the next batch together; returns its number of rows. */
 static size_t draw_batch(struct training *training)
 {
@@ -151,8 +162,9 @@ static size_t draw_batch(struct training *training)
         training->picked[i] = training->order ? training->order[training->next++]
                                               : random_below(&training->random, training->n_rows);
     for (size_t i = 0; i < n; i++) {
-        if (i + ROWS_AHEAD < n)
-            prefetch(training->rows + training->picked[i + ROWS_AHEAD] * n_features, n_features);
+        const size_t ahead = row_ahead(training, n, i);
+        if (ahead < training->n_rows)
+            prefetch(training->rows + ahead * n_features, n_features);
         memcpy(training->clean + i * n_features, training->rows + training->picked[i] * n_features,
                n_features * sizeof(float));
     }

@@ -3,79 +3,23 @@
  *
  * CPU time of this thread, everything measured in turns in one run, medians: a noisy neighbour hits
  * both sides of a ratio. Rows are made up: 38 features that hang on 8 causes. */
-#include "base/random.h"
 #include "base/sort.h"
 #include "detector/detector.h"
 #include "detector/movement.h"
 #include "detector/scaler.h"
 #include "detector/trainer.h"
 
+#include "measure.h"
+
 #include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-#define N_FEATURES   38
-#define N_CAUSES     8
-#define N_ROWS       10000
-#define N_ROUNDS     9
-#define TRAIN_GFLOP  50.0 /* what preset best needs, rounded up */
-#define N_SUMS       12
-#define N_FMA_ROUNDS 10000000
-
-static double cpu_seconds(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-typedef float lanes __attribute__((vector_size(32)));
-
-/* Twelve independent sums in registers hide the latency of a multiply-add. */
-__attribute__((target("avx2,fma"))) static double fma_gflops(void)
-{
-    lanes sums[N_SUMS], factor, term;
-
-    for (size_t lane = 0; lane < 8; lane++) {
-        factor[lane] = 0.999F;
-        term[lane] = 1e-3F;
-    }
-    for (size_t i = 0; i < N_SUMS; i++)
-        sums[i] = term;
-    const double begin = cpu_seconds();
-    for (size_t round = 0; round < N_FMA_ROUNDS; round++) {
-#pragma GCC unroll 12
-        for (size_t i = 0; i < N_SUMS; i++)
-            sums[i] = sums[i] * factor + term;
-    }
-    const double seconds = cpu_seconds() - begin;
-    for (size_t i = 0; i < N_SUMS; i++)
-        __asm__ volatile("" ::"x"(sums[i]));
-    return 2.0 * 8 * N_SUMS * N_FMA_ROUNDS / seconds / 1e9;
-}
-
-static void make_rows(float *rows, size_t n_rows)
-{
-    struct random random;
-    float mix[N_CAUSES][N_FEATURES];
-
-    random_seed(&random, 1);
-    for (size_t i = 0; i < N_CAUSES * N_FEATURES; i++)
-        (&mix[0][0])[i] = (float)random_normal(&random);
-    for (size_t i = 0; i < n_rows; i++) {
-        float *row = rows + i * N_FEATURES;
-        for (size_t j = 0; j < N_FEATURES; j++)
-            row[j] = 0.3F * (float)random_normal(&random);
-        for (size_t c = 0; c < N_CAUSES; c++) {
-            const float cause = (float)random_normal(&random);
-            for (size_t j = 0; j < N_FEATURES; j++)
-                row[j] += cause * mix[c][j];
-        }
-    }
-}
+#define N_FEATURES  38
+#define N_ROWS      10000
+#define N_ROUNDS    9
+#define TRAIN_GFLOP 50.0 /* what preset best needs, rounded up */
 
 static struct detector *train(const float *rows)
 {
@@ -102,12 +46,12 @@ static struct detector *train(const float *rows)
 static double score(const struct detector *detector, struct workspace *workspace, const float *rows,
                     struct verdict *verdicts, size_t batch)
 {
-    const double begin = cpu_seconds();
+    const double begin = measure_cpu_seconds();
 
     for (size_t i = 0; i + batch <= N_ROWS; i += batch)
         if (detector_score(detector, workspace, rows + i * N_FEATURES, batch, 1.0, verdicts) < 0)
             exit(1);
-    return 1e6 * (cpu_seconds() - begin) / (double)(N_ROWS / batch * batch);
+    return 1e6 * (measure_cpu_seconds() - begin) / (double)(N_ROWS / batch * batch);
 }
 
 /* Microseconds a row to follow its series, and to explain it then: every row has a fault of five
@@ -121,20 +65,20 @@ static void explain(const struct detector *detector, struct workspace *workspace
 
     if (movement_new(N_FEATURES, &movement) < 0)
         exit(1);
-    double begin = cpu_seconds();
+    double begin = measure_cpu_seconds();
     for (size_t i = 0; i < N_ROWS; i++)
         if (detector_follow(detector, workspace, rows + i * N_FEATURES, movement) < 0)
             exit(1);
-    *ret_follow = 1e6 * (cpu_seconds() - begin) / N_ROWS;
+    *ret_follow = 1e6 * (measure_cpu_seconds() - begin) / N_ROWS;
     for (size_t i = 0; i < N_ROWS; i++)
         for (size_t j = 0; j < N_FEATURES; j += 13)
             rows[i * N_FEATURES + (i + j) % N_FEATURES] += 5 * std[(i + j) % N_FEATURES];
-    begin = cpu_seconds();
+    begin = measure_cpu_seconds();
     for (size_t i = 0; i < N_ROWS; i++)
         if (detector_explain(detector, workspace, rows + i * N_FEATURES, movement->hold, NULL,
                              parts) < 0)
             exit(1);
-    *ret_explain = 1e6 * (cpu_seconds() - begin) / N_ROWS;
+    *ret_explain = 1e6 * (measure_cpu_seconds() - begin) / N_ROWS;
 }
 
 /* Microseconds of one matrix times vector of as many multiply-adds. */
@@ -143,12 +87,12 @@ static double sgemv(const float *matrix, size_t width, float *vector)
     enum {
         N_TIMES = 5000
     };
-    const double begin = cpu_seconds();
+    const double begin = measure_cpu_seconds();
 
     for (size_t i = 0; i < N_TIMES; i++)
         cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)width, (int)width, 1.0F, matrix, (int)width,
                     vector, 1, 0.0F, vector + width, 1);
-    return 1e6 * (cpu_seconds() - begin) / N_TIMES;
+    return 1e6 * (measure_cpu_seconds() - begin) / N_TIMES;
 }
 
 int main(void)
@@ -164,11 +108,12 @@ int main(void)
     if (!rows || !verdicts || detector_workspace_new(&workspace) < 0)
         return 1;
     for (size_t round = 0; round < N_ROUNDS; round++) {
-        make_rows(rows, N_ROWS);
-        peak[round] = fma_gflops();
-        const double begin = cpu_seconds();
+        if (measure_make_rows(rows, N_ROWS, N_FEATURES) < 0)
+            return 1;
+        peak[round] = measure_peak_gflops();
+        const double begin = measure_cpu_seconds();
         CLEANUP(detector_freep) struct detector *detector = train(rows);
-        training[round] = cpu_seconds() - begin;
+        training[round] = measure_cpu_seconds() - begin;
 
         cost = ensemble_cost(detector_ensemble(detector));
         const size_t width = (size_t)lround(sqrt((double)cost.multiply_adds));

@@ -136,6 +136,26 @@ static void backward_is_finite_however_large_the_sum(void **state)
     }
 }
 
+/* The network keeps the sums of silu only. */
+static void the_gradients_of_all_but_silu_need_only_the_output(void **state)
+{
+    (void)state;
+    float in[41], out[41];
+
+    for (size_t i = 0; i < 41; i++)
+        in[i] = (float)i * 0.41F - 8.2F; /* 0 is one of them */
+    for (enum activation a = 0; a < N_ACTIVATIONS; a++) {
+        float d[41], d_without[41];
+        for (size_t i = 0; i < 41; i++)
+            d[i] = d_without[i] = 1.0F;
+        activation_forward(a, out, in, 41);
+        activation_backward(a, d, in, out, 41);
+        activation_backward(a, d_without, out, out, 41);
+        if (a != ACTIVATION_SILU)
+            assert_memory_equal(d, d_without, sizeof(d));
+    }
+}
+
 static void names_lead_back_to_the_activation(void **state)
 {
     (void)state;
@@ -159,6 +179,7 @@ int main(void)
         cmocka_unit_test(an_element_does_not_depend_on_its_neighbours),
         cmocka_unit_test(backward_matches_finite_differences),
         cmocka_unit_test(backward_is_finite_however_large_the_sum),
+        cmocka_unit_test(the_gradients_of_all_but_silu_need_only_the_output),
         cmocka_unit_test(names_lead_back_to_the_activation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,6 +82,29 @@ static void forward_matches_the_textbook_formulas(void **state)
 }
 
 /* The gradient is by the sums: it includes the last activation. */
+/* Floats add up a part, doubles the parts. */
+static void a_large_batch_keeps_its_digits(void **state)
+{
+    (void)state;
+    enum {
+        MANY = 10007
+    };
+    static float large_out[MANY], large_target[MANY];
+    double sum = 0;
+
+    loss = (struct loss){1, ACTIVATION_LINEAR, NULL};
+    for (size_t i = 0; i < MANY; i++) {
+        large_out[i] = (float)random_normal(&random_state);
+        large_target[i] = (float)random_normal(&random_state);
+        sum += pow((double)large_out[i] - (double)large_target[i], 2);
+        if (i > 200 && i % 97 != 0)
+            continue;
+        const double got = loss_forward(&loss, large_out, large_out, large_target, i + 1);
+        const double want = sum / (double)(i + 1);
+        assert_true(fabs(got - want) <= 2e-6 * want);
+    }
+}
+
 static void backward_matches_finite_differences(void **state)
 {
     (void)state;
@@ -158,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forward_matches_the_textbook_formulas),
+        cmocka_unit_test(a_large_batch_keeps_its_digits),
         cmocka_unit_test(backward_matches_finite_differences),
         cmocka_unit_test(backward_is_exact_for_plain_differences),
         cmocka_unit_test(cross_entropy_stays_finite_at_any_logit),
