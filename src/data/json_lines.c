@@ -15,14 +15,22 @@ bool json_line_is_empty(const char *line, size_t size)
     return n == size;
 }
 
-/* "line 3: …" */
+/* "line 3: …", as far as it fits. */
 static void tell_line(struct json_rows *rows, size_t line)
 {
     for (size_t i = 0; i < rows->n_problems; i++) {
-        char detail[sizeof(rows->problems[i].detail)];
-        memcpy(detail, rows->problems[i].detail, sizeof(detail));
-        (void)snprintf(rows->problems[i].detail, sizeof(rows->problems[i].detail), "line %zu: %.*s",
-                       line, (int)sizeof(detail) - 40, detail);
+        char *detail = rows->problems[i].detail;
+        char before[sizeof(rows->problems[i].detail)], begin[32];
+        const size_t n_begin = (size_t)snprintf(begin, sizeof(begin), "line %zu: ", line);
+        size_t n = strlen(detail);
+        if (n > sizeof(before) - 1 - n_begin)
+            n = sizeof(before) - 1 - n_begin;
+        while (((unsigned char)detail[n] & 0xC0) == 0x80)
+            n--; /* not in the middle of a character */
+        memcpy(before, detail, n);
+        memcpy(detail, begin, n_begin);
+        memcpy(detail + n_begin, before, n);
+        detail[n_begin + n] = '\0';
     }
 }
 
