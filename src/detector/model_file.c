@@ -91,3 +91,12 @@ int model_file_load(const char *path, struct detector **ret_detector, struct err
     int r = file_read(path, MODEL_FILE_MAX_SIZE, &data, &size, reterr);
     return r < 0 ? r : model_file_parse(path, data, size, ret_detector, reterr);
 }
+
+size_t model_file_memory(const char *data, size_t size)
+{
+    struct safetensors parts;
+
+    if (safetensors_split("", data, size, &parts, NULL) < 0)
+        return 0;
+    return 2 * parts.tensors_size + parts.header_size / 3;
+}

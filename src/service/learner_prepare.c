@@ -306,7 +306,7 @@ static void warn_of_silent_drift(const struct pupil *pupil)
 {
     if (!pupil->settings.learning.retrain_on_drift || !pupil->live)
         return;
-    const size_t n = calibration_n_rows(detector_calibration(pupil->live->detector));
+    const size_t n = pupil->live->n_calibration;
     if (n < DRIFT_MIN_ROWS)
         log_warning("model %s: retrain_on_drift has no effect: the drift meter needs %d "
                     "calibration rows, version %u has %zu; give more rows to train on",

@@ -121,6 +121,26 @@ static int check_wanted(struct run *run)
     return cancelled ? error_set(&run->error, -ECANCELED, "%s", cancelled) : check_features(run);
 }
 
+/* Under the pupil's pin_lock. */
+static int guard_by_pinned(struct run *run)
+{
+    struct pupil *pupil = run->pupil;
+    CLEANUP(detector_freep) struct detector *pinned = NULL;
+    struct error why;
+
+    if (pupil->pinned_path && model_file_load(pupil->pinned_path, &pinned, &why) < 0)
+        return error_set(&run->error, -EINVAL,
+                         "the pinned version, which guards what is learned, cannot be read: %s; "
+                         "restore it, or rebaseline",
+                         why.text);
+    int r = learning_pin(pupil->learning, pinned);
+    if (r < 0)
+        return error_set(&run->error, r, "out of memory");
+    r = learning_guard(pupil->learning, &run->set, &run->error);
+    (void)!learning_pin(pupil->learning, NULL); /* cannot fail */
+    return r;
+}
+
 /* Scores every row: nobody waits for it meanwhile, but who would move the pin. */
 static int guard(struct run *run)
 {
@@ -129,7 +149,7 @@ static int guard(struct run *run)
     (void)pthread_mutex_lock(&pupil->pin_lock);
     int r = check_features(run);
     if (r == 0)
-        r = learning_guard(pupil->learning, &run->set, &run->error);
+        r = guard_by_pinned(run);
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     return r;
 }
@@ -268,9 +288,17 @@ static int judge(struct run *run)
     if (r < 0)
         return r;
     const bool is_serving = judged && judged->state == LIVE_SERVING;
+    if (is_serving)
+        r = live_hold(live, judged, &run->error);
+    if (r < 0) {
+        live_release(live, judged);
+        return r;
+    }
     input.live = is_serving ? judged->detector : NULL;
     input.live_threshold = is_serving ? judged->threshold : 0.0;
     r = gate_compare(&input, &run->report);
+    if (is_serving)
+        live_let_go(live, judged);
     live_release(live, judged);
     return r < 0 ? error_set(&run->error, r, "out of memory") : 0;
 }
@@ -409,6 +437,8 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     if (wanted == 0 && (run.set.has_excess || run.set.has_new_excess))
         tell_excess(&run);
     r = wanted < 0 ? wanted : r;
+    if (r == 0 && pupil_hold(pupil) < 0)
+        r = error_set(&run.error, -EINVAL, "the live version cannot be read any more");
     if (r == 0 && describe(&run) < 0)
         r = error_set(&run.error, -ENOMEM, "out of memory");
     if (r == 0)

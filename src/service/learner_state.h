@@ -94,11 +94,12 @@ struct pupil {
     unsigned n_schemas;        /* how often features came or went; for changes pin_lock, too */
     struct learning *learning; /* NULL: no features yet */
     struct live_model *live;   /* a reference; NULL: there is no version */
+    bool is_held;              /* its detector is there: pupil_hold() */
     struct shadow shadow;
     bool has_series;           /* what the store remembers of series has been read */
     bool has_unsaved_series;   /* as was told: the next save is of all */
     struct budget_meter meter; /* of scored rows; what is followed is in log */
-    struct detector *pinned;   /* NULL: nothing is */
+    char *pinned_path;         /* pin_lock, too. NULL: nothing is pinned */
     /* runs; the last one is remembered here, all are in the log */
     int64_t queued_run, current_run; /* 0: none */
     char trigger[16];
@@ -218,6 +219,10 @@ MUST_CHECK int pupil_forget_features(struct pupil *pupil);
 void pupil_lock(struct pupil *pupil);
 void pupil_unlock(struct pupil *pupil);
 struct pupil_view pupil_look(struct pupil *pupil); /* without the lock */
+/* Under the pupil's lock: the live version, if there is one, has its detector until pupil_unlock();
+ * without it rows are only noted, and incidents blame nothing. -EINVAL …: its file cannot be read
+ * any more, as /readyz says. */
+int pupil_hold(struct pupil *pupil);
 /* What users send, a copy, and how it is prepared (shared, or NULL), without the lock. -ENODATA:
  * nobody has said it yet. -ENOMEM. */
 MUST_CHECK int pupil_inputs(struct pupil *pupil, struct schema **ret_values,
@@ -229,9 +234,9 @@ void pupil_set_preparation(struct pupil *pupil, struct preparation *preparation)
 MUST_CHECK int pupil_open_inputs(struct pupil *pupil, const char *const *names, size_t n_names);
 /* Under the pupil's lock: the configuration wants its inputs prepared in another way than the
  * version that answers does. */
-bool pupil_prepares_otherwise(const struct pupil *pupil);
+bool pupil_prepares_otherwise(struct pupil *pupil);
 /* Under the pupil's lock, once: the series of model go on where a former process has left them. */
-void pupil_load_series(struct pupil *pupil, const struct live_model *model);
+void pupil_load_series(struct pupil *pupil, struct live_model *model);
 /* Of all models: series that have fallen silent, or come back, are told of; from time to time. */
 void learner_watch_series(struct learner *learner, bool all);
 /* What has changed of them is kept for the next start. */
@@ -250,8 +255,8 @@ struct pupil_settings pupil_settings_of(struct learner *learner, const struct co
 /* In place of those that were there, with a share of its own in what they share. */
 void pupil_keep_settings(struct pupil_settings *settings, const struct pupil_settings *wanted);
 void pupil_clear_settings(const struct pupil_settings *settings);
-/* Which deviations matter: what the configuration says, else the live version's file; NULL: all do.
- * For relevance_release(). 0 or -ENOMEM. */
+/* While it is held: which deviations matter: what the configuration says, else the live version's
+ * file; NULL: all do. For relevance_release(). 0 or -ENOMEM. */
 MUST_CHECK int pupil_relevance(const struct pupil *pupil, struct relevance **ret_relevance);
 struct live_source pupil_source(const struct pupil *pupil);
 /* Under the pupil's lock: the version that answers does so at the rate of pupil_source(), where it

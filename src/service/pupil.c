@@ -31,12 +31,24 @@ static void free_features(struct pupil *pupil)
     (void)pthread_mutex_unlock(&pupil->view_lock);
 }
 
+/* The live version may go from memory again. */
+static void let_go(struct pupil *pupil)
+{
+    if (!pupil->is_held)
+        return;
+    pupil->is_held = false;
+    if (pupil->learning)
+        learning_lend(pupil->learning, NULL);
+    live_let_go(pupil->learner->live, pupil->live);
+}
+
 void pupil_clear(struct pupil *pupil)
 {
     shadow_end(pupil);
+    let_go(pupil);
     (void)pthread_mutex_lock(&pupil->pin_lock); /* a run may be reading them */
     learning_free(TAKE(pupil->learning));
-    detector_free(TAKE(pupil->pinned));
+    free(TAKE(pupil->pinned_path));
     pupil->n_schemas++;
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     live_release(pupil->learner->live, TAKE(pupil->live));
@@ -103,6 +115,7 @@ void pupil_unlock(struct pupil *pupil)
         .figures = pupil->figures,
     };
 
+    let_go(pupil);
     view.figures.progress = pupil->current_run ? pupil->done : 0.0;
     view.figures.rows.capacity = pupil->settings.learning.buffer_rows;
     if (learning) {
@@ -114,6 +127,17 @@ void pupil_unlock(struct pupil *pupil)
     pupil->view = view;
     (void)pthread_mutex_unlock(&pupil->view_lock);
     (void)pthread_mutex_unlock(&pupil->lock);
+}
+
+int pupil_hold(struct pupil *pupil)
+{
+    if (!pupil->live || pupil->is_held)
+        return 0;
+    int r = live_hold(pupil->learner->live, pupil->live, NULL);
+    pupil->is_held = r == 0;
+    if (r == 0)
+        learning_lend(pupil->learning, pupil->live->detector);
+    return r;
 }
 
 struct pupil_view pupil_look(struct pupil *pupil)
@@ -268,38 +292,39 @@ int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features,
 
 /* ---- versions ---- */
 
-/* Takes the detector over. */
-static int set_pinned(struct pupil *pupil, struct detector *pinned)
+/* Only runs need it, so it is not kept in memory; that it can be read is seen beforehand. */
+static int check_pinned(const struct pupil *pupil, char path[VERSIONS_PATH_SIZE])
 {
-    (void)pthread_mutex_lock(&pupil->pin_lock);
-    int r = learning_pin(pupil->learning, pinned);
-    if (r == 0) {
-        detector_free(pupil->pinned);
-        pupil->pinned = pinned;
-    } else {
-        detector_free(pinned);
-    }
-    (void)pthread_mutex_unlock(&pupil->pin_lock);
-    return r;
+    CLEANUP(detector_freep) struct detector *pinned = NULL;
+    struct error error;
+
+    int r = versions_path(pupil->learner->directory, pupil->name, pupil->log.pinned_version, path);
+    if (r < 0 || strcmp(path, pupil->path) == 0 || model_file_load(path, &pinned, &error) == 0)
+        return r;
+    log_warning("model %s: the pinned version cannot be read; until it is restored the live one "
+                "stands in for it: %s",
+                pupil->name, error.text);
+    memcpy(path, pupil->path, sizeof(pupil->path));
+    return 0;
 }
 
 int pupil_pin(struct pupil *pupil)
 {
     char path[VERSIONS_PATH_SIZE];
-    struct detector *pinned = NULL;
-    struct error error;
+    char *pinned_path = NULL;
 
-    if (!pupil->log.pinned_version)
-        return set_pinned(pupil, NULL);
-    int r = versions_path(pupil->learner->directory, pupil->name, pupil->log.pinned_version, path);
-    if (r == 0 && model_file_load(path, &pinned, &error) < 0) {
-        log_warning(
-            "model %s: the pinned version cannot be read; until it is restored the live one "
-            "stands in for it: %s",
-            pupil->name, error.text);
-        r = model_file_load(pupil->path, &pinned, &error);
+    if (pupil->log.pinned_version) {
+        int r = check_pinned(pupil, path);
+        if (r == 0 && !(pinned_path = strdup(path)))
+            r = -ENOMEM;
+        if (r < 0)
+            return r;
     }
-    return r < 0 ? r : set_pinned(pupil, pinned);
+    (void)pthread_mutex_lock(&pupil->pin_lock);
+    free(pupil->pinned_path);
+    pupil->pinned_path = pinned_path;
+    (void)pthread_mutex_unlock(&pupil->pin_lock);
+    return 0;
 }
 
 void pupil_note_pin(struct pupil *pupil)
@@ -342,29 +367,48 @@ static void bind_again(struct pupil *pupil, const struct live_model *model)
     learning_set_threshold(pupil->learning, model->threshold, model->false_alarm_rate);
 }
 
+/* To model, whose detector is there. */
+static int bind_to(struct pupil *pupil, const struct live_model *model, bool is_reload)
+{
+    int r = open_as_live(pupil, model);
+
+    if (r == 0 && is_reload && is_same_version(pupil->live, model))
+        bind_again(pupil, model);
+    else if (r == 0)
+        r = learning_swap(pupil->learning, model->detector, model->threshold,
+                          model->false_alarm_rate);
+    if (r == 0)
+        r = pupil_pin(pupil);
+    if (r < 0 && pupil->learning)
+        learning_lend(pupil->learning, NULL);
+    return r;
+}
+
 int pupil_bind(struct pupil *pupil, bool is_reload)
 {
     struct live *live = pupil->learner->live;
     struct live_model *model = live_acquire(live, pupil->name, strlen(pupil->name));
+    const bool is_serving = model && model->state == LIVE_SERVING;
+    const bool is_other = is_serving && model != pupil->live;
     int r = 0;
 
-    if (model && model->state == LIVE_SERVING && model != pupil->live) {
-        r = open_as_live(pupil, model);
-        if (r == 0 && is_reload && is_same_version(pupil->live, model))
-            bind_again(pupil, model);
-        else if (r == 0)
-            r = learning_swap(pupil->learning, model->detector, model->threshold,
-                              model->false_alarm_rate);
-        if (r == 0)
-            r = pupil_pin(pupil);
+    if (is_other) {
+        let_go(pupil);
+        r = live_hold(live, model, NULL);
+        const bool is_held = r == 0;
+        if (is_held)
+            r = bind_to(pupil, model, is_reload);
+        if (is_held && r < 0)
+            live_let_go(live, model);
     }
-    if (r < 0 || !model || model->state != LIVE_SERVING) {
+    if (r < 0 || !is_serving) {
         live_release(live, model);
         return r;
     }
     learning_set_rules(pupil->learning, model->rules);
     live_release(live, pupil->live);
     pupil->live = model;
+    pupil->is_held |= is_other;
     return 0;
 }
 

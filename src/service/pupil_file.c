@@ -110,7 +110,7 @@ static bool is_failed(struct pupil *pupil, unsigned *ret_version, struct error *
     const bool has_failed = model && model->state == LIVE_FAILED;
 
     if (has_failed)
-        *ret_why = model->error;
+        *ret_why = *model->error;
     *ret_version = model ? model->version : 0;
     live_release(live, model);
     return has_failed;

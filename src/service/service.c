@@ -374,9 +374,9 @@ bool service_is_ready(struct service *service, void (*add)(void *userdata, const
     for (size_t i = 0; i < list.n_models; i++) {
         const struct live_model *model = list.models[i];
         struct error reason;
-        if (model->state == LIVE_FAILED)
-            (void)error_set(&reason, -EINVAL, "model %s failed: %s", model->name,
-                            model->error.text);
+        struct error why;
+        if (live_is_failing(service->live, model, &why))
+            (void)error_set(&reason, -EINVAL, "model %s failed: %s", model->name, why.text);
         else if (model->state == LIVE_LEARNING && !service_learner(service))
             (void)error_set(&reason, -EINVAL, "model %s has no version and cannot learn",
                             model->name);
@@ -393,7 +393,7 @@ static void describe(const struct model_list *list, struct text *text)
     size_t n_failed = 0;
 
     for (size_t i = 0; i < list->n_models; i++)
-        n_failed += list->models[i]->state == LIVE_FAILED;
+        n_failed += live_is_failing(list->live, list->models[i], NULL);
     text_printf(text, "%zu model%s", list->n_models, list->n_models == 1 ? "" : "s");
     if (n_failed)
         text_printf(text, ", %zu failed", n_failed);
@@ -459,7 +459,8 @@ static int check_models(const struct config *config, struct text *ret_summary,
     for (size_t i = 0; i < list.n_models; i++) {
         if (list.models[i]->state != LIVE_FAILED)
             continue;
-        text_printf(ret_errors, "model %s: %s\n", list.models[i]->name, list.models[i]->error.text);
+        text_printf(ret_errors, "model %s: %s\n", list.models[i]->name,
+                    list.models[i]->error->text);
         is_good = false;
     }
     if (is_good)
