@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a mantissa that is as large more digits may have followed. */
+#define LEAST_CUT_MANTISSA UINT64_C(1000000000000000000)
+
 static int fail_at(struct json_text *text, const char *at, const char *error)
 {
     text->at = at;
@@ -222,8 +225,7 @@ static int read_digits(struct json_text *text, struct decimal *number, bool is_f
 
     if (!is_digit(text))
         return json_text_unexpected(text, "a digit is expected here");
-    for (; at < text->end && *at >= '0' && *at <= '9' && mantissa < UINT64_C(1000000000000000000);
-         at++)
+    for (; at < text->end && *at >= '0' && *at <= '9' && mantissa < LEAST_CUT_MANTISSA; at++)
         mantissa = mantissa * 10 + (uint64_t)(*at - '0');
     number->mantissa = mantissa;
     if (is_fraction)
@@ -306,6 +308,35 @@ static bool convert_fast(const struct decimal *number, float *ret_value)
     return (float)(value * (1 - 8 * DBL_EPSILON)) == (float)(value * (1 + 8 * DBL_EPSILON));
 }
 
+/* The nearest double by one rounding to the 64 bits or more of a long double, and one to a double:
+ * false where the first may have made a middle between two doubles of what is none. A power of ten
+ * up to the 27th is exact. */
+static bool convert_wide(const struct decimal *number, double *ret_value)
+{
+#if LDBL_MANT_DIG >= 64
+    static const long double powers[] = {1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,
+                                         1e7L,  1e8L,  1e9L,  1e10L, 1e11L, 1e12L, 1e13L,
+                                         1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L, 1e20L,
+                                         1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L};
+    const int64_t e = number->exponent;
+
+    if (e < -27 || e > 27 || number->mantissa >= LEAST_CUT_MANTISSA)
+        return false;
+    const long double mantissa = (long double)number->mantissa;
+    const long double value = e < 0 ? mantissa / powers[-e] : mantissa * powers[e];
+    const double nearest = (double)value;
+    const long double beyond = value - (long double)nearest;
+    const long double as_far_again = value + beyond; /* of a middle: the other double */
+
+    *ret_value = nearest;
+    return beyond == 0.0L || (long double)(double)as_far_again != as_far_again;
+#else
+    (void)number;
+    (void)ret_value;
+    return false;
+#endif
+}
+
 /* The magnitude by strtod(), as digits without a point, which is a comma in some locales. No double
  * and no middle between two has more than 768 digits; of those behind it only matters whether one
  * is not 0. */
@@ -365,7 +396,9 @@ int json_text_double(struct json_text *text, double *ret_value)
     int r = read_decimal(text, &number);
     if (r < 0)
         return r;
-    const double value = number.mantissa != 0 ? convert_exactly(&number) : 0.0;
+    double value = 0.0;
+    if (number.mantissa != 0 && !convert_wide(&number, &value))
+        value = convert_exactly(&number);
     if (isinf(value))
         return fail_at(text, begin, "this number is too large");
     if (isinf((float)value))

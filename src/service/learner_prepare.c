@@ -73,10 +73,24 @@ static void set_settings(struct pupil *pupil, const struct pupil_settings *setti
         learning_configure(pupil->learning, &settings->learning);
 }
 
+/* A promotion may change the path before it is loaded. */
+static int keep_loading(struct pupil *pupil, struct live_source *source)
+{
+    free(pupil->loading_path);
+    pupil->loading_path = strdup(pupil->path);
+    if (!pupil->loading_path)
+        return -ENOMEM;
+    memcpy(pupil->loading_sha256, pupil->sha256, sizeof(pupil->sha256));
+    source->file = pupil->loading_path;
+    source->sha256 = source->sha256 ? pupil->loading_sha256 : NULL;
+    return 0;
+}
+
 static int prepare_source(struct learner *learner, struct live_source *source,
                           const struct pupil_settings *settings, int learn, struct text *ret_notes)
 {
     struct pupil *pupil = learner_find(learner, source->name);
+    char path[VERSIONS_PATH_SIZE];
     struct error error;
     if (!pupil)
         pupil = add_pupil(learner, source->name);
@@ -91,14 +105,13 @@ static int prepare_source(struct learner *learner, struct live_source *source,
     if (r < 0) {
         text_printf(ret_notes, "model %s does not learn: %s\n", pupil->name, error.text);
         learner_note(learner, r);
-        if (versions_find_live(learner->directory, pupil->name, pupil->path, &source->version) == 0)
+        if (versions_find_live(learner->directory, pupil->name, path, &source->version) == 0 &&
+            pupil_set_path(pupil, path, "") == 0)
             source->file = pupil->path;
     }
-    if (source->file == pupil->path) { /* which a promotion may change before it is loaded */
-        memcpy(pupil->loading_path, pupil->path, sizeof(pupil->path));
-        memcpy(pupil->loading_sha256, pupil->sha256, sizeof(pupil->sha256));
-        source->file = pupil->loading_path;
-        source->sha256 = source->sha256 ? pupil->loading_sha256 : NULL;
+    if (source->file && source->file == pupil->path && keep_loading(pupil, source) < 0) {
+        pupil_unlock(pupil);
+        return -ENOMEM;
     }
     const struct live_source said = pupil_source(pupil);
     source->name = pupil->name;

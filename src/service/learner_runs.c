@@ -121,26 +121,6 @@ static int check_wanted(struct run *run)
     return cancelled ? error_set(&run->error, -ECANCELED, "%s", cancelled) : check_features(run);
 }
 
-/* Under the pupil's pin_lock. */
-static int guard_by_pinned(struct run *run)
-{
-    struct pupil *pupil = run->pupil;
-    CLEANUP(detector_freep) struct detector *pinned = NULL;
-    struct error why;
-
-    if (pupil->pinned_path && model_file_load(pupil->pinned_path, &pinned, &why) < 0)
-        return error_set(&run->error, -EINVAL,
-                         "the pinned version, which guards what is learned, cannot be read: %s; "
-                         "restore it, or rebaseline",
-                         why.text);
-    int r = learning_pin(pupil->learning, pinned);
-    if (r < 0)
-        return error_set(&run->error, r, "out of memory");
-    r = learning_guard(pupil->learning, &run->set, &run->error);
-    (void)!learning_pin(pupil->learning, NULL); /* cannot fail */
-    return r;
-}
-
 /* Scores every row: nobody waits for it meanwhile, but who would move the pin. */
 static int guard(struct run *run)
 {
@@ -149,7 +129,7 @@ static int guard(struct run *run)
     (void)pthread_mutex_lock(&pupil->pin_lock);
     int r = check_features(run);
     if (r == 0)
-        r = guard_by_pinned(run);
+        r = pupil_guard(pupil, &run->set, &run->error);
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     return r;
 }
@@ -171,8 +151,8 @@ static int describe(struct run *run)
         .max_memory = pupil->settings.max_memory,
         .max_cpu_s = pupil->settings.max_run_s,
     };
-    if (pupil->live) {
-        memcpy(run->start, pupil->path, sizeof(run->start));
+    if (pupil->live && pupil->path) {
+        (void)snprintf(run->start, sizeof(run->start), "%s", pupil->path);
         run->job.start = run->start;
     }
     return pupil_relevance(pupil, &run->job.relevance);

@@ -82,9 +82,9 @@ struct pupil {
     struct pupil_view view;   /* as it was when lock was last let go of */
     pthread_mutex_t pin_lock; /* of the pinned version, which a run works with; after lock */
     struct pupil_settings settings;
-    char path[VERSIONS_PATH_SIZE];         /* of the live version; main thread and runs thread */
-    char sha256[SHA256_HEX_SIZE];          /* that it must have; "": any */
-    char loading_path[VERSIONS_PATH_SIZE]; /* both as they were when a reload began */
+    char *path;                   /* of the live version, or NULL; main thread and runs thread */
+    char sha256[SHA256_HEX_SIZE]; /* that it must have; "": any */
+    char *loading_path;           /* both as they were when a reload began */
     char loading_sha256[SHA256_HEX_SIZE];
     struct logged_model log; /* log.id 0: nothing is known of it yet */
     char **features;         /* [n_features] */
@@ -223,6 +223,8 @@ struct pupil_view pupil_look(struct pupil *pupil); /* without the lock */
  * without it rows are only noted, and incidents blame nothing. -EINVAL …: its file cannot be read
  * any more, as /readyz says. */
 int pupil_hold(struct pupil *pupil);
+/* It may go from memory again. */
+void pupil_let_go(struct pupil *pupil);
 /* What users send, a copy, and how it is prepared (shared, or NULL), without the lock. -ENODATA:
  * nobody has said it yet. -ENOMEM. */
 MUST_CHECK int pupil_inputs(struct pupil *pupil, struct schema **ret_values,
@@ -273,6 +275,8 @@ MUST_CHECK int pupil_open(struct pupil *pupil, const char *const *names, size_t 
 MUST_CHECK int pupil_follow_maintenance(struct pupil *pupil);
 /* Under the pupil's lock: the pinned version of the log guards from here on. */
 MUST_CHECK int pupil_pin(struct pupil *pupil);
+/* Under the pupil's pin_lock: learning_guard() by the pinned version. */
+MUST_CHECK int pupil_guard(struct pupil *pupil, struct training_set *set, struct error *reterr);
 /* Under the pupil's lock: learning_must_pin() may have changed: the store remembers it. */
 void pupil_note_pin(struct pupil *pupil);
 /* Under the pupil's lock: what was promoted has been pinned. */
@@ -287,6 +291,8 @@ void pupil_fall_back(struct pupil *pupil, const char *configured);
 /* Under the pupil's lock: whether these are the features that the store has rows of. -ESTALE. */
 MUST_CHECK int pupil_check_record(const struct pupil *pupil, const char *const *names,
                                   size_t n_features);
+/* Under the pupil's lock: the file of the live version, copied, and its SHA-256. -ENOMEM. */
+MUST_CHECK int pupil_set_path(struct pupil *pupil, const char *path, const char *sha256);
 /* Under the pupil's lock: where the version is, and what it must be. */
 MUST_CHECK int pupil_locate(const struct pupil *pupil, unsigned version,
                             char ret_path[VERSIONS_PATH_SIZE], char ret_sha256[SHA256_HEX_SIZE]);

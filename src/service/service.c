@@ -101,12 +101,16 @@ static int load_models(struct live *live, struct learner *learner, const char *k
         if (!learner && kept_in)
             use_kept_version(kept_in, &sources[i], paths[i]);
     }
+    if (!strict) /* at the start, before there is more */
+        live_set_limit(live, config->max_memory);
     int r = learner ? learner_prepare(learner, config, &sources, &n_sources, &notes) : 0;
     log_notes(&notes);
     if (r == 0)
         r = live_load(live, sources, n_sources, strict, reterr);
     if (r == 0 && learner)
         r = learner_commit(learner, config);
+    if (r == 0)
+        live_set_limit(live, config->max_memory);
     return r;
 }
 
