@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
@@ -275,6 +276,8 @@ static void commit_table(struct live *live, struct model_table table)
     table_release(live, &old);
 }
 
+/* Where not all detectors fit, those that are read last are no better than the first: none stays,
+ * and what their threads' arenas have held goes back to the system, for workers have their own. */
 int live_load(struct live *live, const struct live_source *sources, size_t n_sources, bool strict,
               struct error *reterr)
 {
@@ -282,11 +285,16 @@ int live_load(struct live *live, const struct live_source *sources, size_t n_sou
     struct model_table table = {0};
 
     (void)pthread_mutex_lock(&live->change);
+    const uint64_t n_drops = live_count(live).n_drops;
     int r = make_table(live, sources, n_sources, strict, &table, reterr);
     if (r < 0)
         table_release(live, &table);
     else
         commit_table(live, table);
+    if (live_count(live).n_drops > n_drops)
+        residents_drop_idle(live->residents);
+    if (n_sources >= MANY_MODELS)
+        (void)malloc_trim(0);
     (void)pthread_mutex_unlock(&live->change);
     return r == -ENOMEM ? error_set(reterr, r, "out of memory") : r;
 }

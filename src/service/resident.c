@@ -63,20 +63,31 @@ static struct detector *take_out(struct residents *residents, struct resident *r
     return TAKE(*resident->detector);
 }
 
-/* Lets go of the lock. It takes it again for each that is freed: a large one may take a while. */
+/* It lets go of the lock while it frees: a large one may take a while. */
+static void drop(struct residents *residents, struct resident *resident)
+{
+    struct detector *detector = take_out(residents, resident);
+
+    residents->counts.n_drops++;
+    (void)pthread_mutex_unlock(&residents->lock);
+    detector_free(detector);
+    (void)pthread_mutex_lock(&residents->lock);
+}
+
 static void unlock_within_limit(struct residents *residents)
 {
     const struct residents_counts *counts = &residents->counts;
-    struct resident *first;
 
-    while (counts->limit > 0 && counts->bytes > counts->limit &&
-           (first = TAILQ_FIRST(&residents->idle))) {
-        struct detector *detector = take_out(residents, first);
-        residents->counts.n_drops++;
-        (void)pthread_mutex_unlock(&residents->lock);
-        detector_free(detector);
-        (void)pthread_mutex_lock(&residents->lock);
-    }
+    while (counts->limit > 0 && counts->bytes > counts->limit && !TAILQ_EMPTY(&residents->idle))
+        drop(residents, TAILQ_FIRST(&residents->idle));
+    (void)pthread_mutex_unlock(&residents->lock);
+}
+
+void residents_drop_idle(struct residents *residents)
+{
+    (void)pthread_mutex_lock(&residents->lock);
+    while (!TAILQ_EMPTY(&residents->idle))
+        drop(residents, TAILQ_FIRST(&residents->idle));
     (void)pthread_mutex_unlock(&residents->lock);
 }
 

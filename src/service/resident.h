@@ -35,6 +35,9 @@ DEFINE_CLEANUP(struct residents *, residents_free)
 /* In bytes; from the beginning there is no limit. Those that are held stay, however many. */
 void residents_set_limit(struct residents *residents, size_t limit);
 
+/* All that nobody holds. */
+void residents_drop_idle(struct residents *residents);
+
 /* Takes *detector over, which was read from the file with that SHA-256 and takes about so many
  * bytes. Nobody holds it yet, so it may go at once. */
 void resident_init(struct residents *residents, struct resident *resident,
