@@ -3,6 +3,7 @@
 
 #include "base/checksum.h"
 #include "base/random.h"
+#include "data/name_index.h"
 #include "service/budget.h"
 #include "service/config.h"
 #include "service/learner.h"
@@ -99,7 +100,9 @@ struct pupil {
     bool has_series;           /* what the store remembers of series has been read */
     bool has_unsaved_series;   /* as was told: the next save is of all */
     struct budget_meter meter; /* of scored rows; what is followed is in log */
-    char *pinned_path;         /* pin_lock, too. NULL: nothing is pinned */
+    /* Of the pinned version, and of the live one if that cannot be read; pin_lock, too. NULL:
+     * nothing is pinned. */
+    char *pinned_path, *stand_in_path;
     /* runs; the last one is remembered here, all are in the log */
     int64_t queued_run, current_run; /* 0: none */
     char trigger[16];
@@ -151,6 +154,8 @@ struct learner {
     struct pupil **pupils; /* [n_pupils] only ever added to, under lock: whoever found one may go on
                             * with it; what was deleted stays as an empty shell, for its name */
     size_t n_pupils;
+    char **names; /* [n_pupils] theirs, for: */
+    struct name_index index;
     struct pupil_settings template; /* of [model *]; main thread, and under create_lock */
     int template_learn;
     bool creates;

@@ -38,6 +38,7 @@ void pupil_clear(struct pupil *pupil)
     (void)pthread_mutex_lock(&pupil->pin_lock); /* a run may be reading them */
     learning_free(TAKE(pupil->learning));
     free(TAKE(pupil->pinned_path));
+    free(TAKE(pupil->stand_in_path));
     pupil->n_schemas++;
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     live_release(pupil->learner->live, TAKE(pupil->live));

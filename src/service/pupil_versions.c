@@ -36,38 +36,51 @@ void pupil_let_go(struct pupil *pupil)
 
 /* ---- the pinned one ---- */
 
-/* Only runs need it, so it is not kept in memory; that it can be read is seen beforehand. */
-static int check_pinned(const struct pupil *pupil, char path[VERSIONS_PATH_SIZE])
+/* The pinned version, else the live one. */
+static int load_pinned(const struct pupil *pupil, const char *path, const char *live_path,
+                       struct detector **ret_pinned, struct error *reterr)
 {
-    CLEANUP(detector_freep) struct detector *pinned = NULL;
-    struct error error;
+    struct error why;
 
-    int r = versions_path(pupil->learner->directory, pupil->name, pupil->log.pinned_version, path);
-    if (r < 0 || (pupil->path && strcmp(path, pupil->path) == 0) ||
-        model_file_load(path, &pinned, &error) == 0)
-        return r;
+    if (model_file_load(path, ret_pinned, &why) == 0)
+        return 0;
     log_warning("model %s: the pinned version cannot be read; until it is restored the live one "
                 "stands in for it: %s",
-                pupil->name, error.text);
-    (void)snprintf(path, VERSIONS_PATH_SIZE, "%s", pupil->path ? pupil->path : "");
-    return 0;
+                pupil->name, why.text);
+    return model_file_load(live_path, ret_pinned, reterr);
+}
+
+/* Only runs need it, so it is not kept in memory; that it can be read is seen now. */
+static int check_pinned(const struct pupil *pupil, const char *path, const char *live_path)
+{
+    CLEANUP(detector_freep) struct detector *pinned = NULL;
+
+    return strcmp(path, live_path) == 0 ? 0 : load_pinned(pupil, path, live_path, &pinned, NULL);
 }
 
 int pupil_pin(struct pupil *pupil)
 {
+    const char *live_path = pupil->path ? pupil->path : "";
     char path[VERSIONS_PATH_SIZE];
-    char *pinned_path = NULL;
+    char *paths[2] = {NULL};
+    int r = 0;
 
     if (pupil->log.pinned_version) {
-        int r = check_pinned(pupil, path);
-        if (r == 0 && !(pinned_path = strdup(path)))
+        r = versions_path(pupil->learner->directory, pupil->name, pupil->log.pinned_version, path);
+        if (r == 0)
+            r = check_pinned(pupil, path, live_path);
+        if (r == 0 && (!(paths[0] = strdup(path)) || !(paths[1] = strdup(live_path))))
             r = -ENOMEM;
-        if (r < 0)
-            return r;
+    }
+    if (r < 0) {
+        free(paths[0]);
+        return r;
     }
     (void)pthread_mutex_lock(&pupil->pin_lock);
     free(pupil->pinned_path);
-    pupil->pinned_path = pinned_path;
+    free(pupil->stand_in_path);
+    pupil->pinned_path = paths[0];
+    pupil->stand_in_path = paths[1];
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     return 0;
 }
@@ -75,14 +88,13 @@ int pupil_pin(struct pupil *pupil)
 int pupil_guard(struct pupil *pupil, struct training_set *set, struct error *reterr)
 {
     CLEANUP(detector_freep) struct detector *pinned = NULL;
-    struct error why;
+    int r = 0;
 
-    if (pupil->pinned_path && model_file_load(pupil->pinned_path, &pinned, &why) < 0)
-        return error_set(reterr, -EINVAL,
-                         "the pinned version, which guards what is learned, cannot be read: %s; "
-                         "restore it, or rebaseline",
-                         why.text);
-    int r = learning_pin(pupil->learning, pinned);
+    if (pupil->pinned_path)
+        r = load_pinned(pupil, pupil->pinned_path, pupil->stand_in_path, &pinned, reterr);
+    if (r < 0)
+        return r;
+    r = learning_pin(pupil->learning, pinned);
     if (r < 0)
         return error_set(reterr, r, "out of memory");
     r = learning_guard(pupil->learning, set, reterr);

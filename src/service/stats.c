@@ -230,7 +230,8 @@ static void write_head(struct text *text, const char *name, const char *type, co
     text_printf(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* "name{label="value"} ", the number follows. */
+/* "name{label="value"} ", the number follows. Not by text_printf(), which would take longer than
+ * all else of a page of thousands of models. */
 static void write_series(struct text *text, const char *name, const char *label, const char *value)
 {
     text_puts(text, name);
@@ -241,17 +242,10 @@ static void write_series(struct text *text, const char *name, const char *label,
     text_puts(text, "\"} ");
 }
 
-/* Not by text_printf(), which takes longer than all else of a page of thousands of models. */
 static void write_u64(struct text *text, uint64_t number)
 {
-    char digits[24];
-    size_t at = sizeof(digits);
-
-    digits[--at] = '\n';
-    do
-        digits[--at] = (char)('0' + number % 10);
-    while ((number /= 10) > 0);
-    text_append(text, digits + at, sizeof(digits) - at);
+    text_u64(text, number);
+    text_puts(text, "\n");
 }
 
 /* The three parts of one histogram; buckets[n_edges + 1] are not yet cumulative. */
