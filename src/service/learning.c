@@ -140,8 +140,7 @@ void learning_rebind(struct learning *learning, const struct detector *live)
 
 void learning_lend(struct learning *learning, const struct detector *live)
 {
-    assert(learning->has_live || !live);
-    learning->live = live;
+    learning->live = learning->has_live ? live : NULL;
 }
 
 void learning_set_rules(struct learning *learning, const struct relevance_rule *rules)

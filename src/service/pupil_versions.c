@@ -19,7 +19,7 @@ int pupil_hold(struct pupil *pupil)
         return 0;
     int r = live_hold(pupil->learner->live, pupil->live, NULL);
     pupil->is_held = r == 0;
-    if (r == 0)
+    if (r == 0 && pupil->learning) /* NULL: the store has failed as it was made anew */
         learning_lend(pupil->learning, pupil->live->detector);
     return r;
 }
