@@ -84,6 +84,17 @@ def test_a_model_that_was_dropped_answers_the_same_to_the_byte(start, model_file
     assert large.metrics()["anomalyd_model_loads_total"] == 0
 
 
+def test_a_body_that_is_scored_while_it_comes_holds_its_detector(start, model_file, fast_file):
+    models = two_kinds(2, model_file, fast_file)
+    small, large = start(models), start(models, max_memory="none")
+    body = {"series": None, "instances": rows_like_normal(20000)}
+    for model in models:
+        replies = [daemon.request("POST", f"/v1/models/{model}/score", body) for daemon in (small, large)]
+        assert replies[0].status == 200 and replies[0].body == replies[1].body
+    assert small.metrics()["anomalyd_models_loaded"] == 0
+    assert large.metrics()["anomalyd_models_loaded"] == 2
+
+
 def test_the_one_that_was_not_needed_for_longest_goes(start, fast_file):
     one = start(two_kinds(1, fast_file), max_memory="none")
     size = int(one.metrics()["anomalyd_models_loaded_bytes"])
@@ -155,6 +166,8 @@ def test_a_file_damaged_meanwhile_is_told_and_serves_again_once_it_is_back(start
     listed = {model["name"]: model["state"] for model in daemon.request("GET", "/v1/models").json()["models"]}
     assert listed == {"web": "failed", "other": "serving"}
     check_problem(daemon.request("GET", "/v1/models/web/thresholds"), 503)
+    many = {"instances": rows_like_normal(20000)}
+    check_problem(daemon.request("POST", "/v1/models/web/score", many), 503)
 
     shutil.copy(fast_file, own)
     assert ask(daemon, "web", NORMAL, series=None).body == before.body
