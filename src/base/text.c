@@ -84,6 +84,17 @@ void text_printf(struct text *text, const char *format, ...)
     text->length += (size_t)n;
 }
 
+void text_u64(struct text *text, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    text_append(text, digits + at, sizeof(digits) - at);
+}
+
 void text_float(struct text *text, float value)
 {
     char *room = isfinite(value) ? text_begin(text, NUMBER_MAX) : NULL;

@@ -34,6 +34,9 @@ char *text_begin(struct text *text, size_t n);
 void text_end(struct text *text, size_t n);
 void text_printf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* As text_printf() writes it, many times faster. */
+void text_u64(struct text *text, uint64_t number);
+
 /* A number in the shortest form that reads back as the same value; JSON has no NaN and no
  * infinity, so those become null. */
 void text_float(struct text *text, float value);

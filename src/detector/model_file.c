@@ -1,6 +1,7 @@
 #include "detector/model_file.h"
 
 #include "base/file.h"
+#include "detector/model_errors.h"
 #include "detector/model_parts.h"
 #include "detector/safetensors.h"
 
@@ -57,19 +58,28 @@ int model_file_parse(const char *name, const char *data, size_t size,
 {
     json_auto_t *header = NULL;
     AUTO_FREE char *aligned = NULL;
-    const char *tensors = NULL;
-    size_t tensors_size = 0;
+    CLEANUP(model_errors_clear) struct model_errors errors = {0};
+    struct safetensors parts;
 
-    int r = safetensors_parse(name, data, size, &header, &tensors, &tensors_size, reterr);
-    /* Where other writers did not pad the header, the numbers stand askew. */
-    if (r == 0 && (uintptr_t)tensors % sizeof(float) != 0) {
-        aligned = malloc(tensors_size);
-        if (!aligned)
-            return error_set_errno(reterr, -ENOMEM, name, "read");
-        tensors = memcpy(aligned, tensors, tensors_size);
+    int r = safetensors_split(name, data, size, &parts, reterr);
+    if (r < 0)
+        return r;
+    r = model_errors_cut(parts.header, parts.header_size, &errors);
+    if (errors.header) {
+        parts.header = errors.header;
+        parts.header_size = errors.length;
     }
     if (r == 0)
-        r = model_read(name, header, tensors, tensors_size, ret_detector, reterr);
+        r = safetensors_parse(name, &parts, &header, reterr);
+    /* Where other writers did not pad the header, the numbers stand askew. */
+    if (r == 0 && (uintptr_t)parts.tensors % sizeof(float) != 0) {
+        aligned = malloc(parts.tensors_size);
+        if (!aligned)
+            return error_set_errno(reterr, -ENOMEM, name, "read");
+        parts.tensors = memcpy(aligned, parts.tensors, parts.tensors_size);
+    }
+    if (r == 0)
+        r = model_read(name, header, &parts, &errors, ret_detector, reterr);
     return r == -ENOMEM ? error_set_errno(reterr, r, name, "read") : r;
 }
 
@@ -80,4 +90,13 @@ int model_file_load(const char *path, struct detector **ret_detector, struct err
 
     int r = file_read(path, MODEL_FILE_MAX_SIZE, &data, &size, reterr);
     return r < 0 ? r : model_file_parse(path, data, size, ret_detector, reterr);
+}
+
+size_t model_file_memory(const char *data, size_t size)
+{
+    struct safetensors parts;
+
+    if (safetensors_split("", data, size, &parts, NULL) < 0)
+        return 0;
+    return 2 * parts.tensors_size + parts.header_size / 3;
 }

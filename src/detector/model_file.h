@@ -30,3 +30,7 @@ MUST_CHECK int model_file_load(const char *path, struct detector **ret_detector,
 /* The same from memory; name stands in messages. data is only read during the call. */
 MUST_CHECK int model_file_parse(const char *name, const char *data, size_t size,
                                 struct detector **ret_detector, struct error *reterr);
+
+/* About how many bytes the detector of a file of these bytes takes: its tensors as they stand and
+ * as they are packed, and a third of the text that the header writes numbers as. */
+size_t model_file_memory(const char *data, size_t size);

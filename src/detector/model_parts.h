@@ -9,8 +9,10 @@
 #include <stddef.h>
 
 struct detector;
+struct model_errors;
 struct network;
 struct recipe_field;
+struct safetensors;
 
 #define MODEL_NAME_SIZE 64 /* of a tensor's name */
 
@@ -28,8 +30,8 @@ void model_option_key(char ret_key[MODEL_NAME_SIZE], const struct recipe_field *
 MUST_CHECK int model_write(const struct detector *detector, char **ret_header,
                            size_t *ret_header_size, float **ret_tensors, size_t *ret_n_floats);
 
-/* From a checked header and its tensors; name stands in messages. -EINVAL with the reason; -ENOMEM.
- */
-MUST_CHECK int model_read(const char *name, const json_t *header, const char *tensors,
-                          size_t tensors_size, struct detector **ret_detector,
+/* From a checked header, what was cut out of it, and the tensors; name stands in messages. -EINVAL
+ * with the reason; -ENOMEM. */
+MUST_CHECK int model_read(const char *name, const json_t *header, const struct safetensors *parts,
+                          const struct model_errors *errors, struct detector **ret_detector,
                           struct error *reterr);

@@ -9,6 +9,7 @@
 #include "detector/detector.h"
 #include "detector/encoding.h"
 #include "detector/explanation.h"
+#include "detector/model_errors.h"
 #include "detector/model_file.h"
 #include "detector/model_parts.h"
 #include "detector/model_reader.h"
@@ -18,6 +19,7 @@
 #include "detector/prototypes.h"
 #include "detector/rank_gauss.h"
 #include "detector/relevance.h"
+#include "detector/safetensors.h"
 #include "detector/scaler.h"
 
 #include <assert.h>
@@ -202,25 +204,35 @@ static int read_parts(const struct model_reader *reader, struct ensemble *ensemb
 
 /* ---- calibration ---- */
 
+/* The list itself, unless it was cut out. */
+static size_t list_errors(const json_t *array, double ret_errors[CALIBRATION_MAX_ERRORS])
+{
+    const size_t n = json_array_size(array);
+
+    for (size_t i = 0; i < n && i < CALIBRATION_MAX_ERRORS; i++) {
+        const json_t *value = json_array_get(array, i);
+        ret_errors[i] = json_is_number(value) ? json_number_value(value) : (double)NAN;
+    }
+    return n;
+}
+
 static int read_calibration(const struct model_reader *reader, struct calibration **ret_calibration)
 {
     const json_t *array = model_find(reader, "calibration", "errors");
     const json_t *document = model_find(reader, "calibration", "tail");
     const json_int_t n_rows = model_count(model_find(reader, "calibration", "rows"), 1, INT64_MAX);
-    const size_t n = json_array_size(array);
-    double errors[CALIBRATION_MAX_ERRORS];
-
-    int r = n == 0 || n > CALIBRATION_MAX_ERRORS || n_rows < 0 ? -EINVAL : 0;
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        const json_t *value = json_array_get(array, i);
-        errors[i] = json_is_number(value) ? json_number_value(value) : (double)NAN;
-    }
+    const bool is_cut = json_is_array(array) && reader->errors->header;
+    double list[CALIBRATION_MAX_ERRORS];
+    const size_t n_listed = list_errors(array, list);
+    const double *errors = is_cut && n_listed == 0 ? reader->errors->errors : list;
+    const size_t n = is_cut && n_listed == 0 ? reader->errors->n_errors : n_listed;
     const struct pareto_tail tail = {
         .level = model_real(document, "level"),
         .scale = model_real(document, "scale"),
         .shape = model_real(document, "shape"),
         .share = model_real(document, "share"),
     };
+    int r = n_rows < 0 ? -EINVAL : 0;
     if (r == 0)
         r = calibration_new(errors, n, (size_t)n_rows, document ? &tail : NULL, ret_calibration);
     return r == -EINVAL
@@ -313,8 +325,9 @@ static int open_document(struct model_reader *reader, json_t **ret_document)
     return 0;
 }
 
-int model_read(const char *name, const json_t *header, const char *tensors, size_t tensors_size,
-               struct detector **ret_detector, struct error *reterr)
+int model_read(const char *name, const json_t *header, const struct safetensors *parts,
+               const struct model_errors *errors, struct detector **ret_detector,
+               struct error *reterr)
 {
     json_auto_t *document = NULL;
     CLEANUP(schema_freep) struct schema *schema = NULL;
@@ -328,8 +341,9 @@ int model_read(const char *name, const json_t *header, const char *tensors, size
     struct model_reader reader = {
         .file = name,
         .header = header,
-        .tensors = tensors,
-        .tensors_size = tensors_size,
+        .errors = errors,
+        .tensors = parts->tensors,
+        .tensors_size = parts->tensors_size,
         .reterr = reterr ? reterr : &unwanted,
     };
 

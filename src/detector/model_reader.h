@@ -14,11 +14,13 @@
 
 struct ensemble;
 struct error;
+struct model_errors;
 struct training_summary;
 
 struct model_reader {
     const char *file;
-    const json_t *header, *document; /* of the file; the detector document in it */
+    const json_t *header, *document;   /* of the file; the detector document in it */
+    const struct model_errors *errors; /* that were cut out of it */
     const char *tensors;
     size_t tensors_size, n_features;
     uint64_t version;

@@ -169,8 +169,8 @@ static int check_metadata(const char *file, const json_t *header, struct error *
     return 0;
 }
 
-int safetensors_parse(const char *name, const char *data, size_t size, json_t **ret_header,
-                      const char **ret_tensors, size_t *ret_tensors_size, struct error *reterr)
+int safetensors_split(const char *name, const char *data, size_t size,
+                      struct safetensors *ret_parts, struct error *reterr)
 {
     uint64_t length = 0;
 
@@ -184,24 +184,31 @@ int safetensors_parse(const char *name, const char *data, size_t size, json_t **
                             "is not a safetensors file, or is cut: its header would have %" PRIu64
                             " bytes, the file has %zu",
                             length, size);
+    *ret_parts = (struct safetensors){
+        .header = data + sizeof(length),
+        .header_size = (size_t)length,
+        .tensors = data + sizeof(length) + length,
+        .tensors_size = size - sizeof(length) - (size_t)length,
+    };
+    return 0;
+}
 
+int safetensors_parse(const char *name, const struct safetensors *parts, json_t **ret_header,
+                      struct error *reterr)
+{
     json_error_t problem;
     json_auto_t *header =
-        json_loadb(data + sizeof(length), (size_t)length, JSON_REJECT_DUPLICATES, &problem);
+        json_loadb(parts->header, parts->header_size, JSON_REJECT_DUPLICATES, &problem);
     if (!json_is_object(header))
         return error_set_at(reterr, -EINVAL, name, 0, "has a broken header: %s",
                             header ? "not an object" : problem.text);
 
-    const size_t tensors_size = size - sizeof(length) - (size_t)length;
     int r = check_metadata(name, header, reterr);
     if (r == 0)
-        r = check_tensors(name, header, tensors_size, reterr);
-    if (r < 0)
-        return r;
-    *ret_tensors = data + sizeof(length) + length;
-    *ret_tensors_size = tensors_size;
-    *ret_header = TAKE(header);
-    return 0;
+        r = check_tensors(name, header, parts->tensors_size, reterr);
+    if (r == 0)
+        *ret_header = TAKE(header);
+    return r;
 }
 
 int safetensors_find(const char *file, const json_t *header, const char *name, size_t n_rows,

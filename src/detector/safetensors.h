@@ -32,12 +32,22 @@ char *safetensors_print_json(const json_t *json);
 MUST_CHECK int safetensors_write_header(json_t *metadata, const struct tensor *tensors,
                                         size_t n_tensors, char **ret_header, size_t *ret_size);
 
-/* Reads the header of data[size] and checks it as a whole: lengths, dtypes, shapes, offsets that
- * neither overlap nor leave gaps. name stands in messages. On success the caller owns *ret_header;
- * *ret_tensors points into data. -EINVAL with the reason; -ENOMEM. */
-MUST_CHECK int safetensors_parse(const char *name, const char *data, size_t size,
-                                 json_t **ret_header, const char **ret_tensors,
-                                 size_t *ret_tensors_size, struct error *reterr);
+/* The two parts of a file, which point into its data. */
+struct safetensors {
+    const char *header; /* JSON */
+    size_t header_size;
+    const char *tensors;
+    size_t tensors_size;
+};
+
+/* Finds the parts of data[size]. name stands in messages. -EINVAL with the reason. */
+MUST_CHECK int safetensors_split(const char *name, const char *data, size_t size,
+                                 struct safetensors *ret_parts, struct error *reterr);
+
+/* Reads the header and checks it as a whole: dtypes, shapes, offsets that neither overlap nor leave
+ * gaps. On success the caller owns *ret_header. -EINVAL with the reason; -ENOMEM. */
+MUST_CHECK int safetensors_parse(const char *name, const struct safetensors *parts,
+                                 json_t **ret_header, struct error *reterr);
 
 /* The bytes of the tensor called name, which must have that shape (n_columns 0: one dimension):
  * offset into the tensor block, in bytes. -EINVAL with the reason. header was checked before. */

@@ -38,12 +38,14 @@ static void put_time(struct text *text, const char *name, uint64_t us)
 /* `{"name":…` without the closing brace. */
 static void put_summary(struct handler *handler, const struct live_model *model, struct text *text)
 {
+    struct error why;
+
     text_puts(text, "{\"name\":");
     text_json_string(text, model->name, strlen(model->name));
     text_printf(text, ",\"version\":%u", model->version);
     put_member(text, "state", lookup_state(handler, model));
-    if (model->state == LIVE_FAILED)
-        put_member(text, "error", model->error.text);
+    if (live_is_failing(service_live(handler->service), model, &why))
+        put_member(text, "error", why.text);
 }
 
 static void put_features(struct text *text, const struct schema *schema)
@@ -83,7 +85,7 @@ static void put_architecture(struct text *text, const struct detector *detector)
     text_puts(text, "]");
 }
 
-static void put_detail(struct text *text, const struct live_model *model)
+static void put_detail(const struct live_model *model, struct text *text)
 {
     put_features(text, detector_values(model->detector));
     put_preparation(text, detector_preparation(model->detector));
@@ -147,15 +149,20 @@ static void put_progress(struct handler *handler, const struct live_model *model
 
 void handle_model(struct handler *handler, const struct request *request, struct reply *reply)
 {
+    struct live *live = service_live(handler->service);
     struct live_model *model = lookup_model(handler, request, reply);
     if (!model)
         return;
 
+    /* Of one that cannot be loaded any more the summary says so, and that is all. */
+    const bool is_held = model->state == LIVE_SERVING && live_hold(live, model, NULL) == 0;
     reply->status = 200;
     reply->content_type = "application/json";
     put_summary(handler, model, &reply->body);
-    if (model->state == LIVE_SERVING)
-        put_detail(&reply->body, model);
+    if (is_held) {
+        put_detail(model, &reply->body);
+        live_let_go(live, model);
+    }
     if (model->state == LIVE_LEARNING) {
         put_first_inputs(handler, model, &reply->body);
         put_progress(handler, model, &reply->body);

@@ -76,11 +76,13 @@ void handle_observe(struct handler *handler, const struct request *request, stru
     if (!model)
         return;
 
-    if (model->state == LIVE_FAILED)
-        lookup_refuse_failed(model, reply);
-    else if (model->state == LIVE_LEARNING)
+    if (model->state == LIVE_FAILED) {
+        lookup_refuse_failed(handler, model, reply);
+    } else if (model->state == LIVE_LEARNING) {
         first_rows_take(handler, model, FIRST_ROWS_OBSERVED, request, reply);
-    else
+    } else if (lookup_hold(handler, model, reply)) {
         observe(handler, model, request, reply);
+        lookup_let_go(handler, model);
+    }
     lookup_release(handler, model);
 }

@@ -31,6 +31,16 @@ static void score(struct scoring *scoring, const struct request *request, struct
         scoring_keep(scoring);
 }
 
+/* The model has its detector. */
+static void score_with(struct handler *handler, struct live_model *model,
+                       const struct request *request, struct reply *reply)
+{
+    CLEANUP(scoring_clear) struct scoring scoring;
+
+    scoring_begin(&scoring, handler, model, request);
+    score(&scoring, request, reply);
+}
+
 void handle_score(struct handler *handler, const struct request *request, struct reply *reply)
 {
     struct live_model *model = first_rows_find_model(handler, FIRST_ROWS_SCORED, request, reply);
@@ -38,13 +48,12 @@ void handle_score(struct handler *handler, const struct request *request, struct
         return;
 
     if (model->state == LIVE_FAILED) {
-        lookup_refuse_failed(model, reply);
+        lookup_refuse_failed(handler, model, reply);
     } else if (model->state == LIVE_LEARNING) {
         first_rows_take(handler, model, FIRST_ROWS_SCORED, request, reply);
-    } else {
-        CLEANUP(scoring_clear) struct scoring scoring;
-        scoring_begin(&scoring, handler, model, request);
-        score(&scoring, request, reply);
+    } else if (lookup_hold(handler, model, reply)) {
+        score_with(handler, model, request, reply);
+        lookup_let_go(handler, model);
     }
     lookup_release(handler, model);
 }

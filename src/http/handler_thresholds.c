@@ -161,10 +161,14 @@ void handle_thresholds(struct handler *handler, const struct request *request, s
     if (!model)
         return;
 
-    if (model->state == LIVE_FAILED)
-        lookup_refuse_failed(model, reply);
-    else
+    if (model->state == LIVE_FAILED) {
+        lookup_refuse_failed(handler, model, reply);
+    } else if (model->state == LIVE_LEARNING) {
         print(handler, model, reply);
+    } else if (lookup_hold(handler, model, reply)) {
+        print(handler, model, reply);
+        lookup_let_go(handler, model);
+    }
     lookup_release(handler, model);
 }
 

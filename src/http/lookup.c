@@ -12,6 +12,14 @@
 
 #define FAILED_RETRY_S 60 /* a person must act first */
 
+static void refuse_failed(const struct live_model *model, const struct error *why,
+                          struct reply *reply)
+{
+    reply_problem(reply, 503, "Model \"%s\" could not be loaded: %s; mend it and reload",
+                  model->name, why->text);
+    reply->retry_after_s = FAILED_RETRY_S;
+}
+
 struct live_model *lookup_model(struct handler *handler, const struct request *request,
                                 struct reply *reply)
 {
@@ -44,13 +52,31 @@ void lookup_release(struct handler *handler, struct live_model *model)
     live_release(service_live(handler->service), model);
 }
 
+bool lookup_hold(struct handler *handler, struct live_model *model, struct reply *reply)
+{
+    struct error error = {0};
+
+    int r = live_hold(service_live(handler->service), model, &error);
+    if (r == -ENOMEM)
+        reply_no_memory(reply);
+    else if (r < 0)
+        refuse_failed(model, &error, reply);
+    return r == 0;
+}
+
+void lookup_let_go(struct handler *handler, struct live_model *model)
+{
+    live_let_go(service_live(handler->service), model);
+}
+
 const char *lookup_state(struct handler *handler, const struct live_model *model)
 {
     struct learner *learner = service_learner(handler->service);
     struct learner_progress progress = {0};
 
-    if (model->state == LIVE_FAILED || !learner ||
-        learner_progress(learner, model->name, &progress) < 0)
+    if (live_is_failing(service_live(handler->service), model, NULL))
+        return live_state_name(LIVE_FAILED);
+    if (!learner || learner_progress(learner, model->name, &progress) < 0)
         return live_state_name(model->state);
     return progress.is_frozen     ? "frozen"
            : progress.is_training ? "training"
@@ -111,11 +137,13 @@ void lookup_print(struct handler *handler, const struct request *request,
     reply->content_type = "application/json";
 }
 
-void lookup_refuse_failed(const struct live_model *model, struct reply *reply)
+void lookup_refuse_failed(struct handler *handler, const struct live_model *model,
+                          struct reply *reply)
 {
-    reply_problem(reply, 503, "Model \"%s\" could not be loaded: %s; mend it and reload",
-                  model->name, model->error.text);
-    reply->retry_after_s = FAILED_RETRY_S;
+    struct error why = {0};
+
+    (void)live_is_failing(service_live(handler->service), model, &why);
+    refuse_failed(model, &why, reply);
 }
 
 void lookup_refuse_learning(struct handler *handler, struct reply *reply)

@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "service/live.h"
 
+#include <stdbool.h>
+
 struct handler;
 struct learner;
 struct reply;
@@ -16,6 +18,11 @@ struct live_model *lookup_model(struct handler *handler, const struct request *r
                                 struct reply *reply);
 
 void lookup_release(struct handler *handler, struct live_model *model);
+
+/* Of LIVE_SERVING: model->detector is there until lookup_let_go(). False: it cannot be loaded any
+ * more, reply is a 503. */
+bool lookup_hold(struct handler *handler, struct live_model *model, struct reply *reply);
+void lookup_let_go(struct handler *handler, struct live_model *model);
 
 /* What the API calls its state: "failed", "frozen", "training", "learning" or "serving". */
 const char *lookup_state(struct handler *handler, const struct live_model *model);
@@ -36,7 +43,8 @@ void lookup_print(struct handler *handler, const struct request *request,
                   struct reply *reply);
 
 /* LIVE_FAILED: a 503. */
-void lookup_refuse_failed(const struct live_model *model, struct reply *reply);
+void lookup_refuse_failed(struct handler *handler, const struct live_model *model,
+                          struct reply *reply);
 
 /* No store, so nothing is learned: a 409, or a 503 where there should be one. */
 void lookup_refuse_learning(struct handler *handler, struct reply *reply);

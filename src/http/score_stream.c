@@ -66,13 +66,14 @@ static int begin_reading(struct score_stream *stream)
     return 0;
 }
 
-/* Of a model that answers. */
+/* Of a model that answers and has its detector. */
 static struct score_stream *begin(struct handler *handler, struct live_model *model,
                                   const struct request *request)
 {
     struct reply ignored = {0}; /* handle_score() will say the same */
     struct score_stream *stream = calloc(1, sizeof(*stream));
     if (!stream) {
+        lookup_let_go(handler, model);
         lookup_release(handler, model);
         return NULL;
     }
@@ -102,7 +103,7 @@ struct score_stream *score_stream_begin(struct handler *handler, const struct re
                                    : live_acquire_only(live, &n_models);
     if (!model)
         return NULL;
-    if (model->state == LIVE_SERVING)
+    if (model->state == LIVE_SERVING && live_hold(live, model, NULL) == 0)
         return begin(handler, model, request);
     lookup_release(handler, model);
     return NULL;
@@ -115,9 +116,10 @@ void score_stream_free(struct score_stream *stream)
     struct handler *handler = stream->scoring.handler;
 
     scoring_clear(&stream->scoring);
-    lookup_release(handler, stream->scoring.model);
     json_feed_free(stream->json);
     npy_feed_free(stream->npy);
+    lookup_let_go(handler, stream->scoring.model);
+    lookup_release(handler, stream->scoring.model);
     text_clear(&stream->lines);
     json_rows_clear(&stream->rows);
     text_clear(&stream->reply.body);

@@ -34,6 +34,8 @@ static void draft_clear(struct draft *draft)
     for (size_t i = 0; i < draft->n_models; i++)
         model_clear(&draft->models[i].model);
     free(draft->models);
+    free(draft->names);
+    name_index_clear(&draft->index);
     config_free(draft->config);
 }
 
@@ -91,12 +93,19 @@ static int add_model(struct draft *draft, const char *name, struct place head)
     if (!models)
         return -ENOMEM;
     draft->models = models;
+    char **names = realloc(draft->names, (draft->n_models + 1) * sizeof(char *));
+    if (!names)
+        return -ENOMEM;
+    draft->names = names;
 
     struct draft_model *added = &models[draft->n_models];
     *added = (struct draft_model){.model.name = strdup(name), .head = head};
     if (!added->model.name)
         return -ENOMEM;
-    draft->n_models++;
+    draft->names[draft->n_models++] = added->model.name;
+    int r = name_index_add(&draft->index, draft->names);
+    if (r < 0)
+        return r;
     recipe_init(&added->model.recipe);
     return apply_defaults(draft, true, &added->model);
 }
@@ -118,9 +127,9 @@ static int enter_model(struct draft *draft, const char *name, size_t line)
     }
     draft->in_section = true;
     draft->scope = SCOPE_MODEL;
-    for (draft->model = 0; draft->model < draft->n_models; draft->model++)
-        if (strcmp(draft->models[draft->model].model.name, name) == 0)
-            return 0;
+    draft->model = name_index_find(&draft->index, draft->names, name, strlen(name));
+    if (draft->model < draft->n_models)
+        return 0;
     return add_model(draft, name, here(draft, line));
 }
 

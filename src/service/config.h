@@ -94,9 +94,10 @@ struct config {
     uint64_t storage_min_free; /* bytes of the file system; below that buffering stops (256 MiB);
                                 * 0: never */
 
-    bool auto_create;  /* a row for an unknown name makes a model from model_template (no); then
-                        * there is a storage_directory */
-    size_t max_models; /* that there may be for one to be created, those below included (100) */
+    bool auto_create;    /* a row for an unknown name makes a model from model_template (no); then
+                          * there is a storage_directory */
+    size_t max_models;   /* that there may be for one to be created, those below included (100) */
+    uint64_t max_memory; /* bytes of detectors that nobody uses just now (256 MiB); 0: no limit */
     struct config_model model_template; /* [model *], or the defaults */
     struct config_model *models;        /* [n_models] sorted by name, without the template */
     size_t n_models;

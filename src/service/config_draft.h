@@ -2,6 +2,7 @@
  * which reads, and config_check.c, which looks at the whole. */
 #pragma once
 
+#include "data/name_index.h"
 #include "service/config.h"
 #include "service/config_option.h"
 
@@ -23,6 +24,8 @@ struct draft {
     struct place seen[CONFIG_MAX_OPTIONS];
     struct draft_model *models; /* [n_models] in the order of the files, but [model *] first */
     size_t n_models;
+    char **names; /* [n_models] theirs, for: */
+    struct name_index index;
     struct text *errors;
 
     /* Where we are reading. */

@@ -74,6 +74,10 @@ static const struct config_option options[] = {
         "Whether a row for an unknown name creates that model, as [model *] says."),
     KEY(MODELS(max_models), "max_models", DEFAULT("100"), rows, RANGE(1, 100000),
         "With so many models, those of this file included, none is created."),
+    KEY(MODELS(max_memory), "max_memory", DEFAULT("256M"), space, RANGE_OR("none", KIB, 1024 * GIB),
+        "What the detectors of all models may take in memory together: that of the\n"
+        "model that was not needed for longest is dropped, and read again when it is.\n"
+        "256M hold about 400 of the preset best, 4,500 of fast; none: all stay."),
 
     KEY(MODEL(file), "file", EXAMPLE("example.safetensors"), path, ANY,
         "The model file, made by `anomalyctl train`; absolute, or relative to the\n"

@@ -28,9 +28,9 @@ struct pupil *learner_find(struct learner *learner, const char *name)
     struct pupil *found = NULL;
 
     (void)pthread_mutex_lock(&learner->lock);
-    for (size_t i = 0; i < learner->n_pupils && !found; i++)
-        if (strcmp(learner->pupils[i]->name, name) == 0 && !learner->pupils[i]->is_gone)
-            found = learner->pupils[i];
+    const size_t i = name_index_find(&learner->index, learner->names, name, strlen(name));
+    if (i < learner->n_pupils && !learner->pupils[i]->is_gone)
+        found = learner->pupils[i];
     (void)pthread_mutex_unlock(&learner->lock);
     return found;
 }
@@ -174,6 +174,8 @@ void learner_free(struct learner *learner)
         pupil_free(learner->pupils[i]);
     prepare_spec_free(learner->template.prepare);
     free(learner->pupils);
+    free(learner->names);
+    name_index_clear(&learner->index);
     relevance_release(learner->template.relevance);
     detector_workspace_free(learner->workspace);
     database_free(learner->database);

@@ -250,6 +250,7 @@ int learner_reset(struct learner *learner, const char *model, const char *who, s
         return LEARNER_UNAVAILABLE;
 
     pupil_lock(pupil);
+    (void)pupil_hold(pupil);
     if (pupil->learning)
         r = learning_forget(pupil->learning);
     if (r == 0 && pupil->log.id)
@@ -388,6 +389,7 @@ int learner_feedback(struct learner *learner, const char *model, uint64_t event,
 
     learner_wait_for_intake(learner, pupil);
     pupil_lock(pupil);
+    (void)pupil_hold(pupil); /* incidents that end are told with what is to blame */
     const int r = take_word(pupil, event, is_normal, who, &incident, reterr);
     pupil_unlock(pupil);
     learner_wake_runs(learner);

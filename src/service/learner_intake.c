@@ -106,6 +106,8 @@ static int learn_item(struct intake_item *item)
 
     const bool fits = pupil->learning && pupil->n_features == item->n_features;
 
+    if (item->n_rows > 0)
+        (void)pupil_hold(pupil); /* without it rows are noted; /readyz says why */
     rejudge(item);
     if (pupil->learning && !item->is_observed && !item->is_learned) {
         if (fits)

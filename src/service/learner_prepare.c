@@ -18,26 +18,35 @@
 /* One that was deleted is an empty shell, and is used again. */
 static struct pupil *revive(struct learner *learner, const char *name)
 {
-    for (size_t i = 0; i < learner->n_pupils; i++)
-        if (strcmp(learner->pupils[i]->name, name) == 0) {
-            learner->pupils[i]->is_gone = false;
-            return learner->pupils[i];
-        }
-    return NULL;
+    const size_t i = name_index_find(&learner->index, learner->names, name, strlen(name));
+
+    if (i == learner->n_pupils)
+        return NULL;
+    learner->pupils[i]->is_gone = false;
+    return learner->pupils[i];
 }
 
 /* 0 or -ENOMEM. Others may search the list meanwhile. */
 static int append_pupil(struct learner *learner, struct pupil *pupil)
 {
+    const size_t n = learner->n_pupils;
+    int r = -ENOMEM;
+
     (void)pthread_mutex_lock(&learner->lock);
-    struct pupil **pupils =
-        realloc(learner->pupils, (learner->n_pupils + 1) * sizeof(struct pupil *));
-    if (pupils) {
+    struct pupil **pupils = realloc(learner->pupils, (n + 1) * sizeof(struct pupil *));
+    if (pupils)
         learner->pupils = pupils;
-        pupils[learner->n_pupils++] = pupil;
+    char **names = realloc(learner->names, (n + 1) * sizeof(char *));
+    if (names)
+        learner->names = names;
+    if (pupils && names) {
+        pupils[n] = pupil;
+        names[n] = pupil->name;
+        r = name_index_add(&learner->index, names);
+        learner->n_pupils += r == 0;
     }
     (void)pthread_mutex_unlock(&learner->lock);
-    return pupils ? 0 : -ENOMEM;
+    return r;
 }
 
 /* Under create_lock; there is none of that name. */
@@ -73,10 +82,24 @@ static void set_settings(struct pupil *pupil, const struct pupil_settings *setti
         learning_configure(pupil->learning, &settings->learning);
 }
 
+/* A promotion may change the path before it is loaded. */
+static int keep_loading(struct pupil *pupil, struct live_source *source)
+{
+    free(pupil->loading_path);
+    pupil->loading_path = strdup(pupil->path);
+    if (!pupil->loading_path)
+        return -ENOMEM;
+    memcpy(pupil->loading_sha256, pupil->sha256, sizeof(pupil->sha256));
+    source->file = pupil->loading_path;
+    source->sha256 = source->sha256 ? pupil->loading_sha256 : NULL;
+    return 0;
+}
+
 static int prepare_source(struct learner *learner, struct live_source *source,
                           const struct pupil_settings *settings, int learn, struct text *ret_notes)
 {
     struct pupil *pupil = learner_find(learner, source->name);
+    char path[VERSIONS_PATH_SIZE];
     struct error error;
     if (!pupil)
         pupil = add_pupil(learner, source->name);
@@ -91,14 +114,13 @@ static int prepare_source(struct learner *learner, struct live_source *source,
     if (r < 0) {
         text_printf(ret_notes, "model %s does not learn: %s\n", pupil->name, error.text);
         learner_note(learner, r);
-        if (versions_find_live(learner->directory, pupil->name, pupil->path, &source->version) == 0)
+        if (versions_find_live(learner->directory, pupil->name, path, &source->version) == 0 &&
+            pupil_set_path(pupil, path, "") == 0)
             source->file = pupil->path;
     }
-    if (source->file == pupil->path) { /* which a promotion may change before it is loaded */
-        memcpy(pupil->loading_path, pupil->path, sizeof(pupil->path));
-        memcpy(pupil->loading_sha256, pupil->sha256, sizeof(pupil->sha256));
-        source->file = pupil->loading_path;
-        source->sha256 = source->sha256 ? pupil->loading_sha256 : NULL;
+    if (source->file && source->file == pupil->path && keep_loading(pupil, source) < 0) {
+        pupil_unlock(pupil);
+        return -ENOMEM;
     }
     const struct live_source said = pupil_source(pupil);
     source->name = pupil->name;
@@ -133,10 +155,8 @@ static int add_created(struct learner *learner, struct live_source **sources, si
     if (all)
         *sources = all;
     for (size_t i = 0; i < n; i++) {
-        bool is_configured = !all;
-        for (size_t j = 0; j < n_configured && !is_configured; j++)
-            is_configured = strcmp(all[j].name, models[i].name) == 0;
-        if (!is_configured && r == 0) {
+        const struct live_source key = {.name = models[i].name};
+        if (all && r == 0 && !bsearch(&key, all, n_configured, sizeof(*all), by_name)) {
             all[*n_sources] = (struct live_source){.name = models[i].name};
             r = prepare_source(learner, &all[*n_sources], &learner->template,
                                learner->template_learn, ret_notes);
@@ -292,13 +312,17 @@ static void load_series(struct pupil *pupil)
     live_release(live, model);
 }
 
+static int compare_section(const void *name, const void *section)
+{
+    return strcmp(name, ((const struct config_model *)section)->name);
+}
+
 /* NULL: none names it. */
 static const struct config_model *section_of(const struct config *config, const char *name)
 {
-    for (size_t i = 0; i < config->n_models; i++)
-        if (strcmp(config->models[i].name, name) == 0)
-            return &config->models[i];
-    return NULL;
+    return config->n_models > 0 ? bsearch(name, config->models, config->n_models,
+                                          sizeof(*config->models), compare_section)
+                                : NULL;
 }
 
 /* Under the pupil's lock: an operator who asked for it should not wait for it in vain. */
@@ -306,7 +330,7 @@ static void warn_of_silent_drift(const struct pupil *pupil)
 {
     if (!pupil->settings.learning.retrain_on_drift || !pupil->live)
         return;
-    const size_t n = calibration_n_rows(detector_calibration(pupil->live->detector));
+    const size_t n = pupil->live->n_calibration;
     if (n < DRIFT_MIN_ROWS)
         log_warning("model %s: retrain_on_drift has no effect: the drift meter needs %d "
                     "calibration rows, version %u has %zu; give more rows to train on",

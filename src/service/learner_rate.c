@@ -7,6 +7,7 @@
 #include "service/learner_state.h"
 #include "service/stats.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,19 +49,15 @@ struct live_source pupil_source(const struct pupil *pupil)
 
 int pupil_relevance(const struct pupil *pupil, struct relevance **ret_relevance)
 {
+    assert(!pupil->live || pupil->is_held);
     return relevance_override(pupil->live ? detector_relevance(pupil->live->detector) : NULL,
                               pupil->settings.relevance, ret_relevance);
-}
-
-static double rate_of_file(const struct live_model *model)
-{
-    return model->detector ? detector_summary(model->detector)->recipe.false_alarm_rate : 0.0;
 }
 
 static bool is_at_rate(const struct live_model *model, const struct live_source *source)
 {
     const double rate =
-        source->false_alarm_rate > 0.0 ? source->false_alarm_rate : rate_of_file(model);
+        source->false_alarm_rate > 0.0 ? source->false_alarm_rate : model->rate_of_file;
 
     return model->false_alarm_rate == rate &&
            model->false_alarms_per_day == source->false_alarms_per_day &&

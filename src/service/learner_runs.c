@@ -129,7 +129,7 @@ static int guard(struct run *run)
     (void)pthread_mutex_lock(&pupil->pin_lock);
     int r = check_features(run);
     if (r == 0)
-        r = learning_guard(pupil->learning, &run->set, &run->error);
+        r = pupil_guard(pupil, &run->set, &run->error);
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     return r;
 }
@@ -151,8 +151,8 @@ static int describe(struct run *run)
         .max_memory = pupil->settings.max_memory,
         .max_cpu_s = pupil->settings.max_run_s,
     };
-    if (pupil->live) {
-        memcpy(run->start, pupil->path, sizeof(run->start));
+    if (pupil->live && pupil->path) {
+        (void)snprintf(run->start, sizeof(run->start), "%s", pupil->path);
         run->job.start = run->start;
     }
     return pupil_relevance(pupil, &run->job.relevance);
@@ -268,9 +268,17 @@ static int judge(struct run *run)
     if (r < 0)
         return r;
     const bool is_serving = judged && judged->state == LIVE_SERVING;
+    if (is_serving)
+        r = live_hold(live, judged, &run->error);
+    if (r < 0) {
+        live_release(live, judged);
+        return r;
+    }
     input.live = is_serving ? judged->detector : NULL;
     input.live_threshold = is_serving ? judged->threshold : 0.0;
     r = gate_compare(&input, &run->report);
+    if (is_serving)
+        live_let_go(live, judged);
     live_release(live, judged);
     return r < 0 ? error_set(&run->error, r, "out of memory") : 0;
 }
@@ -409,6 +417,8 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     if (wanted == 0 && (run.set.has_excess || run.set.has_new_excess))
         tell_excess(&run);
     r = wanted < 0 ? wanted : r;
+    if (r == 0 && pupil_hold(pupil) < 0)
+        r = error_set(&run.error, -EINVAL, "the live version cannot be read any more");
     if (r == 0 && describe(&run) < 0)
         r = error_set(&run.error, -ENOMEM, "out of memory");
     if (r == 0)

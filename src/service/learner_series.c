@@ -61,11 +61,9 @@ static void save(struct pupil *pupil, struct series_memory *memory)
     pupil->has_unsaved_series = r < 0;
 }
 
-void pupil_load_series(struct pupil *pupil, const struct live_model *model)
+void pupil_load_series(struct pupil *pupil, struct live_model *model)
 {
-    const struct detector *detector = model->detector;
-    struct preparation *preparation =
-        detector ? detector_preparation(detector) : pupil->preparation;
+    struct live *live = pupil->learner->live;
     AUTO_FREE struct logged_series *series = NULL;
     size_t n = 0;
     int r = 0;
@@ -75,11 +73,17 @@ void pupil_load_series(struct pupil *pupil, const struct live_model *model)
     pupil->has_series = true;
     if (series_log_read(pupil->learner->database, pupil->log.id, &series, &n) < 0)
         return; /* they begin anew */
+    const bool is_held = n > 0 && model->state == LIVE_SERVING && live_hold(live, model, NULL) == 0;
+    const struct detector *detector = is_held ? model->detector : NULL;
+    struct preparation *preparation =
+        detector ? detector_preparation(detector) : pupil->preparation;
     for (size_t i = 0; i < n; i++) {
         if (r == 0)
             r = series_memory_load(model->memory, preparation, detector, &series[i]);
         logged_series_clear(&series[i]);
     }
+    if (is_held)
+        live_let_go(live, model);
 }
 
 /* ---- silence ---- */

@@ -26,6 +26,10 @@
 void shadow_begin(struct pupil *pupil, struct live_model *former)
 {
     shadow_end(pupil);
+    if (live_hold(pupil->learner->live, former, NULL) < 0) {
+        live_release(pupil->learner->live, former);
+        return;
+    }
     pupil->shadow = (struct shadow){.former = former, .began_us = clock_monotonic_us()};
     atomic_store(&pupil->has_shadow, true);
 }
@@ -33,6 +37,8 @@ void shadow_begin(struct pupil *pupil, struct live_model *former)
 void shadow_end(struct pupil *pupil)
 {
     atomic_store(&pupil->has_shadow, false);
+    if (pupil->shadow.former)
+        live_let_go(pupil->learner->live, pupil->shadow.former);
     live_release(pupil->learner->live, pupil->shadow.former);
     pupil->shadow = (struct shadow){0};
 }

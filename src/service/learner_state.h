@@ -3,6 +3,7 @@
 
 #include "base/checksum.h"
 #include "base/random.h"
+#include "data/name_index.h"
 #include "service/budget.h"
 #include "service/config.h"
 #include "service/learner.h"
@@ -82,9 +83,9 @@ struct pupil {
     struct pupil_view view;   /* as it was when lock was last let go of */
     pthread_mutex_t pin_lock; /* of the pinned version, which a run works with; after lock */
     struct pupil_settings settings;
-    char path[VERSIONS_PATH_SIZE];         /* of the live version; main thread and runs thread */
-    char sha256[SHA256_HEX_SIZE];          /* that it must have; "": any */
-    char loading_path[VERSIONS_PATH_SIZE]; /* both as they were when a reload began */
+    char *path;                   /* of the live version, or NULL; main thread and runs thread */
+    char sha256[SHA256_HEX_SIZE]; /* that it must have; "": any */
+    char *loading_path;           /* both as they were when a reload began */
     char loading_sha256[SHA256_HEX_SIZE];
     struct logged_model log; /* log.id 0: nothing is known of it yet */
     char **features;         /* [n_features] */
@@ -94,11 +95,14 @@ struct pupil {
     unsigned n_schemas;        /* how often features came or went; for changes pin_lock, too */
     struct learning *learning; /* NULL: no features yet */
     struct live_model *live;   /* a reference; NULL: there is no version */
+    bool is_held;              /* its detector is there: pupil_hold() */
     struct shadow shadow;
     bool has_series;           /* what the store remembers of series has been read */
     bool has_unsaved_series;   /* as was told: the next save is of all */
     struct budget_meter meter; /* of scored rows; what is followed is in log */
-    struct detector *pinned;   /* NULL: nothing is */
+    /* Of the pinned version, and of the live one if that cannot be read; pin_lock, too. NULL:
+     * nothing is pinned. */
+    char *pinned_path, *stand_in_path;
     /* runs; the last one is remembered here, all are in the log */
     int64_t queued_run, current_run; /* 0: none */
     char trigger[16];
@@ -150,6 +154,8 @@ struct learner {
     struct pupil **pupils; /* [n_pupils] only ever added to, under lock: whoever found one may go on
                             * with it; what was deleted stays as an empty shell, for its name */
     size_t n_pupils;
+    char **names; /* [n_pupils] theirs, for: */
+    struct name_index index;
     struct pupil_settings template; /* of [model *]; main thread, and under create_lock */
     int template_learn;
     bool creates;
@@ -218,6 +224,12 @@ MUST_CHECK int pupil_forget_features(struct pupil *pupil);
 void pupil_lock(struct pupil *pupil);
 void pupil_unlock(struct pupil *pupil);
 struct pupil_view pupil_look(struct pupil *pupil); /* without the lock */
+/* Under the pupil's lock: the live version, if there is one, has its detector until pupil_unlock();
+ * without it rows are only noted, and incidents blame nothing. -EINVAL …: its file cannot be read
+ * any more, as /readyz says. */
+int pupil_hold(struct pupil *pupil);
+/* It may go from memory again. */
+void pupil_let_go(struct pupil *pupil);
 /* What users send, a copy, and how it is prepared (shared, or NULL), without the lock. -ENODATA:
  * nobody has said it yet. -ENOMEM. */
 MUST_CHECK int pupil_inputs(struct pupil *pupil, struct schema **ret_values,
@@ -229,9 +241,9 @@ void pupil_set_preparation(struct pupil *pupil, struct preparation *preparation)
 MUST_CHECK int pupil_open_inputs(struct pupil *pupil, const char *const *names, size_t n_names);
 /* Under the pupil's lock: the configuration wants its inputs prepared in another way than the
  * version that answers does. */
-bool pupil_prepares_otherwise(const struct pupil *pupil);
+bool pupil_prepares_otherwise(struct pupil *pupil);
 /* Under the pupil's lock, once: the series of model go on where a former process has left them. */
-void pupil_load_series(struct pupil *pupil, const struct live_model *model);
+void pupil_load_series(struct pupil *pupil, struct live_model *model);
 /* Of all models: series that have fallen silent, or come back, are told of; from time to time. */
 void learner_watch_series(struct learner *learner, bool all);
 /* What has changed of them is kept for the next start. */
@@ -250,8 +262,8 @@ struct pupil_settings pupil_settings_of(struct learner *learner, const struct co
 /* In place of those that were there, with a share of its own in what they share. */
 void pupil_keep_settings(struct pupil_settings *settings, const struct pupil_settings *wanted);
 void pupil_clear_settings(const struct pupil_settings *settings);
-/* Which deviations matter: what the configuration says, else the live version's file; NULL: all do.
- * For relevance_release(). 0 or -ENOMEM. */
+/* While it is held: which deviations matter: what the configuration says, else the live version's
+ * file; NULL: all do. For relevance_release(). 0 or -ENOMEM. */
 MUST_CHECK int pupil_relevance(const struct pupil *pupil, struct relevance **ret_relevance);
 struct live_source pupil_source(const struct pupil *pupil);
 /* Under the pupil's lock: the version that answers does so at the rate of pupil_source(), where it
@@ -268,6 +280,8 @@ MUST_CHECK int pupil_open(struct pupil *pupil, const char *const *names, size_t 
 MUST_CHECK int pupil_follow_maintenance(struct pupil *pupil);
 /* Under the pupil's lock: the pinned version of the log guards from here on. */
 MUST_CHECK int pupil_pin(struct pupil *pupil);
+/* Under the pupil's pin_lock: learning_guard() by the pinned version. */
+MUST_CHECK int pupil_guard(struct pupil *pupil, struct training_set *set, struct error *reterr);
 /* Under the pupil's lock: learning_must_pin() may have changed: the store remembers it. */
 void pupil_note_pin(struct pupil *pupil);
 /* Under the pupil's lock: what was promoted has been pinned. */
@@ -282,6 +296,8 @@ void pupil_fall_back(struct pupil *pupil, const char *configured);
 /* Under the pupil's lock: whether these are the features that the store has rows of. -ESTALE. */
 MUST_CHECK int pupil_check_record(const struct pupil *pupil, const char *const *names,
                                   size_t n_features);
+/* Under the pupil's lock: the file of the live version, copied, and its SHA-256. -ENOMEM. */
+MUST_CHECK int pupil_set_path(struct pupil *pupil, const char *path, const char *sha256);
 /* Under the pupil's lock: where the version is, and what it must be. */
 MUST_CHECK int pupil_locate(const struct pupil *pupil, unsigned version,
                             char ret_path[VERSIONS_PATH_SIZE], char ret_sha256[SHA256_HEX_SIZE]);

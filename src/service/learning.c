@@ -42,6 +42,9 @@ int learning_new(struct database *database, int64_t model, size_t n_features,
         r = detector_workspace_new(&learning->explaining);
     if (r == 0)
         r = blaming_init(&learning->blaming, n_features);
+    learning->std = calloc(n_features, sizeof(*learning->std));
+    if (!learning->std)
+        r = -ENOMEM;
     if (r == 0)
         r = row_buffer_open(database, model, n_features, options->buffer_rows, options->seed,
                             &learning->buffer);
@@ -54,13 +57,19 @@ int learning_new(struct database *database, int64_t model, size_t n_features,
     return 0;
 }
 
+static void configure_admissions(struct learning *learning)
+{
+    for (size_t i = 0; i < learning->n_series; i++)
+        admission_configure(learning->series[i]->admission, learning->std,
+                            learning->options.follow_after);
+}
+
 void learning_configure(struct learning *learning, const struct learning_options *options)
 {
     learning->options = *options;
     learning->skips_us = 0;
     row_buffer_set_capacity(learning->buffer, options->buffer_rows);
-    if (learning->live)
-        learning_rebind(learning, learning->live);
+    configure_admissions(learning);
 }
 
 void series_free(struct series *series)
@@ -92,6 +101,7 @@ void learning_free(struct learning *learning)
     free(learning->windows);
     free(learning->pending);
     free(learning->pending_values);
+    free(learning->std);
     guard_free(learning->guard);
     detector_workspace_free(learning->workspace);
     detector_workspace_free(learning->explaining);
@@ -102,25 +112,35 @@ void learning_free(struct learning *learning)
 
 /* ---- what judges ---- */
 
+static void set_live(struct learning *learning, const struct detector *live)
+{
+    learning->live = live;
+    learning->has_live = true;
+    memcpy(learning->std, scaler_std(detector_ensemble(live)->scaler),
+           learning->n_features * sizeof(*learning->std));
+}
+
 int learning_swap(struct learning *learning, const struct detector *live, double threshold,
                   double false_alarm_rate)
 {
     assert(live);
-    learning->live = live;
+    set_live(learning, live);
     learning_set_threshold(learning, threshold, false_alarm_rate);
     drift_reset(&learning->drift);
     for (size_t i = 0; i < learning->n_series; i++)
-        admission_swap(learning->series[i]->admission, scaler_std(detector_ensemble(live)->scaler));
+        admission_swap(learning->series[i]->admission, learning->std);
     return 0;
 }
 
 void learning_rebind(struct learning *learning, const struct detector *live)
 {
-    const float *std = scaler_std(detector_ensemble(live)->scaler);
+    set_live(learning, live);
+    configure_admissions(learning);
+}
 
-    learning->live = live;
-    for (size_t i = 0; i < learning->n_series; i++)
-        admission_configure(learning->series[i]->admission, std, learning->options.follow_after);
+void learning_lend(struct learning *learning, const struct detector *live)
+{
+    learning->live = learning->has_live ? live : NULL;
 }
 
 void learning_set_rules(struct learning *learning, const struct relevance_rule *rules)
@@ -306,7 +326,7 @@ const char *learning_is_due(struct learning *learning, uint64_t now_us)
     const uint64_t since_us = now_us - learning->last_run_us;
     if (learning->is_frozen || fresh < fresh_after_failure(learning, counts.rows))
         return NULL;
-    if (!learning->live)
+    if (!learning->has_live)
         return counts.rows >= learning_min_rows(learning) &&
                        (!learning->has_run || since_us >= options->retrain_min_interval_us)
                    ? "first"

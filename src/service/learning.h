@@ -61,6 +61,10 @@ MUST_CHECK int learning_swap(struct learning *learning, const struct detector *l
                              double threshold, double false_alarm_rate);
 /* The same version, in another place of memory: nothing begins anew. */
 void learning_rebind(struct learning *learning, const struct detector *live);
+/* The same detector may have gone from memory and come again: NULL as long as it is not there.
+ * Rows that are taken meanwhile are only noted, and incidents blame nothing. Without a version none
+ * is taken. */
+void learning_lend(struct learning *learning, const struct detector *live);
 /* The threshold or the rate alone has changed. */
 void learning_set_threshold(struct learning *learning, double threshold, double false_alarm_rate);
 /* Which deviations matter to the live version's verdicts, borrowed with it; NULL: all do. */

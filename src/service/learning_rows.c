@@ -228,8 +228,8 @@ static struct series *new_series(struct learning *learning, const char *name)
     series->learning = learning;
     series->name = strdup(name);
     if (!series->name ||
-        admission_new(learning->n_features, scaler_std(detector_ensemble(learning->live)->scaler),
-                      learning->options.follow_after, &sink, &series->admission) < 0) {
+        admission_new(learning->n_features, learning->std, learning->options.follow_after, &sink,
+                      &series->admission) < 0) {
         free(series->name);
         free(series);
         return NULL;

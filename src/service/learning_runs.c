@@ -77,7 +77,7 @@ static int drop_useless(const struct learning *learning, struct row_block *block
         const bool repeats = i > 0 && memcmp(row, row - d, d * sizeof(*row)) == 0;
         n_equal = repeats ? n_equal + 1 : 1;
         /* Before there is a version, what all rows repeat is told by check_movement(). */
-        keep[i] = (!learning->live || n_equal <= MOST_EQUAL) && !is_incomplete(row, d);
+        keep[i] = (!learning->has_live || n_equal <= MOST_EQUAL) && !is_incomplete(row, d);
     }
     drop_rows(block, d, keep);
     return 0;

@@ -78,7 +78,9 @@ struct learning {
     size_t n_features;
     struct row_buffer *buffer;
     /* what judges */
-    const struct detector *live, *pinned; /* borrowed; NULL: none */
+    bool has_live;
+    const struct detector *live, *pinned; /* borrowed; NULL: none, or not now (learning_lend()) */
+    float *std;                           /* [n_features] of the live one */
     double threshold, false_alarm_rate;
     struct guard *guard;          /* NULL: nothing is pinned */
     struct workspace *workspace;  /* of the run that draws its rows */

@@ -88,7 +88,7 @@ void learning_tell_verdict(struct learning *learning, const struct scored_row *r
 /* The incident that the row is in; 0: none, or nobody watches it. */
 static uint64_t watch(struct learning *learning, const struct scored_row *row)
 {
-    const bool is_watched = learning->live && learning->options.alarm.n > 0;
+    const bool is_watched = learning->has_live && learning->options.alarm.n > 0;
     struct series *series = NULL;
 
     if (row->series && row->values)

@@ -1,36 +1,22 @@
-#include "service/live.h"
+#include "service/live_state.h"
 
-#include "base/checksum.h"
-#include "base/clock.h"
-#include "base/file.h"
-#include "data/schema.h"
-#include "detector/calibration.h"
+#include "base/parallel.h"
 #include "detector/detector.h"
-#include "detector/model_file.h"
 #include "detector/relevance.h"
 #include "service/recent.h"
 #include "service/series_memory.h"
-#include "service/stats.h"
 
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/stat.h>
 
-struct model_table {
-    struct live_model **models; /* [n_models] sorted by name, a reference to each */
-    size_t n_models;
-};
-
-struct live {
-    pthread_mutex_t change; /* who changes the table; taken before lock */
-    pthread_mutex_t lock;   /* of table and of every live_model.references */
-    struct model_table table;
-    struct stats *stats;
-};
+/* Threads that read model files, each with an arena of memory of its own, pay from so many. */
+#define MANY_MODELS  100
+#define MANY_THREADS 4
 
 bool live_is_name(const char *name, size_t length)
 {
@@ -68,19 +54,22 @@ const char *live_rate_source_name(enum live_rate_source source)
     return names[source];
 }
 
-static void model_free(struct live_model *model)
+void live_model_free(struct live *live, struct live_model *model)
 {
     if (!model)
         return;
-    detector_free(model->detector);
+    if (model->state == LIVE_SERVING)
+        resident_clear(live->residents, &model->resident);
+    else
+        detector_free(model->detector);
     recent_release(model->recent);
     series_memory_release(model->memory);
     free(model->rules);
     relevance_release(model->relevance);
     free(model->file);
+    free(model->error);
     free(model);
 }
-DEFINE_CLEANUP(struct live_model *, model_free)
 
 int live_new(struct stats *stats, struct live **ret_live)
 {
@@ -92,8 +81,12 @@ int live_new(struct stats *stats, struct live **ret_live)
     live->stats = stats;
     (void)pthread_mutex_init(&live->change, NULL); /* cannot fail with default attributes */
     (void)pthread_mutex_init(&live->lock, NULL);
-    *ret_live = live;
-    return 0;
+    const int r = residents_new(&live->residents);
+    if (r < 0)
+        live_free(live);
+    else
+        *ret_live = live;
+    return r;
 }
 
 static void table_release(struct live *live, struct model_table *table)
@@ -109,6 +102,7 @@ void live_free(struct live *live)
     if (!live)
         return;
     table_release(live, &live->table);
+    residents_free(live->residents);
     (void)pthread_mutex_destroy(&live->lock);
     (void)pthread_mutex_destroy(&live->change);
     free(live);
@@ -125,7 +119,7 @@ static int compare_name(const struct live_model *model, const char *name, size_t
     return order ? order : (own > length) - (own < length);
 }
 
-static struct live_model *find(const struct model_table *table, const char *name, size_t length)
+struct live_model *live_find(const struct model_table *table, const char *name, size_t length)
 {
     size_t low = 0, high = table->n_models;
 
@@ -148,7 +142,7 @@ struct live_model *live_acquire(struct live *live, const char *name, size_t leng
     if (length == 0 || length > LIVE_NAME_MAX)
         return NULL;
     (void)pthread_mutex_lock(&live->lock);
-    struct live_model *model = find(&live->table, name, length);
+    struct live_model *model = live_find(&live->table, name, length);
     if (model)
         model->references++;
     (void)pthread_mutex_unlock(&live->lock);
@@ -203,147 +197,53 @@ void live_release(struct live *live, struct live_model *model)
     const bool is_last = --model->references == 0;
     (void)pthread_mutex_unlock(&live->lock);
     if (is_last)
-        model_free(model);
+        live_model_free(live, model);
 }
 
-/* ---- loading ---- */
-
-/* Everything but the detector. */
-static int read_file(struct live_model *model, char **ret_data, size_t *ret_size)
+int live_hold(struct live *live, struct live_model *model, struct error *reterr)
 {
-    struct stat status;
-    int r = file_read(model->file, MODEL_FILE_MAX_SIZE, ret_data, ret_size, &model->error);
-    if (r < 0)
-        return r;
-    if (stat(model->file, &status) < 0)
-        return error_set_errno(&model->error, -errno, model->file, "read");
-    model->trained_at_us =
-        (uint64_t)status.st_mtim.tv_sec * US_PER_S + (uint64_t)status.st_mtim.tv_nsec / 1000;
-    sha256_hex(*ret_data, *ret_size, model->checksum);
-    return 0;
+    assert(model->state == LIVE_SERVING);
+    return resident_hold(live->residents, &model->resident, reterr);
 }
 
-/* Which deviations matter: the configuration's word goes before that of the file. */
-static int set_rules(struct live_model *model, struct relevance *said)
+void live_let_go(struct live *live, struct live_model *model)
 {
-    CLEANUP(relevance_releasep) struct relevance *relevance = NULL;
-    const struct vocabulary vocabulary = detector_vocabulary(model->detector);
-    struct error why = {0};
-
-    int r = relevance_override(detector_relevance(model->detector), said, &relevance);
-    if (r == 0)
-        r = relevance_bind(relevance, &vocabulary, &model->rules, &why);
-    if (r == 0 && model->rules)
-        model->relevance = TAKE(relevance);
-    return r < 0 ? error_set_at(&model->error, r, model->file, 0, "%s",
-                                r == -ENOMEM ? "out of memory" : why.text)
-                 : 0;
+    resident_let_go(live->residents, &model->resident);
 }
 
-static int set_threshold(struct live_model *model)
+bool live_is_failing(struct live *live, const struct live_model *model, struct error *ret_why)
 {
-    const struct calibration *calibration = detector_calibration(model->detector);
-
-    if (model->false_alarm_rate <= 0)
-        model->false_alarm_rate = detector_summary(model->detector)->recipe.false_alarm_rate;
-    if (!(model->false_alarm_rate > 0 && model->false_alarm_rate < 1))
-        return error_set_at(&model->error, -EINVAL, model->file, 0,
-                            "holds no false-alarm rate: give false_alarm_rate for the model %s",
-                            model->name);
-    model->threshold = calibration_threshold(calibration, model->false_alarm_rate);
-    model->threshold_basis = calibration_basis(calibration, model->false_alarm_rate);
-    return 0;
+    if (model->state == LIVE_SERVING)
+        return resident_is_failing(live->residents, &model->resident, ret_why);
+    if (model->state == LIVE_FAILED && ret_why)
+        *ret_why = *model->error;
+    return model->state == LIVE_FAILED;
 }
 
-/* What no parser notices: a figure of the header that has become another. */
-static int check_sum(struct live_model *model, const char *sha256)
+void live_set_limit(struct live *live, size_t limit)
 {
-    if (!sha256 || !*sha256 || strcmp(model->checksum, sha256) == 0)
-        return 0;
-    return error_set_at(&model->error, -EINVAL, model->file, 0,
-                        "is not the file that was written: its SHA-256 is another; restore it from "
-                        "a backup");
+    residents_set_limit(live->residents, limit);
 }
 
-/* Goes on over versions, and from the rows before the first of them. */
-static int take_memory(struct live_model *model, const struct live_source *source,
-                       const struct live_model *old)
+struct residents_counts live_count(struct live *live)
 {
-    int r = 0;
-
-    if (old)
-        model->memory = series_memory_share(old->memory);
-    else
-        r = series_memory_new(&model->memory);
-    if (r == 0)
-        series_memory_bound(model->memory,
-                            source->max_series ? source->max_series : SERIES_MEMORY_MAX_SERIES);
-    return r;
+    return residents_count(live->residents);
 }
 
-/* Fills the model from its file; on failure model->error says why. */
-static int load(struct live_model *model, const struct live_source *source,
-                const struct live_model *old)
+/* ---- changes ---- */
+
+/* Models that are read at the same time. */
+struct making {
+    struct live *live;
+    const struct live_source *sources;
+    struct live_model **models;
+};
+
+static int make_one(void *userdata, size_t i)
 {
-    const unsigned version = source->version;
-    AUTO_FREE char *data = NULL;
-    size_t size = 0;
+    struct making *making = userdata;
 
-    int r = read_file(model, &data, &size);
-    if (r < 0)
-        return r;
-    r = check_sum(model, source->sha256);
-    if (r == 0)
-        r = model_file_parse(model->file, data, size, &model->detector, &model->error);
-    if (r == 0)
-        r = set_threshold(model);
-    if (r == 0)
-        r = set_rules(model, source->relevance);
-    if (r < 0)
-        return r;
-
-    const bool is_same_file = old && strcmp(old->checksum, model->checksum) == 0;
-    if (is_same_file && old->recent)
-        model->recent = recent_share(old->recent);
-    else if ((r = recent_new(clock_monotonic_us(), &model->recent)) < 0)
-        return error_set(&model->error, r, "out of memory");
-    model->version = version ? version : !old ? 1 : is_same_file ? old->version : old->version + 1;
-    model->state = LIVE_SERVING;
-    return 0;
-}
-
-/* A model that cannot be loaded is LIVE_FAILED: never an error here but for -ENOMEM. */
-static int make_model(struct live *live, const struct live_source *source,
-                      struct live_model **ret_model)
-{
-    assert(strlen(source->name) <= LIVE_NAME_MAX); /* config.c checked it */
-
-    CLEANUP(model_freep) struct live_model *model = calloc(1, sizeof(*model));
-    if (!model)
-        return -ENOMEM;
-    memcpy(model->name, source->name, strlen(source->name) + 1);
-    model->state = source->file ? LIVE_FAILED : LIVE_LEARNING;
-    model->references = 1;
-    model->false_alarm_rate = source->false_alarm_rate;
-    model->false_alarms_per_day = source->false_alarms_per_day;
-    model->rate_source = live_rate_source(source);
-    model->reject_missing = source->reject_missing;
-    model->file = source->file ? strdup(source->file) : NULL;
-    model->stats = stats_model(live->stats, source->name);
-    if ((source->file && !model->file) || !model->stats)
-        return -ENOMEM;
-
-    /* Whoever holds `change` may look without the lock. */
-    const struct live_model *old = find(&live->table, model->name, strlen(model->name));
-    if (take_memory(model, source, old) < 0)
-        return -ENOMEM;
-    if (source->file && load(model, source, old) < 0) {
-        detector_free(model->detector);
-        model->detector = NULL;
-        model->version = old ? old->version : 0;
-    }
-    *ret_model = TAKE(model);
-    return 0;
+    return live_model_new(making->live, &making->sources[i], &making->models[i]);
 }
 
 static int make_table(struct live *live, const struct live_source *sources, size_t n_sources,
@@ -354,17 +254,16 @@ static int make_table(struct live *live, const struct live_source *sources, size
     table->models = calloc(n_sources, sizeof(struct live_model *));
     if (!table->models)
         return -ENOMEM;
-    for (size_t i = 0; i < n_sources; i++) {
-        struct live_model *model = NULL;
-        assert(i == 0 || strcmp(sources[i - 1].name, sources[i].name) < 0);
-        int r = make_model(live, &sources[i], &model);
-        if (r < 0)
-            return r;
-        table->models[table->n_models++] = model;
-        if (strict && model->state == LIVE_FAILED)
-            return error_set(reterr, -EINVAL, "model %s: %s", model->name, model->error.text);
-    }
-    return 0;
+    for (size_t i = 1; i < n_sources; i++)
+        assert(strcmp(sources[i - 1].name, sources[i].name) < 0);
+    table->n_models = n_sources;
+    struct making making = {live, sources, table->models};
+    int r = parallel_run(n_sources, n_sources < MANY_MODELS ? 1 : MANY_THREADS, make_one, &making);
+    for (size_t i = 0; r == 0 && strict && i < n_sources; i++)
+        if (table->models[i]->state == LIVE_FAILED)
+            r = error_set(reterr, -EINVAL, "model %s: %s", table->models[i]->name,
+                          table->models[i]->error->text);
+    return r;
 }
 
 /* Under `change`: the table is another one from here on. */
@@ -377,6 +276,8 @@ static void commit_table(struct live *live, struct model_table table)
     table_release(live, &old);
 }
 
+/* Where not all detectors fit, those that are read last are no better than the first: none stays,
+ * and what their threads' arenas have held goes back to the system, for workers have their own. */
 int live_load(struct live *live, const struct live_source *sources, size_t n_sources, bool strict,
               struct error *reterr)
 {
@@ -384,11 +285,16 @@ int live_load(struct live *live, const struct live_source *sources, size_t n_sou
     struct model_table table = {0};
 
     (void)pthread_mutex_lock(&live->change);
+    const uint64_t n_drops = live_count(live).n_drops;
     int r = make_table(live, sources, n_sources, strict, &table, reterr);
     if (r < 0)
         table_release(live, &table);
     else
         commit_table(live, table);
+    if (live_count(live).n_drops > n_drops)
+        residents_drop_idle(live->residents);
+    if (n_sources >= MANY_MODELS)
+        (void)malloc_trim(0);
     (void)pthread_mutex_unlock(&live->change);
     return r == -ENOMEM ? error_set(reterr, r, "out of memory") : r;
 }
@@ -423,19 +329,19 @@ static int table_with(struct live *live, struct live_model *model, struct model_
 
 static int put(struct live *live, const struct live_source *source, struct error *reterr)
 {
-    CLEANUP(model_freep) struct live_model *model = NULL;
+    struct live_model *model = NULL;
     struct model_table table = {0};
 
-    int r = make_model(live, source, &model);
+    int r = live_model_new(live, source, &model);
     if (r == 0 && model->state == LIVE_FAILED)
-        return error_set(reterr, -EINVAL, "%s", model->error.text);
-    if (r == 0)
-        r = table_with(live, model, &table);
+        r = error_set(reterr, -EINVAL, "%s", model->error->text);
+    else if (r < 0 || (r = table_with(live, model, &table)) < 0)
+        r = error_set(reterr, r, "out of memory");
     if (r < 0)
-        return error_set(reterr, r, "out of memory");
-    model = NULL;
-    commit_table(live, table);
-    return 0;
+        live_model_free(live, model);
+    else
+        commit_table(live, table);
+    return r;
 }
 
 int live_put(struct live *live, const struct live_source *source, struct error *reterr)

@@ -1,13 +1,15 @@
 /* live - the models that answer: who asks gets a reference and keeps it as long as it works.
  *
- * A live_model never changes. A reload builds the new ones, then swaps the table under a mutex
- * that is held for nanoseconds; the old ones go when their last reader is done. */
+ * A live_model never changes, but for its detector, which is there while somebody holds it
+ * (service/resident.h). A reload builds the new ones, then swaps the table under a mutex that is
+ * held for nanoseconds; the old ones go when their last reader is done. */
 #pragma once
 
 #include "base/checksum.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "detector/calibration.h"
+#include "service/resident.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,8 +48,13 @@ const char *live_rate_source_name(enum live_rate_source source); /* "model file"
 struct live_model {
     char name[LIVE_NAME_MAX + 1];
     enum live_state state;
-    unsigned version;            /* 0: none yet */
-    struct detector *detector;   /* NULL unless LIVE_SERVING */
+    unsigned version; /* 0: none yet */
+    /* Of LIVE_SERVING, between live_hold() and live_let_go(); else it may not be looked at. */
+    struct detector *detector;
+    struct resident resident;    /* of live.c alone */
+    size_t n_features;           /* of the detector, as what follows up to rules is */
+    size_t n_calibration;        /* rows that the threshold rests on */
+    double rate_of_file;         /* that it was trained for */
     double threshold;            /* in force; of the reconstruction error, above 0 */
     double false_alarm_rate;     /* in force; 0: none is known yet */
     double false_alarms_per_day; /* that were asked for; 0: a rate was */
@@ -59,7 +66,7 @@ struct live_model {
     char *file;
     uint64_t trained_at_us;         /* time of the file, since 1970 */
     char checksum[SHA256_HEX_SIZE]; /* SHA-256 of the file */
-    struct error error;             /* why it is LIVE_FAILED */
+    struct error *error;            /* why it is LIVE_FAILED; else NULL */
     struct model_stats *stats;      /* lives as long as struct stats */
     struct recent *recent;          /* rows that the file has scored; NULL unless LIVE_SERVING */
     struct series_memory *memory;   /* of its series */
@@ -109,3 +116,16 @@ struct live_model *live_acquire_only(struct live *live, size_t *ret_n_models);
 MUST_CHECK int live_acquire_all(struct live *live, struct live_model ***ret_models,
                                 size_t *ret_n_models);
 void live_release(struct live *live, struct live_model *model);
+
+/* model, which is LIVE_SERVING and referred to, has its detector until live_let_go(); it is loaded
+ * if it has to be, which takes milliseconds. -EINVAL …: its file is damaged or gone since; -ENOMEM.
+ * Any thread. */
+MUST_CHECK int live_hold(struct live *live, struct live_model *model, struct error *reterr);
+void live_let_go(struct live *live, struct live_model *model);
+
+/* LIVE_FAILED, or LIVE_SERVING whose last load has failed. ret_why may be NULL. */
+bool live_is_failing(struct live *live, const struct live_model *model, struct error *ret_why);
+
+/* How many bytes the detectors may take that nobody holds; 0: as many as there are. */
+void live_set_limit(struct live *live, size_t limit);
+struct residents_counts live_count(struct live *live);

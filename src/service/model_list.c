@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 #include "detector/calibration.h"
-#include "detector/detector.h"
 #include "service/live.h"
 
 #include <stdio.h>
@@ -24,7 +23,7 @@ int model_list_get(struct live *live, struct model_list *ret_list)
 void model_list_describe(const struct live_model *model, struct text *text)
 {
     text_printf(text, "model %s: version %u, %zu features, threshold ", model->name, model->version,
-                detector_n_features(model->detector));
+                model->n_features);
     text_double(text, model->threshold);
     text_puts(text, " for a false-alarm rate of ");
     text_double(text, model->false_alarm_rate);
@@ -32,7 +31,6 @@ void model_list_describe(const struct live_model *model, struct text *text)
 
 void model_list_describe_doubt(const struct live_model *model, struct text *text)
 {
-    const size_t n_rows = calibration_n_rows(detector_calibration(model->detector));
     const char *basis = model->threshold_basis == CALIBRATION_TAIL_FIT
                             ? "an estimate, a tail fit to the largest of these,"
                             : "the largest error of these";
@@ -42,7 +40,7 @@ void model_list_describe_doubt(const struct live_model *model, struct text *text
     text_printf(text,
                 " needs %zu calibration rows, the model has %zu: %s is the threshold, and the rate "
                 "is not promised; train with more rows or allow more false alarms",
-                calibration_rows_needed(model->false_alarm_rate), n_rows, basis);
+                calibration_rows_needed(model->false_alarm_rate), model->n_calibration, basis);
 }
 
 static void log_model(const struct live_model *model)
@@ -57,7 +55,7 @@ static void log_model(const struct live_model *model)
         return;
     }
     if (model->state == LIVE_FAILED) {
-        log_fields(LOG_ERR, fields, "model %s failed: %s", model->name, model->error.text);
+        log_fields(LOG_ERR, fields, "model %s failed: %s", model->name, model->error->text);
         return;
     }
     model_list_describe(model, &line);

@@ -34,9 +34,11 @@ static void free_features(struct pupil *pupil)
 void pupil_clear(struct pupil *pupil)
 {
     shadow_end(pupil);
+    pupil_let_go(pupil);
     (void)pthread_mutex_lock(&pupil->pin_lock); /* a run may be reading them */
     learning_free(TAKE(pupil->learning));
-    detector_free(TAKE(pupil->pinned));
+    free(TAKE(pupil->pinned_path));
+    free(TAKE(pupil->stand_in_path));
     pupil->n_schemas++;
     (void)pthread_mutex_unlock(&pupil->pin_lock);
     live_release(pupil->learner->live, TAKE(pupil->live));
@@ -74,6 +76,8 @@ void pupil_free(struct pupil *pupil)
         return;
     pupil_clear(pupil);
     pupil_clear_settings(&pupil->settings);
+    free(pupil->path);
+    free(pupil->loading_path);
     (void)pthread_mutex_destroy(&pupil->lock);
     (void)pthread_mutex_destroy(&pupil->view_lock);
     (void)pthread_mutex_destroy(&pupil->pin_lock);
@@ -103,6 +107,7 @@ void pupil_unlock(struct pupil *pupil)
         .figures = pupil->figures,
     };
 
+    pupil_let_go(pupil);
     view.figures.progress = pupil->current_run ? pupil->done : 0.0;
     view.figures.rows.capacity = pupil->settings.learning.buffer_rows;
     if (learning) {
@@ -264,171 +269,6 @@ int pupil_open(struct pupil *pupil, const char *const *names, size_t n_features,
     if (r == 0 && pupil->log.repin)
         learning_set_must_pin(pupil->learning);
     return r;
-}
-
-/* ---- versions ---- */
-
-/* Takes the detector over. */
-static int set_pinned(struct pupil *pupil, struct detector *pinned)
-{
-    (void)pthread_mutex_lock(&pupil->pin_lock);
-    int r = learning_pin(pupil->learning, pinned);
-    if (r == 0) {
-        detector_free(pupil->pinned);
-        pupil->pinned = pinned;
-    } else {
-        detector_free(pinned);
-    }
-    (void)pthread_mutex_unlock(&pupil->pin_lock);
-    return r;
-}
-
-int pupil_pin(struct pupil *pupil)
-{
-    char path[VERSIONS_PATH_SIZE];
-    struct detector *pinned = NULL;
-    struct error error;
-
-    if (!pupil->log.pinned_version)
-        return set_pinned(pupil, NULL);
-    int r = versions_path(pupil->learner->directory, pupil->name, pupil->log.pinned_version, path);
-    if (r == 0 && model_file_load(path, &pinned, &error) < 0) {
-        log_warning(
-            "model %s: the pinned version cannot be read; until it is restored the live one "
-            "stands in for it: %s",
-            pupil->name, error.text);
-        r = model_file_load(pupil->path, &pinned, &error);
-    }
-    return r < 0 ? r : set_pinned(pupil, pinned);
-}
-
-void pupil_note_pin(struct pupil *pupil)
-{
-    const bool must = learning_must_pin(pupil->learning);
-
-    if (must == pupil->log.repin)
-        return;
-    pupil->log.repin = must;
-    if (model_log_set_repin(pupil->learner->database, pupil->log.id, must) < 0)
-        log_warning("model %s: that its next version shall be pinned is not remembered",
-                    pupil->name);
-}
-
-void pupil_pinned(struct pupil *pupil)
-{
-    learning_pinned(pupil->learning);
-    pupil_note_pin(pupil);
-}
-
-static int open_as_live(struct pupil *pupil, const struct live_model *live)
-{
-    const struct schema *schema = detector_schema(live->detector);
-
-    return pupil_open(pupil, schema_names(schema), schema_n_features(schema),
-                      detector_preparation(live->detector));
-}
-
-/* It has been loaded anew, perhaps at another rate. */
-static bool is_same_version(const struct live_model *a, const struct live_model *b)
-{
-    return a && a->version == b->version && a->version != 0 &&
-           strcmp(a->checksum, b->checksum) == 0;
-}
-
-/* The sums go on over another rate: what each row has added holds at the rate of its time. */
-static void bind_again(struct pupil *pupil, const struct live_model *model)
-{
-    learning_rebind(pupil->learning, model->detector);
-    learning_set_threshold(pupil->learning, model->threshold, model->false_alarm_rate);
-}
-
-int pupil_bind(struct pupil *pupil, bool is_reload)
-{
-    struct live *live = pupil->learner->live;
-    struct live_model *model = live_acquire(live, pupil->name, strlen(pupil->name));
-    int r = 0;
-
-    if (model && model->state == LIVE_SERVING && model != pupil->live) {
-        r = open_as_live(pupil, model);
-        if (r == 0 && is_reload && is_same_version(pupil->live, model))
-            bind_again(pupil, model);
-        else if (r == 0)
-            r = learning_swap(pupil->learning, model->detector, model->threshold,
-                              model->false_alarm_rate);
-        if (r == 0)
-            r = pupil_pin(pupil);
-    }
-    if (r < 0 || !model || model->state != LIVE_SERVING) {
-        live_release(live, model);
-        return r;
-    }
-    learning_set_rules(pupil->learning, model->rules);
-    live_release(live, pupil->live);
-    pupil->live = model;
-    return 0;
-}
-
-int pupil_next_version(struct pupil *pupil, unsigned *ret_version)
-{
-    struct learner *learner = pupil->learner;
-    char path[VERSIONS_PATH_SIZE];
-    unsigned version = 0;
-    int r;
-
-    do {
-        r = model_log_next_version(learner->database, pupil->log.id, &version);
-        if (r == 0)
-            r = versions_path(learner->directory, pupil->name, version, path);
-    } while (r == 0 && access(path, F_OK) == 0);
-    if (r == 0)
-        *ret_version = version;
-    return r;
-}
-
-int pupil_locate(const struct pupil *pupil, unsigned version, char ret_path[VERSIONS_PATH_SIZE],
-                 char ret_sha256[SHA256_HEX_SIZE])
-{
-    struct logged_version logged = {0};
-
-    int r = model_log_version(pupil->learner->database, pupil->log.id, version, &logged);
-    if (r < 0 && r != -ENOENT) /* who serves must not depend on the store */
-        log_warning("model %s: version %u is not compared with its checksum: %s", pupil->name,
-                    version, strerrordesc_np(-r));
-    memcpy(ret_sha256, logged.sha256, SHA256_HEX_SIZE);
-    return versions_path(pupil->learner->directory, pupil->name, version, ret_path);
-}
-
-int pupil_promote(struct pupil *pupil, unsigned version, bool pin_too, struct error *reterr)
-{
-    struct learner *learner = pupil->learner;
-    char path[VERSIONS_PATH_SIZE], sha256[SHA256_HEX_SIZE];
-    struct error why;
-    struct live_source source = pupil_source(pupil);
-
-    source.file = path;
-    source.sha256 = sha256;
-    source.version = version;
-    int r = pupil_locate(pupil, version, path, sha256);
-    if (r < 0)
-        return error_set_errno(reterr, r, learner->directory, "read");
-    r = live_put(learner->live, &source, reterr);
-    if (r < 0)
-        return r;
-    memcpy(pupil->path, path, sizeof(path));
-    memcpy(pupil->sha256, sha256, sizeof(sha256));
-    if (versions_link_live(learner->directory, pupil->name, version, &why) < 0)
-        log_warning("%s", why.text);
-    r = model_log_promote(learner->database, pupil->log.id, version, pin_too);
-    if (r < 0)
-        log_warning("model %s: version %u serves, but is not remembered: %s", pupil->name, version,
-                    strerrordesc_np(-r));
-    if (version != pupil->log.live_version)
-        pupil->log.former_version = pupil->log.live_version;
-    pupil->log.live_version = version;
-    if (pin_too)
-        pupil->log.pinned_version = version;
-    r = pupil_bind(pupil, false);
-    return r < 0 ? error_set(reterr, r, "%s", strerrordesc_np(-r)) : 0;
 }
 
 /* ---- what people are told ---- */

@@ -81,6 +81,7 @@ static int adopt_first(struct pupil *pupil, const char *configured, struct error
 int pupil_find_file(struct pupil *pupil, struct live_source *source, struct error *reterr)
 {
     struct learner *learner = pupil->learner;
+    char path[VERSIONS_PATH_SIZE], sha256[SHA256_HEX_SIZE];
     int r = 0;
 
     if (pupil->log.id == 0)
@@ -90,7 +91,9 @@ int pupil_find_file(struct pupil *pupil, struct live_source *source, struct erro
     r = pupil->log.live_version == 0 ? adopt_first(pupil, source->file, reterr) : 0;
     if (r < 0 || pupil->log.live_version == 0)
         return r;
-    r = pupil_locate(pupil, pupil->log.live_version, pupil->path, pupil->sha256);
+    r = pupil_locate(pupil, pupil->log.live_version, path, sha256);
+    if (r == 0)
+        r = pupil_set_path(pupil, path, sha256);
     if (r < 0)
         return error_set_errno(reterr, r, learner->directory, "read");
     link_live(pupil);
@@ -110,7 +113,7 @@ static bool is_failed(struct pupil *pupil, unsigned *ret_version, struct error *
     const bool has_failed = model && model->state == LIVE_FAILED;
 
     if (has_failed)
-        *ret_why = model->error;
+        *ret_why = *model->error;
     *ret_version = model ? model->version : 0;
     live_release(live, model);
     return has_failed;

@@ -111,14 +111,14 @@ int pupil_open_inputs(struct pupil *pupil, const char *const *names, size_t n_na
     return r < 0 ? r : remember(pupil, names, n_names);
 }
 
-bool pupil_prepares_otherwise(const struct pupil *pupil)
+bool pupil_prepares_otherwise(struct pupil *pupil)
 {
     const struct prepare_spec *spec = spec_of(&pupil->settings);
     const struct schema *values;
     struct preparation *wanted = NULL;
     bool is_other = false;
 
-    if (!pupil->live || !spec) /* plain is what nobody need have said */
+    if (!pupil->live || !spec || pupil_hold(pupil) < 0) /* plain is what nobody need have said */
         return false;
     values = detector_values(pupil->live->detector);
     if (spec &&

@@ -1,7 +1,8 @@
 /* recent - the reconstruction errors of the newest rows that one model file has scored, and how
  * fast they come: what another threshold would have made of them.
  *
- * Workers add, anybody reads, nobody waits: each number is atomic alone. What is added while
+ * Memory comes with the rows, up to 80 kB. Workers add, anybody reads, nobody waits: each number is
+ * atomic alone. What is added while
  * somebody reads may be seen in part; what was answered before is there. Of rows that two models of
  * one file share (a threshold has changed), both see all. */
 #pragma once
@@ -22,7 +23,7 @@ MUST_CHECK int recent_new(uint64_t now_us, struct recent **ret_recent);
 struct recent *recent_share(struct recent *recent);
 void recent_release(struct recent *recent);
 
-/* Any thread. */
+/* Any thread. Rows that there is no memory for are not kept. */
 void recent_add(struct recent *recent, const struct verdict *verdicts, size_t n_rows,
                 uint64_t now_us);
 /* The same of n_rows rows, the errors of the last of which are there: [n_rows % RECENT_ROWS] is

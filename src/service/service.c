@@ -101,12 +101,16 @@ static int load_models(struct live *live, struct learner *learner, const char *k
         if (!learner && kept_in)
             use_kept_version(kept_in, &sources[i], paths[i]);
     }
+    if (!strict) /* at the start, before there is more */
+        live_set_limit(live, config->max_memory);
     int r = learner ? learner_prepare(learner, config, &sources, &n_sources, &notes) : 0;
     log_notes(&notes);
     if (r == 0)
         r = live_load(live, sources, n_sources, strict, reterr);
     if (r == 0 && learner)
         r = learner_commit(learner, config);
+    if (r == 0)
+        live_set_limit(live, config->max_memory);
     return r;
 }
 
@@ -374,9 +378,9 @@ bool service_is_ready(struct service *service, void (*add)(void *userdata, const
     for (size_t i = 0; i < list.n_models; i++) {
         const struct live_model *model = list.models[i];
         struct error reason;
-        if (model->state == LIVE_FAILED)
-            (void)error_set(&reason, -EINVAL, "model %s failed: %s", model->name,
-                            model->error.text);
+        struct error why;
+        if (live_is_failing(service->live, model, &why))
+            (void)error_set(&reason, -EINVAL, "model %s failed: %s", model->name, why.text);
         else if (model->state == LIVE_LEARNING && !service_learner(service))
             (void)error_set(&reason, -EINVAL, "model %s has no version and cannot learn",
                             model->name);
@@ -393,7 +397,7 @@ static void describe(const struct model_list *list, struct text *text)
     size_t n_failed = 0;
 
     for (size_t i = 0; i < list->n_models; i++)
-        n_failed += list->models[i]->state == LIVE_FAILED;
+        n_failed += live_is_failing(list->live, list->models[i], NULL);
     text_printf(text, "%zu model%s", list->n_models, list->n_models == 1 ? "" : "s");
     if (n_failed)
         text_printf(text, ", %zu failed", n_failed);
@@ -459,7 +463,8 @@ static int check_models(const struct config *config, struct text *ret_summary,
     for (size_t i = 0; i < list.n_models; i++) {
         if (list.models[i]->state != LIVE_FAILED)
             continue;
-        text_printf(ret_errors, "model %s: %s\n", list.models[i]->name, list.models[i]->error.text);
+        text_printf(ret_errors, "model %s: %s\n", list.models[i]->name,
+                    list.models[i]->error->text);
         is_good = false;
     }
     if (is_good)

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
+#include <search.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -47,7 +48,6 @@ struct model_slot {
 } __attribute__((aligned(CACHE_LINE)));
 
 struct model_stats {
-    struct model_stats *next; /* by name */
     char name[LIVE_NAME_MAX + 1];
     struct model_slot *slots; /* [n_workers] */
 };
@@ -57,8 +57,8 @@ struct stats {
     size_t n_routes;
     const char *const *routes;
     struct route_slot *slots; /* [n_workers][n_routes] */
-    pthread_mutex_t lock;     /* of the list below; its members stay until the end */
-    struct model_stats *models;
+    pthread_mutex_t lock;     /* of the tree below; its members stay until the end */
+    void *models;             /* tsearch() by name */
 };
 
 static void *allocate_slots(size_t n, size_t size)
@@ -90,8 +90,10 @@ int stats_new(unsigned n_workers, const char *const *routes, size_t n_routes,
     return 0;
 }
 
-static void model_stats_free(struct model_stats *model)
+static void model_stats_free(void *userdata)
 {
+    struct model_stats *model = userdata;
+
     if (!model)
         return;
     free(model->slots);
@@ -99,15 +101,16 @@ static void model_stats_free(struct model_stats *model)
 }
 DEFINE_CLEANUP(struct model_stats *, model_stats_free)
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct model_stats *)a)->name, ((const struct model_stats *)b)->name);
+}
+
 void stats_free(struct stats *stats)
 {
     if (!stats)
         return;
-    while (stats->models) {
-        struct model_stats *model = stats->models;
-        stats->models = model->next;
-        model_stats_free(model);
-    }
+    tdestroy(stats->models, model_stats_free);
     (void)pthread_mutex_destroy(&stats->lock);
     free(stats->slots);
     free(stats);
@@ -164,19 +167,16 @@ static int new_model(const char *name, unsigned n_workers, struct model_stats **
 
 struct model_stats *stats_model(struct stats *stats, const char *name)
 {
-    struct model_stats *model = NULL;
+    CLEANUP(model_stats_freep) struct model_stats *added = NULL;
 
+    if (new_model(name, stats->n_workers, &added) < 0)
+        return NULL;
     (void)pthread_mutex_lock(&stats->lock);
-    struct model_stats **at = &stats->models;
-    while (*at && strcmp((*at)->name, name) < 0)
-        at = &(*at)->next;
-    if (*at && strcmp((*at)->name, name) == 0) {
-        model = *at;
-    } else if (new_model(name, stats->n_workers, &model) == 0) {
-        model->next = *at;
-        *at = model;
-    }
+    struct model_stats **found = tsearch(added, &stats->models, by_name);
+    struct model_stats *model = found ? *found : NULL;
     (void)pthread_mutex_unlock(&stats->lock);
+    if (model == added)
+        added = NULL;
     return model;
 }
 
@@ -230,15 +230,22 @@ static void write_head(struct text *text, const char *name, const char *type, co
     text_printf(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* "name{label="value"} ", the number follows. */
+/* "name{label="value"} ", the number follows. Not by text_printf(), which would take longer than
+ * all else of a page of thousands of models. */
 static void write_series(struct text *text, const char *name, const char *label, const char *value)
 {
-    text_printf(text, "%s{%s=\"%s\"} ", name, label, value);
+    text_puts(text, name);
+    text_puts(text, "{");
+    text_puts(text, label);
+    text_puts(text, "=\"");
+    text_puts(text, value);
+    text_puts(text, "\"} ");
 }
 
 static void write_u64(struct text *text, uint64_t number)
 {
-    text_printf(text, "%llu\n", (unsigned long long)number);
+    text_u64(text, number);
+    text_puts(text, "\n");
 }
 
 /* The three parts of one histogram; buckets[n_edges + 1] are not yet cumulative. */
@@ -249,7 +256,12 @@ static void write_histogram(struct text *text, const char *name, const char *lab
     uint64_t count = 0;
 
     for (size_t i = 0; i <= n_edges; i++) {
-        text_printf(text, "%s_bucket{%s=\"%s\",le=\"", name, label, value);
+        text_puts(text, name);
+        text_puts(text, "_bucket{");
+        text_puts(text, label);
+        text_puts(text, "=\"");
+        text_puts(text, value);
+        text_puts(text, "\",le=\"");
         if (i < n_edges)
             text_double(text, edges[i]);
         else
@@ -411,6 +423,27 @@ static void write_live_models(const struct shown *shown, struct text *text)
     }
 }
 
+static void write_number(struct text *text, const char *name, const char *type, const char *help,
+                         uint64_t number)
+{
+    write_head(text, name, type, help);
+    text_printf(text, "%s %llu\n", name, (unsigned long long)number);
+}
+
+static void write_loading(struct live *live, struct text *text)
+{
+    const struct residents_counts counts = live_count(live);
+
+    write_number(text, "anomalyd_models_loaded", "gauge", "Models whose detector is in memory.",
+                 counts.n_loaded);
+    write_number(text, "anomalyd_models_loaded_bytes", "gauge",
+                 "What these detectors take, estimated; max_memory bounds it.", counts.bytes);
+    write_number(text, "anomalyd_model_loads_total", "counter",
+                 "Detectors read again because a request or a run needed them.", counts.n_loads);
+    write_number(text, "anomalyd_model_drops_total", "counter",
+                 "Detectors dropped from memory to keep to max_memory.", counts.n_drops);
+}
+
 void stats_write(struct stats *stats, struct live *live, struct text *text)
 {
     struct shown shown = {.n_workers = stats->n_workers};
@@ -426,6 +459,7 @@ void stats_write(struct stats *stats, struct live *live, struct text *text)
     write_durations(stats, text);
     write_model_counters(&shown, text);
     write_live_models(&shown, text);
+    write_loading(live, text);
     process_write_metrics(text);
     for (size_t i = 0; i < shown.n_models; i++)
         live_release(live, shown.models[i]);

@@ -49,5 +49,5 @@ uint64_t stats_rows_scored(const struct stats *stats, const struct model_stats *
 struct live;
 
 /* The whole /metrics page (Prometheus text format 0.0.4): all above, one line a live model for
- * threshold, target rate, version and time of training, and process_*. */
+ * threshold, target rate, version and time of training, how many are loaded, and process_*. */
 void stats_write(struct stats *stats, struct live *live, struct text *text);

@@ -218,6 +218,29 @@ static void only_observed_rows_are_stored_unless_scored_ones_are_to_be_learned(v
     assert_int_equal(learning_counts(learning).rows, 40);
 }
 
+static void no_scored_row_is_taken_while_the_detector_is_not_lent(void **state)
+{
+    (void)state;
+    open_learning();
+    take_normal("a", 50);
+    flush();
+    const uint64_t stored = learning_counts(learning).stored;
+    assert_true(stored > 0);
+
+    learning_lend(learning, NULL);
+    learning_configure(learning, &options); /* a reload meanwhile */
+    take_normal("a", 20);
+    take_burst("a", 40);
+    take_normal("new", 20);
+    flush();
+    assert_int_equal(learning_counts(learning).stored, stored);
+
+    learning_lend(learning, detector);
+    take_normal("a", 50);
+    flush();
+    assert_true(learning_counts(learning).stored > stored);
+}
+
 static void a_frozen_model_takes_no_scored_rows(void **state)
 {
     (void)state;
@@ -546,6 +569,7 @@ int main(void)
         LEARNING_TEST(each_part_of_a_batch_counts_for_its_own_series),
         LEARNING_TEST(nothing_is_sampled_out_without_a_sample_rate),
         LEARNING_TEST(only_observed_rows_are_stored_unless_scored_ones_are_to_be_learned),
+        LEARNING_TEST(no_scored_row_is_taken_while_the_detector_is_not_lent),
         LEARNING_TEST(a_frozen_model_takes_no_scored_rows),
         LEARNING_TEST(every_observed_row_is_stored_as_it_was_sent),
         LEARNING_TEST(observed_rows_push_out_others_only_above_buffer_rows),

@@ -279,9 +279,9 @@ static void at_the_start_a_bad_model_fails_alone(void **state)
     assert_string_equal(live_state_name(bad->state), "failed");
     assert_null(bad->detector);
     assert_int_equal(bad->version, 0);
-    assert_non_null(strstr(bad->error.text, path_bad));
+    assert_non_null(strstr(bad->error->text, path_bad));
     assert_int_equal(gone->state, LIVE_FAILED);
-    assert_string_equal(gone->error.text, "/nowhere: cannot open: No such file or directory");
+    assert_string_equal(gone->error->text, "/nowhere: cannot open: No such file or directory");
     live_release(live, bad);
     live_release(live, gone);
     live_release(live, good);

@@ -1,3 +1,4 @@
+#include "detector/model_errors.h"
 #include "detector/model_file.h"
 
 #include "base/checksum.h"
@@ -1176,6 +1177,51 @@ static void a_rebuilt_file_is_taken_wherever_its_tensors_stand(void **state)
     }
 }
 
+/* What model_write() leaves is read past jansson, any other writing by it. */
+static void calibration_errors_are_the_same_however_they_are_written(void **state)
+{
+    (void)state;
+    json_auto_t *header = json_loadb(file + 8, (size_t)header_length(), 0, NULL);
+    json_auto_t *document = document_of(header);
+    size_t size, n, n_same;
+    AUTO_FREE char *spaced = rebuilt(header, document, &size);
+
+    CLEANUP(model_errors_clear) struct model_errors cut = {0};
+    assert_int_equal(model_errors_cut(spaced + 8, size - 8, &cut), 0);
+    assert_null(cut.header);
+    assert_int_equal(model_errors_cut(file + 8, (size_t)header_length(), &cut), 0);
+    assert_non_null(cut.header);
+
+    CLEANUP(detector_freep) struct detector *by_jansson = loaded(spaced, size);
+    CLEANUP(detector_freep) struct detector *cut_out = loaded(file, file_size);
+    const double *errors = calibration_errors(detector_calibration(by_jansson), &n);
+    const double *same = calibration_errors(detector_calibration(cut_out), &n_same);
+    assert_int_equal(n, n_same);
+    assert_int_equal(n, cut.n_errors);
+    assert_memory_equal(errors, same, n * sizeof(*errors));
+}
+
+/* They would not be known from those that count. */
+static void errors_that_stand_twice_are_not_cut(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{\\\"errors\\\":[1,2],\\\"errors\\\":[3]}",
+        "{\\\"errors\\\":[1,2",
+        "{\\\"errors\\\":[1,]}",
+        "{\\\"errors\\\":[]}",
+        "{\\\"errors\\\":[1,\n2]}",
+        "{\\\"errors\\\":[1e999]}",
+        "{\\\\\\\"errors\\\\\\\":[1]}",
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        CLEANUP(model_errors_clear) struct model_errors cut = {0};
+        assert_int_equal(model_errors_cut(texts[i], strlen(texts[i]), &cut), 0);
+        assert_null(cut.header);
+    }
+}
+
 static void other_files_are_told_what_they_are_not(void **state)
 {
     (void)state;
@@ -1449,6 +1495,8 @@ int main(void)
         TEST(a_key_that_comes_twice_is_refused),
         TEST(a_header_above_the_limit_is_refused),
         TEST(a_rebuilt_file_is_taken_wherever_its_tensors_stand),
+        TEST(calibration_errors_are_the_same_however_they_are_written),
+        TEST(errors_that_stand_twice_are_not_cut),
         TEST(other_files_are_told_what_they_are_not),
         TEST(errors_name_file_and_reason),
         TEST(a_file_of_format_1_judges_as_ever),

@@ -119,6 +119,19 @@ static void numbers_are_short_and_never_nan(void **state)
     assert_string_equal(text.data, "0.1 -2.5e-300 null null");
 }
 
+static void whole_numbers_are_written_up_to_the_largest(void **state)
+{
+    (void)state;
+    CLEANUP(text_clear) struct text text = {0};
+
+    text_u64(&text, 0);
+    text_puts(&text, " ");
+    text_u64(&text, 1090);
+    text_puts(&text, " ");
+    text_u64(&text, UINT64_MAX);
+    assert_string_equal(text.data, "0 1090 18446744073709551615");
+}
+
 static void a_moment_is_written_in_utc(void **state)
 {
     (void)state;
@@ -200,6 +213,7 @@ int main(void)
         cmocka_unit_test(a_failed_allocation_is_remembered),
         cmocka_unit_test(an_impossible_length_fails),
         cmocka_unit_test(numbers_are_short_and_never_nan),
+        cmocka_unit_test(whole_numbers_are_written_up_to_the_largest),
         cmocka_unit_test(a_moment_is_written_in_utc),
         cmocka_unit_test(json_strings_are_always_valid),
         cmocka_unit_test(shown_text_is_cut_and_harmless),
