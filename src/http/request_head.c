@@ -17,16 +17,17 @@ static int refuse(struct head_refusal *ret_refusal, unsigned status, const char 
 }
 
 /* RFC 9110, 5.6.2 */
-static bool is_token_char(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
-}
+static const bool is_token_char[256] = {
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['!'] = true,  ['#'] = true,
+    ['$'] = true,         ['%'] = true,         ['&'] = true,         ['\''] = true, ['*'] = true,
+    ['+'] = true,         ['-'] = true,         ['.'] = true,         ['^'] = true,  ['_'] = true,
+    ['`'] = true,         ['|'] = true,         ['~'] = true,
+};
 
 static size_t token_length(const char *text, size_t size)
 {
     size_t n = 0;
-    while (n < size && is_token_char(text[n]))
+    while (n < size && is_token_char[(unsigned char)text[n]])
         n++;
     return n;
 }
