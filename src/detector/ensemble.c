@@ -287,8 +287,8 @@ int ensemble_typical_rows(const struct ensemble *ensemble, float *ret_rows)
     return 0;
 }
 
-/* A binary search reads a line of memory a step, and the knot's three numbers. */
-#define RANK_GAUSS_BYTES ((size_t)11 * 64)
+/* Two lines of memory to find the knot in, and its other two numbers. */
+#define RANK_GAUSS_BYTES ((size_t)4 * 64)
 
 static void add_matrix(struct ensemble_cost *cost, const struct packed *packed)
 {
