@@ -54,13 +54,13 @@ static bool check_head(const struct exchange *exchange, const struct exchange_he
         reply_problem(reply, 431, "The request head is larger than 8 KiB; send a shorter one");
     } else if (exchange->has_bad_target) {
         reply_problem(reply, 400, "The target holds %%00; no path and no option has a NUL byte");
-    } else if (!match->route && match->allow[0] == '\0') {
+    } else if (!match->is_path) {
         char shown[TEXT_SHOWN_SIZE];
         reply_problem(reply, 404, "There is nothing at %s; POST /v1/models/NAME/score judges rows",
                       text_show(shown, head->path, strlen(head->path)));
     } else if (!match->route) {
-        reply_problem(reply, 405, "This path takes %s only", match->allow);
-        memcpy(reply->allow, match->allow, sizeof(reply->allow));
+        reply_problem(reply, 405, "This path takes %s only",
+                      routes_methods(request_path(head->path), reply->allow));
     } else if (wrong_type) {
         reply_problem(reply, 415, "%s", wrong_type);
     } else if (head->content_length > max_body) {

@@ -83,8 +83,8 @@ static int check_length(struct request_head *head, const char *value, size_t siz
 
     if (size == 0 || strspn(value, "0123456789") < size)
         return refuse(ret_refusal, 400, "Content-Length is not a number of bytes");
-    uint64_t bytes;
-    if (number_parse_u64(value, size, &bytes) < 0 || bytes > INT64_MAX)
+    if (number_parse_u64(value, size, &head->content_length) < 0 ||
+        head->content_length > INT64_MAX)
         return refuse(ret_refusal, 413, "Content-Length is far above any limit; send less");
     return 0;
 }

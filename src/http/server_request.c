@@ -190,7 +190,6 @@ struct head_walk {
     int result; /* 0, or -EBADMSG: there is a refusal */
     struct exchange_head *head;
     const char *last_event_id;
-    bool has_body;
 };
 
 static bool name_is(const char *name, size_t length, const char *wanted)
@@ -205,27 +204,20 @@ static void keep(const char **kept, const char *value)
         *kept = value;
 }
 
-static void keep_field(struct head_walk *walk, const char *name, size_t length, const char *value,
-                       size_t size)
+static void keep_field(struct head_walk *walk, const char *name, size_t length, const char *value)
 {
     struct exchange_head *head = walk->head;
 
-    if (name_is(name, length, "Content-Length")) {
-        if (number_parse_u64(value, size, &head->content_length) < 0)
-            head->content_length = UINT64_MAX; /* unless it is refused anyway */
-    } else if (name_is(name, length, "Content-Type")) {
+    if (name_is(name, length, "Content-Type"))
         keep(&head->content_type, value);
-    } else if (name_is(name, length, "Content-Encoding")) {
+    else if (name_is(name, length, "Content-Encoding"))
         keep(&head->content_encoding, value);
-    } else if (name_is(name, length, "Accept")) {
+    else if (name_is(name, length, "Accept"))
         keep(&head->accept, value);
-    } else if (name_is(name, length, "X-Request-Id")) {
+    else if (name_is(name, length, "X-Request-Id"))
         keep(&head->request_id, value);
-    } else if (name_is(name, length, "Last-Event-ID")) {
+    else if (name_is(name, length, "Last-Event-ID"))
         keep(&walk->last_event_id, value);
-    } else if (name_is(name, length, "Transfer-Encoding")) {
-        walk->has_body = true;
-    }
 }
 
 static enum MHD_Result take_field(void *userdata, enum MHD_ValueKind kind, const char *name,
@@ -239,7 +231,7 @@ static enum MHD_Result take_field(void *userdata, enum MHD_ValueKind kind, const
     if (walk->result == 0)
         walk->result = request_head_check_field(&walk->check, name, name_length, value,
                                                 value_length, &walk->refusal);
-    keep_field(walk, name, name_length, value, value_length);
+    keep_field(walk, name, name_length, value);
     return MHD_YES;
 }
 
@@ -251,7 +243,7 @@ static void walk_head(struct MHD_Connection *mhd, struct head_walk *walk)
     if (walk->result == 0)
         walk->result = request_head_check_end(&walk->check, &walk->refusal);
     walk->head->refusal = walk->result < 0 ? &walk->refusal : NULL;
-    walk->has_body |= walk->head->content_length > 0;
+    walk->head->content_length = walk->check.content_length;
 }
 
 static enum MHD_Result receive_head(struct connection *connection, struct MHD_Connection *mhd,
@@ -278,7 +270,8 @@ static enum MHD_Result receive_head(struct connection *connection, struct MHD_Co
 
     /* An answer before the end of the request closes the connection, so without a body it waits
      * for the end, which is the next call. */
-    connection->must_linger = head.refusal || walk.has_body;
+    connection->must_linger =
+        head.refusal || head.content_length > 0 || walk.check.has_transfer_encoding;
     return connection->must_linger ? send_reply(connection, mhd) : MHD_YES;
 }
 
