@@ -66,16 +66,17 @@ void movement_free(struct movement *movement)
     free(movement);
 }
 
-/* One of the averages takes z[n], and hold what is its distance from that at least. */
+/* One of the averages takes z[n], and hold, which fades, what is its distance from that at least.
+ */
 VECTOR_CLONES static void follow(float *restrict average, float *restrict hold, size_t n,
                                  const float *restrict jumps, const float *restrict row,
-                                 const float *restrict z, float share)
+                                 const float *restrict z, float share, float fade)
 {
     for (size_t j = 0; j < n; j++) {
         const float off = isnan(row[j]) ? 0.0F : z[j] - average[j];
-        const float moved = fabsf(off) / (jumps[j] + LEAST_JUMP);
+        const float moved = fabsf(off) / (jumps[j] + LEAST_JUMP), held = fade * hold[j];
 
-        hold[j] = moved > hold[j] ? moved : hold[j];
+        hold[j] = moved > held ? moved : held;
         average[j] += share * off;
     }
 }
@@ -84,14 +85,11 @@ void movement_follow(struct movement *movement, const float *jumps, const float 
                      const float *z)
 {
     const size_t n = movement->n_features;
-    float *const hold = movement->hold;
 
     movement->n_rows++;
-    for (size_t j = 0; j < n; j++)
-        hold[j] *= FADE;
     for (size_t w = 0; w < MOVEMENT_WINDOWS; w++)
-        follow(movement->averages + w * n, hold, n, jumps + w * n, row, z,
-               1.0F / span_of(windows[w], movement->n_rows));
+        follow(movement->averages + w * n, movement->hold, n, jumps + w * n, row, z,
+               1.0F / span_of(windows[w], movement->n_rows), w == 0 ? FADE : 1.0F);
 }
 
 void movement_rescale(struct movement *movement, const struct scaler *from, const struct scaler *to)
