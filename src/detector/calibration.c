@@ -169,43 +169,52 @@ double calibration_threshold(const struct calibration *calibration, double rate)
     return fmax(threshold, LEAST_THRESHOLD);
 }
 
-size_t calibration_n_rows_from(const struct calibration *calibration, double error)
+/* How many of the kept errors are below. Without branches: whether one is taken is a coin toss each
+ * time, and a wrong guess of the processor costs more than the rest of the step. */
+static size_t count_below(const struct calibration *calibration, double error)
 {
-    size_t low = 0, high = calibration->n_errors; /* errors[0..low) < error <= errors[high..) */
+    const double *from = calibration->errors; /* all before it are below */
+    size_t n = calibration->n_errors;
 
-    while (low < high) {
-        const size_t middle = (low + high) / 2;
-        if (calibration->errors[middle] < error)
-            low = middle + 1;
-        else
-            high = middle;
+    while (n > 1) {
+        const size_t half = n / 2;
+        const double *const upper = from + half;
+        from = upper[-1] < error ? upper : from;
+        n -= half;
     }
-    const size_t n_rows = calibration->n_rows;
-    return n_rows - (low ? rank_of(low - 1, calibration->n_errors, n_rows) : 0);
+    return (size_t)(from - calibration->errors) + (*from < error);
 }
 
-static double conformal_p_value(const struct calibration *calibration, double error)
+size_t calibration_n_rows_from(const struct calibration *calibration, double error)
 {
-    return (1.0 + (double)calibration_n_rows_from(calibration, error)) /
-           ((double)calibration->n_rows + 1.0);
+    const size_t n_below = count_below(calibration, error), n_rows = calibration->n_rows;
+
+    return n_rows - (n_below ? rank_of(n_below - 1, calibration->n_errors, n_rows) : 0);
+}
+
+static double conformal_p_value(const struct calibration *calibration, size_t n_from)
+{
+    return (1.0 + (double)n_from) / ((double)calibration->n_rows + 1.0);
 }
 
 /* Not above what smaller errors have: the last of them that are counted, or that of the level. */
 static double tail_p_value(const struct calibration *calibration, double error)
 {
     const struct pareto_tail *tail = &calibration->tail;
-    const double highest =
-        fmin(switch_rate(calibration), conformal_p_value(calibration, tail->level));
+    const size_t n_from = calibration_n_rows_from(calibration, tail->level);
+    const double highest = fmin(switch_rate(calibration), conformal_p_value(calibration, n_from));
 
     return fmin(fmax(pareto_tail_survival(tail, error), LEAST_P_VALUE), highest);
 }
 
 double calibration_p_value(const struct calibration *calibration, double error)
 {
+    const size_t n_from = calibration_n_rows_from(calibration, error);
+
     if (calibration->has_tail && error > calibration->tail.level &&
-        calibration_n_rows_from(calibration, error) < CALIBRATION_MIN_EXCEEDING)
+        n_from < CALIBRATION_MIN_EXCEEDING)
         return tail_p_value(calibration, error);
-    return conformal_p_value(calibration, error);
+    return conformal_p_value(calibration, n_from);
 }
 
 const double *calibration_errors(const struct calibration *calibration, size_t *ret_n_errors)

@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK 64 /* rows whose terms wait for their verdict */
+#define BLOCK 16 /* rows whose terms wait for their verdict */
 
 struct detector {
     struct schema *schema;

@@ -3,6 +3,7 @@
 #include "base/sort.h"
 #include "detector/rank_gauss.h"
 #include "detector/scaler.h"
+#include "nn/vector.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -125,10 +126,16 @@ int encoding_fit_pair(const float *rows, size_t n_rows, size_t n_features,
     return r < 0 ? r : encoding_new(gain, shift, n_features, rank_gauss, ret_encoding);
 }
 
+VECTOR_CLONES static void stretch(float *restrict out, const float *restrict row,
+                                  const float *restrict gain, const float *restrict shift, size_t n)
+{
+    for (size_t j = 0; j < n; j++)
+        out[j] = gain[j] * row[j] + shift[j];
+}
+
 void encoding_apply(const struct encoding *encoding, const float *row, float *out)
 {
-    for (size_t j = 0; j < encoding->n_features; j++)
-        out[j] = encoding->gain[j] * row[j] + encoding->shift[j];
+    stretch(out, row, encoding->gain, encoding->shift, encoding->n_features);
     if (encoding->rank_gauss)
         rank_gauss_apply(encoding->rank_gauss, row, out + encoding->n_features);
 }
@@ -138,8 +145,12 @@ void encoding_blend(const struct encoding *encoding, const float *z, const float
 {
     const size_t d = encoding->n_features;
 
+    if (!encoding->rank_gauss) {
+        memcpy(out, z, d * sizeof(*out));
+        return;
+    }
     for (size_t j = 0; j < d; j++)
-        out[j] = encoding->rank_gauss ? 0.5F * (encoded[j] + encoded[d + j]) : z[j];
+        out[j] = 0.5F * (encoded[j] + encoded[d + j]);
 }
 
 #define UNBLEND_STEPS 28 /* each halves the range of ±SCALER_LIMIT: 7e-7 is left */

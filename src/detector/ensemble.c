@@ -13,6 +13,7 @@
 #include "nn/network.h"
 #include "nn/norm.h"
 #include "nn/packed.h"
+#include "nn/vector.h"
 
 #include <assert.h>
 #include <math.h>
@@ -111,6 +112,17 @@ static void begin_block(const struct ensemble *ensemble, float *scratch, const f
         block->is_missing[i] = isnan(rows[i]);
 }
 
+VECTOR_CLONES static void subtract(float *restrict residuals, const float *restrict encoded,
+                                   const float *restrict out, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        const float residual = encoded[j] - out[j];
+        /* NaN: the limit */
+        const float below = residual < RESIDUAL_LIMIT ? residual : RESIDUAL_LIMIT;
+        residuals[j] = below > -RESIDUAL_LIMIT ? below : -RESIDUAL_LIMIT;
+    }
+}
+
 /* encoded - output; what is missing takes the residual that it has on average. */
 static void find_residuals(const struct ensemble *ensemble, struct block *block, size_t which)
 {
@@ -122,14 +134,8 @@ static void find_residuals(const struct ensemble *ensemble, struct block *block,
 
     assert(d > 0);
     for (size_t i = 0; i < block->n_rows; i++) {
-        const float *encoded = block->encoded + i * n_values;
         float *residuals = block->residuals + i * n_values;
-        for (size_t j = 0; j < n_values; j++) {
-            const float residual = encoded[j] - out[i * stride + j];
-            /* NaN: the limit */
-            const float below = residual < RESIDUAL_LIMIT ? residual : RESIDUAL_LIMIT;
-            residuals[j] = below > -RESIDUAL_LIMIT ? below : -RESIDUAL_LIMIT;
-        }
+        subtract(residuals, block->encoded + i * n_values, out + i * stride, n_values);
         for (size_t j = 0; block->n_missing[i] > 0 && j < n_values; j++)
             if (block->is_missing[i * d + j % d])
                 residuals[j] = statistics ? statistics->mean[j] : 0.0F;
@@ -281,8 +287,8 @@ int ensemble_typical_rows(const struct ensemble *ensemble, float *ret_rows)
     return 0;
 }
 
-/* A binary search reads a line of memory a step, and the knot's three numbers. */
-#define RANK_GAUSS_BYTES ((size_t)11 * 64)
+/* Two lines of memory to find the knot in, and its other two numbers. */
+#define RANK_GAUSS_BYTES ((size_t)4 * 64)
 
 static void add_matrix(struct ensemble_cost *cost, const struct packed *packed)
 {

@@ -2,6 +2,7 @@
 
 #include "base/sort.h"
 #include "detector/scaler.h"
+#include "nn/vector.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -65,25 +66,30 @@ void movement_free(struct movement *movement)
     free(movement);
 }
 
+/* One of the averages takes z[n], and hold, which fades, what is its distance from that at least.
+ */
+VECTOR_CLONES static void follow(float *restrict average, float *restrict hold, size_t n,
+                                 const float *restrict jumps, const float *restrict row,
+                                 const float *restrict z, float share, float fade)
+{
+    for (size_t j = 0; j < n; j++) {
+        const float off = isnan(row[j]) ? 0.0F : z[j] - average[j];
+        const float moved = fabsf(off) / (jumps[j] + LEAST_JUMP), held = fade * hold[j];
+
+        hold[j] = moved > held ? moved : held;
+        average[j] += share * off;
+    }
+}
+
 void movement_follow(struct movement *movement, const float *jumps, const float *row,
                      const float *z)
 {
     const size_t n = movement->n_features;
-    float *const recent = movement->averages, *const day = recent + n;
-    const float recent_span = span_of(MOVEMENT_SHORT, ++movement->n_rows);
-    const float day_span = span_of(MOVEMENT_LONG, movement->n_rows);
 
-    for (size_t j = 0; j < n; j++) {
-        const float from_recent = z[j] - recent[j], from_day = z[j] - day[j];
-        const float here = isnan(row[j]) ? 0.0F : 1.0F;
-        const float by_recent = here * fabsf(from_recent) / (jumps[j] + LEAST_JUMP);
-        const float by_day = here * fabsf(from_day) / (jumps[n + j] + LEAST_JUMP);
-        const float moved = by_recent > by_day ? by_recent : by_day;
-        const float held = FADE * movement->hold[j];
-        movement->hold[j] = moved > held ? moved : held;
-        recent[j] += here * from_recent / recent_span;
-        day[j] += here * from_day / day_span;
-    }
+    movement->n_rows++;
+    for (size_t w = 0; w < MOVEMENT_WINDOWS; w++)
+        follow(movement->averages + w * n, movement->hold, n, jumps + w * n, row, z,
+               1.0F / span_of(windows[w], movement->n_rows), w == 0 ? FADE : 1.0F);
 }
 
 void movement_rescale(struct movement *movement, const struct scaler *from, const struct scaler *to)

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #define RANK_GAUSS_KNOTS 256
+#define RANK_GAUSS_STEP  16
 
 /* Read its fields, do not change them. A feature with fewer knots repeats the last one. */
 struct rank_gauss {
@@ -19,6 +20,7 @@ struct rank_gauss {
     float *values;    /* [n_features][RANK_GAUSS_KNOTS] not falling */
     float *quantiles; /* [n_features][RANK_GAUSS_KNOTS] not falling */
     float *slopes;    /* [n_features][RANK_GAUSS_KNOTS] from each knot to the next; last 1 */
+    float *coarse;    /* [n_features][RANK_GAUSS_KNOTS / RANK_GAUSS_STEP] every so many-th value */
 };
 
 /* From standardised rows[n_rows][n_features], n_rows > 0. -ENOMEM. */

@@ -1,6 +1,7 @@
 #include "detector/scaler.h"
 
 #include "base/sort.h"
+#include "nn/vector.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -113,17 +114,19 @@ void scaler_free(struct scaler *scaler)
     free(scaler);
 }
 
-size_t scaler_apply(const struct scaler *scaler, const float *row, float *out)
+VECTOR_CLONES size_t scaler_apply(const struct scaler *scaler, const float *row, float *out)
 {
-    size_t n_missing = 0;
+    const float *mean = scaler->mean, *inv_std = scaler->inv_std, *median = scaler->median;
+    unsigned n_missing = 0; /* as wide as a float, for the vectors' sake */
 
     for (size_t j = 0; j < scaler->n_features; j++) {
-        const bool missing = isnan(row[j]);
-        const float value = missing ? scaler->median[j] : row[j];
-        const float scaled = (value - scaler->mean[j]) * scaler->inv_std[j];
+        const bool is_missing = isnan(row[j]);
+        const float value = is_missing ? median[j] : row[j];
+        const float scaled = (value - mean[j]) * inv_std[j];
+        const float below = scaled < SCALER_LIMIT ? scaled : SCALER_LIMIT;
 
-        out[j] = fminf(fmaxf(scaled, -SCALER_LIMIT), SCALER_LIMIT);
-        n_missing += missing;
+        out[j] = below > -SCALER_LIMIT ? below : -SCALER_LIMIT;
+        n_missing += is_missing;
     }
     return n_missing;
 }

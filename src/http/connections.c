@@ -49,7 +49,7 @@ struct connection *connections_add(struct connections *connections, int fd)
     }
     connection->owner = connections;
     connection->fd = fd;
-    exchange_idle(&connection->exchange);
+    exchange_idle(&connection->exchange, &connections->context);
     LIST_INSERT_HEAD(&connections->list, connection, link);
     return connection;
 }
@@ -57,7 +57,7 @@ struct connection *connections_add(struct connections *connections, int fd)
 void connections_forget(struct connection *connection)
 {
     LIST_REMOVE(connection, link);
-    text_clear(&connection->early.body);
+    text_clear(&connection->reply.body);
     text_clear(&connection->exchange.body);
     score_stream_free(connection->exchange.stream);
     free(connection);

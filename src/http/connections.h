@@ -23,7 +23,7 @@ struct connection {
     bool has_long_timeout; /* server_request.c: the library's is longer than for writing */
     void *aside; /* server_request.c: the library's connection while the answer is not there */
     struct exchange exchange;
-    struct reply early; /* kept until the request is complete; status 0: none */
+    struct reply reply; /* may be there before the request is complete; status 0: not yet */
 };
 
 LIST_HEAD(connection_list, connection);

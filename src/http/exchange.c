@@ -20,19 +20,19 @@
 #define STREAM_BYTES ((size_t)64 << 10)
 #define KEPT_BYTES   ((size_t)4 << 20)
 
-void exchange_idle(struct exchange *exchange)
+void exchange_idle(struct exchange *exchange, const struct exchange_context *context)
 {
     text_clear(&exchange->body);
     score_stream_free(exchange->stream);
     exchange->stream = NULL;
-    deadline_enter(&exchange->deadline, PHASE_IDLE, clock_monotonic_us());
+    deadline_enter(&exchange->deadline, PHASE_IDLE, context->now_us);
 }
 
-void exchange_begin(struct exchange *exchange, const char *target)
+void exchange_begin(struct exchange *exchange, const struct exchange_context *context,
+                    const char *target)
 {
     *exchange = (struct exchange){
-        .match = routes_find("", ""),
-        .started_us = clock_monotonic_us(),
+        .started_us = context->now_us,
         .has_bad_target = strstr(target, "%00") != NULL, /* it would end the decoded path */
     };
     deadline_enter(&exchange->deadline, PHASE_HEAD, exchange->started_us);
@@ -54,13 +54,13 @@ static bool check_head(const struct exchange *exchange, const struct exchange_he
         reply_problem(reply, 431, "The request head is larger than 8 KiB; send a shorter one");
     } else if (exchange->has_bad_target) {
         reply_problem(reply, 400, "The target holds %%00; no path and no option has a NUL byte");
-    } else if (!match->route && match->allow[0] == '\0') {
+    } else if (!match->is_path) {
         char shown[TEXT_SHOWN_SIZE];
         reply_problem(reply, 404, "There is nothing at %s; POST /v1/models/NAME/score judges rows",
                       text_show(shown, head->path, strlen(head->path)));
     } else if (!match->route) {
-        reply_problem(reply, 405, "This path takes %s only", match->allow);
-        memcpy(reply->allow, match->allow, sizeof(reply->allow));
+        reply_problem(reply, 405, "This path takes %s only",
+                      routes_methods(request_path(head->path), reply->allow));
     } else if (wrong_type) {
         reply_problem(reply, 415, "%s", wrong_type);
     } else if (head->content_length > max_body) {
@@ -93,7 +93,7 @@ bool exchange_take_head(struct exchange *exchange, struct exchange_context *cont
     request->rows = request_rows_of(head->content_type);
     request->wants_npy = request_accepts(head->accept, "application/x-npy");
     request->wants_lines = request_accepts(head->accept, "application/x-ndjson");
-    deadline_enter(&exchange->deadline, PHASE_BODY, clock_monotonic_us());
+    deadline_enter(&exchange->deadline, PHASE_BODY, context->now_us);
     if (!check_head(exchange, head, service_max_body(context->service), reply))
         return false;
 
@@ -128,7 +128,7 @@ bool exchange_take_body(struct exchange *exchange, const struct exchange_context
     exchange->received += n;
     if (exchange->received > service_max_body(context->service))
         return false;
-    deadline_receive(&exchange->deadline, n, clock_monotonic_us());
+    deadline_receive(&exchange->deadline, n, context->now_us);
     if (exchange->keeps_body)
         text_append(&exchange->body, bytes, n);
     if (exchange->stream)
@@ -164,21 +164,21 @@ void exchange_answer(struct exchange *exchange, const struct exchange_context *c
     }
 }
 
-void exchange_end(struct exchange *exchange, const struct exchange_context *context,
-                  unsigned status)
+void exchange_end(struct exchange *exchange, struct exchange_context *context, unsigned status)
 {
-    uint64_t now = clock_monotonic_us();
-
-    deadline_enter(&exchange->deadline, PHASE_ANSWER, now);
+    context->now_us = clock_monotonic_us();
+    deadline_enter(&exchange->deadline, PHASE_ANSWER, context->now_us);
     stats_count_request(service_stats(context->service), context->worker, exchange->match.index,
-                        status, now - exchange->started_us);
+                        status, context->now_us - exchange->started_us);
 }
 
 void exchange_refuse(struct exchange *exchange, struct exchange_context *context, int fd,
                      unsigned status, const char *detail)
 {
-    if (exchange->id[0] == '\0')
+    if (!exchange->has_head) {
         request_ids_next(&context->ids, exchange->id);
+        exchange->match = routes_find("", "");
+    }
     reply_send_raw(fd, status, exchange->id, detail, exchange->is_head);
     exchange_end(exchange, context, status);
 }

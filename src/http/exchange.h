@@ -25,6 +25,9 @@ struct exchange_context {
     struct handler *handler;
     struct request_ids ids;
     unsigned worker; /* its number, for counting */
+    /* When the worker woke, or since then made its last answer: then the next request began.
+     * Reading the clock for every step of each costs more than it tells. */
+    uint64_t now_us;
 };
 
 struct exchange {
@@ -53,10 +56,11 @@ struct exchange_head {
 };
 
 /* The connection is open and no request has begun. Also ends a request: releases its body. */
-void exchange_idle(struct exchange *exchange);
+void exchange_idle(struct exchange *exchange, const struct exchange_context *context);
 
 /* The first line is there; target is as the client wrote it. */
-void exchange_begin(struct exchange *exchange, const char *target);
+void exchange_begin(struct exchange *exchange, const struct exchange_context *context,
+                    const char *target);
 
 /* The head is complete (the parameters of `request` are set already). False: what the head alone
  * forbids; reply is the answer and the body need not be read. */
@@ -73,8 +77,7 @@ void exchange_answer(struct exchange *exchange, const struct exchange_context *c
                      struct reply *reply);
 
 /* Counts the answer that is about to be sent. */
-void exchange_end(struct exchange *exchange, const struct exchange_context *context,
-                  unsigned status);
+void exchange_end(struct exchange *exchange, struct exchange_context *context, unsigned status);
 
 /* Answers in the middle of a request, straight to the socket; the connection must end with it. */
 void exchange_refuse(struct exchange *exchange, struct exchange_context *context, int fd,

@@ -18,6 +18,8 @@ const char *request_path(const char *target)
 {
     static const char *const schemes[] = {"http://", "https://"};
 
+    if (*target == '/')
+        return target;
     for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
         size_t length = strlen(schemes[i]);
         if (strncasecmp(target, schemes[i], length) != 0)

@@ -17,16 +17,17 @@ static int refuse(struct head_refusal *ret_refusal, unsigned status, const char 
 }
 
 /* RFC 9110, 5.6.2 */
-static bool is_token_char(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
-}
+static const bool is_token_char[256] = {
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['!'] = true,  ['#'] = true,
+    ['$'] = true,         ['%'] = true,         ['&'] = true,         ['\''] = true, ['*'] = true,
+    ['+'] = true,         ['-'] = true,         ['.'] = true,         ['^'] = true,  ['_'] = true,
+    ['`'] = true,         ['|'] = true,         ['~'] = true,
+};
 
 static size_t token_length(const char *text, size_t size)
 {
     size_t n = 0;
-    while (n < size && is_token_char(text[n]))
+    while (n < size && is_token_char[(unsigned char)text[n]])
         n++;
     return n;
 }
@@ -82,8 +83,8 @@ static int check_length(struct request_head *head, const char *value, size_t siz
 
     if (size == 0 || strspn(value, "0123456789") < size)
         return refuse(ret_refusal, 400, "Content-Length is not a number of bytes");
-    uint64_t bytes;
-    if (number_parse_u64(value, size, &bytes) < 0 || bytes > INT64_MAX)
+    if (number_parse_u64(value, size, &head->content_length) < 0 ||
+        head->content_length > INT64_MAX)
         return refuse(ret_refusal, 413, "Content-Length is far above any limit; send less");
     return 0;
 }

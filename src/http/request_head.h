@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define REQUEST_HEAD_MAX 8192 /* bytes, with the blank line */
 
@@ -30,6 +31,7 @@ int request_head_check(const char *bytes, size_t size, struct head_refusal *ret_
  * version and the number of query parameters. */
 struct request_head {
     size_t n_fields;
+    uint64_t content_length;
     bool is_http_1_1, has_host, has_length, has_transfer_encoding;
 };
 

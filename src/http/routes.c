@@ -134,24 +134,36 @@ struct route_match routes_find(const char *method, const char *path)
 {
     struct route_match match = {0};
     size_t name = 0;
-    bool is_known = false;
 
     for (size_t i = 0; i < N_ROUTES; i++) {
         name += i > 0 && is_new_path(i);
         if (!path_matches(routes[i].path, path, &match))
             continue;
-        is_known = true;
+        match.is_path = true;
         match.index = name;
         if (method_matches(routes[i].method, method)) {
             match.route = &routes[i];
             return match;
         }
-        size_t used = strlen(match.allow);
-        (void)snprintf(match.allow + used, sizeof(match.allow) - used, "%s%s%s",
-                       used > 0 ? ", " : "", routes[i].method,
-                       strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
-    if (!is_known)
+    if (!match.is_path)
         match.index = name + 1;
     return match;
+}
+
+const char *routes_methods(const char *path, char ret_methods[ROUTES_METHODS_SIZE])
+{
+    struct route_match match = {0};
+    size_t used = 0;
+
+    ret_methods[0] = '\0';
+    for (size_t i = 0; i < N_ROUTES; i++) {
+        if (!path_matches(routes[i].path, path, &match))
+            continue;
+        (void)snprintf(ret_methods + used, ROUTES_METHODS_SIZE - used, "%s%s%s",
+                       used > 0 ? ", " : "", routes[i].method,
+                       strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
+        used = strlen(ret_methods);
+    }
+    return ret_methods;
 }

@@ -21,17 +21,20 @@ struct route {
 /* The paths, [*ret_n_routes], live for ever; the last is for what matches none. Main thread. */
 const char *const *routes_names(size_t *ret_n_routes);
 
-#define ROUTES_ALLOW_SIZE 64
-
 struct route_match {
     size_t index;              /* into routes_names(), whatever the outcome */
-    const struct route *route; /* NULL: 404, or 405 if allow has something */
-    const char *model;         /* part of path, not NUL-terminated; NULL: the route has none */
+    const struct route *route; /* NULL: 404, or 405 if there is such a path */
+    bool is_path;
+    const char *model; /* part of path, not NUL-terminated; NULL: the route has none */
     size_t model_length;
-    unsigned version;              /* from 1; 0: the route has none */
-    int64_t run;                   /* from 1; 0: the route has none */
-    char allow[ROUTES_ALLOW_SIZE]; /* the methods of the path: "GET, HEAD" */
+    unsigned version; /* from 1; 0: the route has none */
+    int64_t run;      /* from 1; 0: the route has none */
 };
 
 /* path is decoded and without its query; no path has the index of the last name. */
 struct route_match routes_find(const char *method, const char *path);
+
+#define ROUTES_METHODS_SIZE 64
+
+/* What the path takes, "GET, HEAD"; "": it is none. Returns ret_methods. */
+const char *routes_methods(const char *path, char ret_methods[ROUTES_METHODS_SIZE]);

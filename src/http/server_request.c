@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define STREAM_BLOCK  ((size_t)4096) /* bytes of a stream at a time */
 #define READ_MARGIN_S 5u             /* the library's time-out is to come after ours */
@@ -22,11 +23,6 @@ static struct connection *connection_of(struct MHD_Connection *mhd)
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info->socket_context;
-}
-
-static const char *header(struct MHD_Connection *mhd, const char *name)
-{
-    return MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, name);
 }
 
 /* The library has one time-out for reading and writing; with ours (http/deadline.h) it may only end
@@ -55,7 +51,7 @@ void *server_begin_request(void *userdata, const char *uri, struct MHD_Connectio
     struct connection *connection = connection_of(mhd);
 
     connection->owner->n_requests++;
-    exchange_begin(&connection->exchange, uri);
+    exchange_begin(&connection->exchange, &connection->owner->context, uri);
     give_time_to_read(connection, mhd);
     return connection;
 }
@@ -68,10 +64,10 @@ void server_end_request(void *userdata, struct MHD_Connection *mhd, void **reque
     (void)code;
     struct connection *connection = *request_context;
 
-    text_clear(&connection->early.body);
-    stream_free(connection->early.stream);
-    connection->early = (struct reply){0};
-    exchange_idle(&connection->exchange);
+    text_clear(&connection->reply.body);
+    stream_free(connection->reply.stream);
+    connection->reply = (struct reply){0};
+    exchange_idle(&connection->exchange, &connection->owner->context);
 }
 
 static enum MHD_Result keep_parameter(void *userdata, enum MHD_ValueKind kind, const char *name,
@@ -145,10 +141,10 @@ static struct MHD_Response *make_response(struct reply *reply)
 
 /* Hands the reply to libmicrohttpd. MHD_NO closes the connection: there is no memory for an
  * answer. */
-static enum MHD_Result send_reply(struct connection *connection, struct MHD_Connection *mhd,
-                                  struct reply *reply)
+static enum MHD_Result send_reply(struct connection *connection, struct MHD_Connection *mhd)
 {
-    const struct exchange_context *context = &connection->owner->context;
+    struct exchange_context *context = &connection->owner->context;
+    struct reply *reply = &connection->reply;
     if (text_failed(&reply->body))
         reply_no_memory(reply);
     const bool is_stream = reply->stream;
@@ -188,83 +184,102 @@ static enum MHD_Result send_reply(struct connection *connection, struct MHD_Conn
 }
 
 /* A head on its way through the fields that libmicrohttpd has read. */
-struct head_check {
-    struct request_head head;
+struct head_walk {
+    struct request_head check;
     struct head_refusal refusal;
     int result; /* 0, or -EBADMSG: there is a refusal */
+    struct exchange_head *head;
+    const char *last_event_id;
 };
 
-static enum MHD_Result check_field(void *userdata, enum MHD_ValueKind kind, const char *name,
-                                   const char *value)
+static bool name_is(const char *name, size_t length, const char *wanted)
+{
+    return length == strlen(wanted) && strncasecmp(name, wanted, length) == 0;
+}
+
+/* Of a field that is given twice, the first counts. */
+static void keep(const char **kept, const char *value)
+{
+    if (!*kept)
+        *kept = value;
+}
+
+static void keep_field(struct head_walk *walk, const char *name, size_t length, const char *value)
+{
+    struct exchange_head *head = walk->head;
+
+    if (name_is(name, length, "Content-Type"))
+        keep(&head->content_type, value);
+    else if (name_is(name, length, "Content-Encoding"))
+        keep(&head->content_encoding, value);
+    else if (name_is(name, length, "Accept"))
+        keep(&head->accept, value);
+    else if (name_is(name, length, "X-Request-Id"))
+        keep(&head->request_id, value);
+    else if (name_is(name, length, "Last-Event-ID"))
+        keep(&walk->last_event_id, value);
+}
+
+static enum MHD_Result take_field(void *userdata, enum MHD_ValueKind kind, const char *name,
+                                  size_t name_length, const char *value, size_t value_length)
 {
     (void)kind;
-    struct head_check *check = userdata;
+    struct head_walk *walk = userdata;
 
     if (!value)
         value = "";
-    check->result = request_head_check_field(&check->head, name, strlen(name), value, strlen(value),
-                                             &check->refusal);
-    return check->result < 0 ? MHD_NO : MHD_YES;
+    if (walk->result == 0)
+        walk->result = request_head_check_field(&walk->check, name, name_length, value,
+                                                value_length, &walk->refusal);
+    keep_field(walk, name, name_length, value);
+    return MHD_YES;
 }
 
 /* The library takes more than we do: it serves what follows a body of unclear length. Every head
  * of a connection goes through here; the first one has been checked already. */
-static const struct head_refusal *check_head(struct MHD_Connection *mhd, const char *version,
-                                             size_t n_parameters, struct head_check *check)
+static void walk_head(struct MHD_Connection *mhd, struct head_walk *walk)
 {
-    *check = (struct head_check){
-        .head = {.n_fields = n_parameters, .is_http_1_1 = strcmp(version, "HTTP/1.1") == 0}
-    };
-
-    (void)MHD_get_connection_values(mhd, MHD_HEADER_KIND, check_field, check);
-    if (check->result == 0)
-        check->result = request_head_check_end(&check->head, &check->refusal);
-    return check->result < 0 ? &check->refusal : NULL;
+    (void)MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, take_field, walk);
+    if (walk->result == 0)
+        walk->result = request_head_check_end(&walk->check, &walk->refusal);
+    walk->head->refusal = walk->result < 0 ? &walk->refusal : NULL;
+    walk->head->content_length = walk->check.content_length;
 }
 
 static enum MHD_Result receive_head(struct connection *connection, struct MHD_Connection *mhd,
                                     const char *path, const char *method, const char *version)
 {
     struct request *request = &connection->exchange.request;
-    struct head_check check;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    const char *length = header(mhd, "Content-Length");
     struct exchange_head head = {
-        .path = path,
-        .method = method,
-        .request_id = header(mhd, "X-Request-Id"),
-        .content_type = header(mhd, "Content-Type"),
-        .content_encoding = header(mhd, "Content-Encoding"),
-        .accept = header(mhd, "Accept"),
-        .size = info ? info->header_size : 0,
-    };
-    struct reply reply = {0};
+        .path = path, .method = method, .size = info ? info->header_size : 0};
 
-    if (length && number_parse_u64(length, strlen(length), &head.content_length) < 0)
-        head.content_length = UINT64_MAX;
-    request->fd = connection->fd;
-    request->last_event_id = header(mhd, "Last-Event-ID");
     (void)MHD_get_connection_values(mhd, MHD_GET_ARGUMENT_KIND, keep_parameter, request);
-    head.refusal = check_head(mhd, version, request->n_parameters, &check);
-    if (exchange_take_head(&connection->exchange, &connection->owner->context, &head, &reply))
+    struct head_walk walk = {
+        .check = {.n_fields = request->n_parameters,
+                  .is_http_1_1 = strcmp(version, "HTTP/1.1") == 0},
+        .head = &head,
+    };
+    walk_head(mhd, &walk);
+    request->fd = connection->fd;
+    request->last_event_id = walk.last_event_id;
+    if (exchange_take_head(&connection->exchange, &connection->owner->context, &head,
+                           &connection->reply))
         return MHD_YES;
 
     /* An answer before the end of the request closes the connection, so without a body it waits
      * for the end, which is the next call. */
     connection->must_linger =
-        head.refusal || head.content_length > 0 || header(mhd, "Transfer-Encoding");
-    if (connection->must_linger)
-        return send_reply(connection, mhd, &reply);
-    connection->early = reply;
-    return MHD_YES;
+        head.refusal || head.content_length > 0 || walk.check.has_transfer_encoding;
+    return connection->must_linger ? send_reply(connection, mhd) : MHD_YES;
 }
 
 /* The library looks at the connection no more, until the worker has the answer. */
-static void put_aside(struct connection *connection, struct MHD_Connection *mhd,
-                      struct later *later)
+static void put_aside(struct connection *connection, struct MHD_Connection *mhd)
 {
-    later->waiting = connection;
+    connection->reply.later->waiting = connection;
+    connection->reply = (struct reply){0};
     connection->aside = mhd;
     connection->owner->n_aside++;
     MHD_suspend_connection(mhd);
@@ -296,13 +311,11 @@ enum MHD_Result server_receive(void *userdata, struct MHD_Connection *mhd, const
         *n_bytes = 0;
         return MHD_YES;
     }
-    struct reply reply = connection->early;
-    connection->early = (struct reply){0};
-    if (reply.status == 0)
-        exchange_answer(exchange, context, &reply);
-    if (reply.later) {
-        put_aside(connection, mhd, reply.later);
+    if (connection->reply.status == 0)
+        exchange_answer(exchange, context, &connection->reply);
+    if (connection->reply.later) {
+        put_aside(connection, mhd);
         return MHD_YES;
     }
-    return send_reply(connection, mhd, &reply);
+    return send_reply(connection, mhd);
 }

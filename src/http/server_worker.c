@@ -93,7 +93,7 @@ static void take_answers(struct server_worker *worker)
     later_queue_acknowledge(handler->later);
     while ((later = later_take(handler->later))) {
         struct connection *connection = later->waiting;
-        later->finish(handler, later, &connection->early);
+        later->finish(handler, later, &connection->reply);
         later_free(later);
         worker->connections.n_aside--;
         MHD_resume_connection(TAKE(connection->aside));
@@ -104,7 +104,7 @@ static void take_answers(struct server_worker *worker)
 static void resume_streams(struct server_worker *worker, bool is_ending)
 {
     struct streams *streams = &worker->connections.context.handler->streams;
-    const uint64_t now_us = clock_monotonic_us();
+    const uint64_t now_us = worker->connections.context.now_us;
     struct stream *stream;
 
     if (LIST_EMPTY(&streams->list))
@@ -166,6 +166,7 @@ static void *run_worker(void *userdata)
     (void)pthread_setname_np(pthread_self(), "http");
     while (!atomic_load(&server->must_stop)) {
         const int n = wait_for_events(worker, events);
+        worker->connections.context.now_us = clock_monotonic_us();
         for (int i = 0; i < n; i++)
             if (events[i].data.fd == handoff_fd(worker->handoff))
                 take_connections(worker);

@@ -58,7 +58,8 @@ static struct intake_item *new_item(struct pupil *pupil, const float *rows, size
 
     *item = (struct intake_item){
         .pupil = pupil, .n_rows = n_rows, .n_features = n_features, .is_independent = !series};
-    (void)snprintf(item->series, sizeof(item->series), "%s", series ? series : "");
+    if (series)
+        memcpy(item->series, series, strnlen(series, ROW_SERIES_MAX));
     item->rows = is_scored ? (struct scored_row *)(void *)(item + 1) : NULL;
     item->times_us = (uint64_t *)(void *)((struct scored_row *)(void *)(item + 1) + n_scored);
     item->values = n_values ? (float *)(void *)(item->times_us + n_rows) : NULL;

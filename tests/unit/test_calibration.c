@@ -319,6 +319,25 @@ static void p_value_counts_the_errors_that_are_at_least_as_large(void **state)
     assert_true(calibration_p_value(calibration, 190.5) < 11.0 / 200);
 }
 
+static void every_error_of_every_sample_is_counted_as_one_by_one(void **state)
+{
+    (void)state;
+    double errors[35];
+
+    for (size_t n = 1; n <= sizeof(errors) / sizeof(*errors); n++) {
+        CLEANUP(calibration_freep) struct calibration *calibration = NULL;
+        for (size_t i = 0; i < n; i++)
+            errors[i] = (double)(i * 2 / 3); /* some are equal */
+        assert_int_equal(calibration_new(errors, n, n, NULL, &calibration), 0);
+        for (double error = -0.5; error <= (double)n; error += 0.5) {
+            size_t n_from = 0;
+            for (size_t i = 0; i < n; i++)
+                n_from += errors[i] >= error;
+            assert_int_equal(calibration_n_rows_from(calibration, error), n_from);
+        }
+    }
+}
+
 static void p_value_is_at_most_the_rate_exactly_for_anomalies(void **state)
 {
     (void)state;
@@ -559,6 +578,7 @@ int main(void)
         cmocka_unit_test(p_value_never_rises_with_the_error),
         cmocka_unit_test(a_tail_that_does_not_fit_its_errors_keeps_the_order),
         cmocka_unit_test(p_value_counts_the_errors_that_are_at_least_as_large),
+        cmocka_unit_test(every_error_of_every_sample_is_counted_as_one_by_one),
         cmocka_unit_test(p_value_is_at_most_the_rate_exactly_for_anomalies),
         cmocka_unit_test(p_values_reach_beyond_the_sample),
         cmocka_unit_test(realised_rate_of_a_tail_is_near_what_was_asked_for),

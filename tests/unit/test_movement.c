@@ -59,6 +59,41 @@ static void holds_the_largest_jump_over_what_is_usual_and_lets_it_fade(void **st
     assert_near((double)movement->averages[N], day + (3 - day) / 1440);
 }
 
+/* Vectors take many at a time, and what is left over one by one. */
+static void many_features_move_as_each_alone(void **state)
+{
+    (void)state;
+    enum {
+        MANY = 29
+    };
+    CLEANUP(movement_freep) struct movement *many = NULL;
+    CLEANUP(movement_freep) struct movement *alone = NULL;
+    float many_jumps[MOVEMENT_WINDOWS * MANY], row[MANY];
+
+    for (size_t j = 0; j < MANY; j++) {
+        many_jumps[j] = 0.1F * (float)j;
+        many_jumps[MANY + j] = 3.0F - 0.1F * (float)j;
+    }
+    assert_int_equal(movement_new(MANY, &many), 0);
+    for (size_t i = 0; i < 30; i++) {
+        for (size_t j = 0; j < MANY; j++)
+            row[j] = (i + j) % 7 == 3 ? NAN : (float)((i * 31 + j * 17) % 13) - 6;
+        movement_follow(many, many_jumps, row, row);
+    }
+    for (size_t j = 0; j < MANY; j++) {
+        const float own[MOVEMENT_WINDOWS] = {many_jumps[j], many_jumps[MANY + j]};
+        movement_free(TAKE(alone));
+        assert_int_equal(movement_new(1, &alone), 0);
+        for (size_t i = 0; i < 30; i++) {
+            row[0] = (i + j) % 7 == 3 ? NAN : (float)((i * 31 + j * 17) % 13) - 6;
+            movement_follow(alone, own, row, row);
+        }
+        assert_near((double)many->hold[j], (double)alone->hold[0]);
+        assert_near((double)many->averages[j], (double)alone->averages[0]);
+        assert_near((double)many->averages[MANY + j], (double)alone->averages[1]);
+    }
+}
+
 static void what_is_missing_does_not_move(void **state)
 {
     (void)state;
@@ -226,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(begins_at_the_mean_of_training),
         cmocka_unit_test(holds_the_largest_jump_over_what_is_usual_and_lets_it_fade),
+        cmocka_unit_test(many_features_move_as_each_alone),
         cmocka_unit_test(what_is_missing_does_not_move),
         cmocka_unit_test(a_new_scaler_leaves_the_averages_where_they_are_in_the_users_units),
         cmocka_unit_test(a_saved_movement_goes_on_where_it_was),

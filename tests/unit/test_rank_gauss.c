@@ -175,6 +175,34 @@ static void between_knots_the_curve_is_linear(void **state)
     assert_near(at(4), middle + 0.75 * (high - middle), 1e-6);
 }
 
+static void a_value_goes_by_the_last_knot_that_is_not_above_it(void **state)
+{
+    (void)state;
+    float values[RANK_GAUSS_KNOTS], quantiles[RANK_GAUSS_KNOTS];
+    CLEANUP(rank_gauss_freep) struct rank_gauss *rank_gauss = NULL;
+
+    for (size_t k = 0; k < RANK_GAUSS_KNOTS; k++) { /* the last sixth is one value */
+        values[k] = (float)(k < 213 ? k : 213);
+        quantiles[k] = (float)(k < 213 ? k * k : 213 * 213);
+    }
+    assert_int_equal(rank_gauss_new(values, quantiles, 1, &rank_gauss), 0);
+    for (size_t k = 0; k < 213; k++) {
+        const float at = (float)k, between = at + 0.5F;
+        float out;
+        rank_gauss_apply(rank_gauss, &at, &out);
+        assert_near((double)out, (double)(k * k), 1e-3);
+        rank_gauss_apply(rank_gauss, &between, &out);
+        assert_near((double)out, (double)(k * k) + 0.5 * (double)(2 * k + 1), 1e-2);
+    }
+    const float beyond[] = {-1.5F, 213, 215};
+    const double wanted[] = {-1.5, 213 * 213, 213 * 213 + 2};
+    for (size_t i = 0; i < 3; i++) {
+        float out;
+        rank_gauss_apply(rank_gauss, &beyond[i], &out);
+        assert_near((double)out, wanted[i], 1e-2);
+    }
+}
+
 static void far_is_far(void **state)
 {
     (void)state;
@@ -346,6 +374,7 @@ int main(void)
         cmocka_unit_test(as_many_values_as_knots_are_all_kept),
         cmocka_unit_test(ranks_are_held_within_their_limits),
         cmocka_unit_test(between_knots_the_curve_is_linear),
+        cmocka_unit_test(a_value_goes_by_the_last_knot_that_is_not_above_it),
         cmocka_unit_test(far_is_far),
         cmocka_unit_test(the_curve_never_falls_nor_jumps),
         cmocka_unit_test(a_constant_is_zero_and_moves_in_deviations),

@@ -50,6 +50,35 @@ static void median_of_an_even_number_of_rows_lies_between_the_two_in_the_middle(
     assert_true(scaler_median(scaler)[0] == 3.0F);
 }
 
+/* Vectors take many at a time, and what is left over one by one. */
+static void each_of_many_features_is_scaled_by_its_own(void **state)
+{
+    (void)state;
+    enum {
+        MANY = 29
+    };
+    float mean[MANY], std[MANY], median[MANY], row[MANY];
+    CLEANUP(scaler_freep) struct scaler *scaler = NULL;
+    size_t n_missing = 0;
+
+    for (size_t j = 0; j < MANY; j++) {
+        mean[j] = (float)j - 7.5F;
+        std[j] = 0.25F + 0.5F * (float)j;
+        median[j] = mean[j] + 0.5F * std[j];
+        row[j] = j % 5 == 2 ? NAN : mean[j] + ((float)(j * 53 % 400) - 200.0F) * std[j];
+        n_missing += j % 5 == 2;
+    }
+    assert_int_equal(scaler_new(mean, std, median, MANY, &scaler), 0);
+    for (int in_place = 0; in_place < 2; in_place++) {
+        float room[MANY], *const out = in_place ? row : room;
+        assert_int_equal(scaler_apply(scaler, row, out), n_missing);
+        for (size_t j = 0; j < MANY; j++) {
+            const double z = j % 5 == 2 ? 0.5 : (double)(j * 53 % 400) - 200.0;
+            assert_float_equal(out[j], (float)fmin(fmax(z, -100.0), 100.0), 1e-3);
+        }
+    }
+}
+
 /* The last digits of a float are rounding, not news. */
 static void deviation_is_at_least_a_millionth_of_the_mean(void **state)
 {
@@ -170,6 +199,7 @@ static void survives_every_failed_allocation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_of_many_features_is_scaled_by_its_own),
         cmocka_unit_test(fitted_rows_match_numpy),
         cmocka_unit_test(a_constant_column_maps_to_zero_and_alarms_when_it_moves),
         cmocka_unit_test(median_of_an_even_number_of_rows_lies_between_the_two_in_the_middle),
