@@ -1,15 +1,16 @@
 #!/usr/bin/python3
-"""What anomalyd costs beside a handler that does nothing, nginx and services that run the same network,
-and whether the goals are met: `make bench`, which builds what this needs.
+"""What anomalyd costs beside a handler that does nothing, nginx and services that run the same
+network, and whether the goals are met: `make bench`, which builds what this needs.
 
 usage: performance.py [--quick | --smoke] [--only PART,…] [--rounds N] [--soak N] [--loaded]
                       [--json FILE] [--from FILE] [--docs FOLDER] [--peers FOLDER]
 
 Parts: single, batch (requests, all servers in turns), training, stalls, tail, retraining, memory,
-start, soak, features, batches, connections, models (curves), detector. Headline is the CPU time that
-a request costs its server over all threads, in medians of rounds. Peers that are not installed are left out;
-install_peers.sh FOLDER installs them. --loaded: beside a process that keeps one core busy. --docs
-writes tables and pictures into performance.md in FOLDER; --from takes the figures of an earlier run."""
+start, soak, features, batches, connections, models (curves), detector, profile. Headline is the CPU
+time that a request costs its server over all threads, in medians of rounds. Peers that are not
+installed are left out; install_peers.sh FOLDER installs them. --loaded: beside a process that keeps
+one core busy. --docs writes tables and pictures into performance.md in FOLDER; --from takes the
+figures of an earlier run, and with --only measures those parts anew."""
 import argparse
 import contextlib
 import dataclasses
@@ -24,13 +25,14 @@ import time
 import performance_cases as cases
 import performance_curves as curves
 import performance_limits as limits
+import performance_profile as profiles
 import performance_report as report
 import performance_servers as servers
 from performance_model import read_safetensors
 
 CURVES = {"features": "features", "batches": "batch", "connections": "connections",
           "models": "models"}
-PARTS = ("single", "batch", "training", *limits.PARTS, *CURVES, "detector")
+PARTS = ("single", "batch", "training", *limits.PARTS, *CURVES, "detector", "profile")
 SMOKE_PARTS = ("single", "batch", "stalls", "memory", "start", "connections")
 
 
@@ -83,7 +85,7 @@ def parse(arguments=None):
     parser.add_argument("--docs", type=pathlib.Path)
     parser.add_argument("--peers", type=pathlib.Path, default=servers.BUILD / "build-peers")
     told = parser.parse_args(arguments)
-    told.only = told.only or list(SMOKE_PARTS if told.smoke else PARTS)
+    told.only = told.only or list(SMOKE_PARTS if told.smoke else () if told.earlier else PARTS)
     unknown = set(told.only) - set(PARTS)
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}; parts: {', '.join(PARTS)}")
@@ -167,15 +169,26 @@ def run(told, options):
         if "detector" in told.only:
             progress("detector")
             results["detector"] = run_detector()
+        if "profile" in told.only:
+            progress("profile")
+            results["profile"] = profiles.profile(inputs, options)
         _, metadata = read_safetensors(inputs.model("fast", 38))
         results["machine"]["kernels"] = json.loads(metadata["detector"])["kernel"]
-    results["goals"] = report.evaluate(results)
     return results
+
+
+def merge(earlier, anew):
+    """The figures of an earlier run, but those that were measured anew."""
+    merged = dict(earlier, **anew)
+    for name in ("cases", "curves"):
+        if name in earlier or name in anew:
+            merged[name] = dict(earlier.get(name, {}), **anew.get(name, {}))
+    return merged
 
 
 def flat(part):
     """The figures of a part on one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value if isinstance(value, int) else f'{value:.3g}'}"
+    return ", ".join(f"{name.replace('_', ' ')} {report.short(value)}"
                      for name, value in part.items() if isinstance(value, (int, float)))
 
 
@@ -190,6 +203,8 @@ def sections(results):
     if parts:
         out["limits"] = "\n".join(parts)
     out["goals"] = report.goal_table(results["goals"])
+    if "profile" in results:
+        out["profile"] = profiles.lines(results["profile"])
     if "detector" in results:
         out["detector"] = f"```\n{results['detector'].rstrip()}\n```"
     return out
@@ -218,16 +233,15 @@ def write_docs(folder, results):
 
 def main():
     told = parse()
-    if told.earlier:
-        results = json.loads(told.earlier.read_text())
-        results["goals"] = report.evaluate(results)
-    else:
+    results = json.loads(told.earlier.read_text()) if told.earlier else {}
+    if told.only:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard < 65536 else max(soft, 65536),
                                                     hard))
         options = smoke() if told.smoke else quick() if told.quick else Options()
         options.rounds, options.soak = told.rounds or options.rounds, told.soak or options.soak
-        results = run(told, options)
+        results = merge(results, run(told, options))
+    results["goals"] = report.evaluate(results)
     print("\n\n".join(sections(results).values()))
     for name, points in results.get("curves", {}).items():
         print(f"\ncurve over {name}")

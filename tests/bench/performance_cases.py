@@ -1,4 +1,5 @@
-"""What `make bench` measures request by request: servers, bodies, rounds in which all take turns."""
+"""What `make bench` measures request by request: servers, bodies, rounds in which all take
+turns."""
 import dataclasses
 import json
 import pathlib
@@ -173,7 +174,9 @@ def summary(case, rounds):
 
     costs = [told["cpu_us"] for told in rounds]
     ticks = [sum(told[key] for told in rounds) for key in ("user_ticks", "kernel_ticks")]
-    quartiles = statistics.quantiles(costs, n=4, method="inclusive") if len(costs) > 1 else costs * 3
+    quartiles = costs * 3
+    if len(costs) > 1:
+        quartiles = statistics.quantiles(costs, n=4, method="inclusive")
     return {"rows": case.rows, "clients": case.clients, "cpu_us": statistics.median(costs),
             "quartiles": [quartiles[0], quartiles[2]],
             "kernel_share": ticks[1] / sum(ticks) if sum(ticks) else None,
@@ -221,7 +224,8 @@ def measure(stack, cases, inputs, modules, rounds, seconds, progress):
         preset = name.rstrip("0123456789")
         models[name] = [f"file = {inputs.model(preset, int(name[len(preset):]))}"]
     if "all38" in wanted:
-        models["all38"] = [f"file = {inputs.model('fast', 38)}", "sample_rate = all"]
+        models["all38"] = [f"file = {inputs.model('fast', 38)}", "sample_rate = all",
+                           "retrain_rows = never"]
     running, missing = start_all(stack, cases, inputs, models, modules)
     cases = [case for case in cases if case.name not in missing]
     results = {case.name: [] for case in cases}

@@ -1,5 +1,5 @@
-"""How cost grows: over features, rows a request, connections and models. Lists of points, and the charts
-of them."""
+"""How cost grows: over features, rows a request, connections and models. Lists of points, and the
+charts of them."""
 import statistics
 import time
 

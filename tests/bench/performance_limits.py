@@ -1,5 +1,5 @@
-"""What `make bench` asks of the daemon beyond the cost of a request: no stalls, no waiting behind others,
-little memory, a quick start, nothing that grows."""
+"""What `make bench` asks of the daemon beyond the cost of a request: no stalls, no waiting behind
+others, little memory, a quick start, nothing that grows."""
 import socket
 import statistics
 import time
@@ -34,8 +34,8 @@ def connect_and_score(port, body, n):
 
 
 def stalls(inputs, options):
-    """Requests a second at numbers of connections around those that stall, and each worker's share of
-    open connections."""
+    """Requests a second at numbers of connections around those that stall, and the least share of
+    open connections that a worker has."""
     rates = {n: [] for n in CONNECTIONS}
     with one_model(inputs, "stalls") as daemon:
         sockets = servers.Sockets(daemon.pids[0])
@@ -54,8 +54,8 @@ def stalls(inputs, options):
 
 
 def tail(inputs, options):
-    """p99 of clients that send single rows, some on each worker, with and without one that sends large
-    batches."""
+    """p99 of clients that send single rows, some on each worker, with and without one that sends
+    large batches."""
     n_rows = options.tail_rows
     batch = inputs.batch(38, n_rows)
     alone, beside, ratios = [], [], []

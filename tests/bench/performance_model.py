@@ -1,5 +1,6 @@
-"""The network of a `fast` model outside anomalyd: read from its .safetensors file, computed with numpy,
-written as ONNX for those who run that. And rows to train and score, which hang on eight causes."""
+"""The network of a `fast` model outside anomalyd: read from its .safetensors file, computed with
+numpy, written as ONNX for those who run that. And rows to train and score, which hang on eight
+causes."""
 import json
 import struct
 

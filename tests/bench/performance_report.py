@@ -9,8 +9,6 @@ import typing
 
 import performance_servers as servers
 
-NOT_MEASURED = "not measured"
-
 
 def first_line(command, pattern=r".*"):
     """What a program says of its version, or None if there is no such program."""
@@ -105,8 +103,8 @@ def markdown(head, rows):
 
 
 def short(value):
-    """Three digits that count."""
-    if value >= 100:
+    """Three digits that count; whole numbers as they are."""
+    if isinstance(value, int) or value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
@@ -280,6 +278,8 @@ def amount(value, unit):
 
 def goal_table(goals):
     rows = [[told["goal"], ("≥ " if told["least"] else "≤ ") + amount(told["limit"], told["unit"]),
-             NOT_MEASURED if told["measured"] is None else amount(told["measured"], told["unit"]),
-             {None: "", True: "met", False: "**not met**"}[told["met"]]] for told in goals]
-    return markdown(["goal", "limit", "measured", ""], rows)
+             amount(told["measured"], told["unit"]), "met" if told["met"] else "**not met**"]
+            for told in goals if told["measured"] is not None]
+    rest = [told["goal"] for told in goals if told["measured"] is None]
+    out = markdown(["goal", "limit", "measured", ""], rows) if rows else ""
+    return out + (f"\n\nNot measured: {'; '.join(rest)}." if rest else "")

@@ -1,5 +1,5 @@
-"""Charts of `make bench`: panels of lines side by side, in the look of `anomalyctl train --plot`. Light
-and dark as the reader has it."""
+"""Charts of `make bench`: panels of lines side by side, in the look of `anomalyctl train --plot`.
+Light and dark as the reader has it."""
 import dataclasses
 import math
 from xml.sax.saxutils import escape

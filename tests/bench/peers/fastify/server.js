@@ -1,4 +1,5 @@
-// server.js PORT MODEL.onnx THRESHOLD: fastify and onnxruntime-node run the network of a `fast` model.
+// server.js PORT MODEL.onnx THRESHOLD: fastify and onnxruntime-node run the network of a `fast`
+// model; they are beside $NODE_MODULES_BESIDE.
 'use strict';
 const { createRequire } = require('module');
 const load = createRequire(process.env.NODE_MODULES_BESIDE || __filename);
