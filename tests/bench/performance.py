@@ -47,6 +47,7 @@ class Options:
     tail_rows: int = 20000
     retraining: tuple = (50000, 3)
     soak: int = 1000000
+    most_connections: int = 1000
     curve_rounds: int = 3
     curve_seconds: float = 0.3
     curve_features: dict = dataclasses.field(default_factory=lambda: {
@@ -67,8 +68,9 @@ def quick():
 
 
 def smoke():
-    return Options(rounds=1, seconds=0.05, rows=1500, widths=(38,), soak=2000, curve_rounds=1,
-                   curve_seconds=0.05, curve_connections=(1, 16))
+    return Options(rounds=1, seconds=0.05, rows=1500, widths=(38,), soak=2000,
+                   most_connections=50, curve_rounds=1, curve_seconds=0.05,
+                   curve_connections=(1, 16))
 
 
 def parse(arguments=None):

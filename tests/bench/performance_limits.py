@@ -99,9 +99,23 @@ def watch_memory(process, pid):
     return last
 
 
+def kib_a_connection(inputs, n):
+    """Of open connections that have had an answer each, but for the first 16."""
+    body = inputs.single(38).read_bytes().split(b"\n")[0]
+    with one_model(inputs, "memory-connections") as daemon:
+        clients = connect_and_score(daemon.port, body, 16)
+        before = servers.pss_kib(daemon.pids[0])
+        clients += connect_and_score(daemon.port, body, n - 16)
+        after = servers.pss_kib(daemon.pids[0])
+        for client in clients:
+            client.close()
+    return (after - before) / (n - 16)
+
+
 def memory(inputs, options):
-    """MiB with ten models and 16 connections at the end of a load on all of them."""
-    out = {}
+    """MiB with ten models and 16 connections at the end of a load on all of them; and what a
+    connection takes."""
+    out = {"kib_a_connection": kib_a_connection(inputs, options.most_connections)}
     for preset in ("fast", "best"):
         with servers.daemon(inputs.folder, ten_models(inputs, preset),
                             f"memory-{preset}") as daemon:

@@ -194,11 +194,6 @@ def points(results, curve, x, y):
     return {point[x]: point[y] for point in results["curves"][curve] if y in point}
 
 
-def kib_a_connection(results):
-    at = points(results, "connections", "connections", "pss_mib")
-    return 1024 * (at[1000] - at[1]) / 999
-
-
 def hot_model(results):
     at = points(results, "models", "models", "cpu_us_hot")
     return at[10000] / at[1]
@@ -248,7 +243,7 @@ GOALS = [
     Goal("start to ready, ten `best` models", False, 30, of_part("start", "best_ms"), "ms"),
     Goal("growth of memory after the first 100,000 requests", False, 0.05,
          of_part("soak", "growth"), ""),
-    Goal("memory a connection, of 1,000", False, 20, kib_a_connection, "KiB"),
+    Goal("memory a connection, of 1,000", False, 20, of_part("memory", "kib_a_connection"), "KiB"),
     Goal("a hot model among 10,000 over a single one", False, 1.1, hot_model),
 ]
 
