@@ -10,6 +10,7 @@ from performance_cases import score
 
 CONNECTIONS = (127, 128, 255, 256)  # libmicrohttpd's own epoll stalls at k * 128 ready sockets
 N_SHARED = 64
+N_LOOKS = 6  # at memory, after the first 100,000 requests of a soak
 
 
 def one_model(inputs, directory, preset="fast"):
@@ -140,16 +141,15 @@ def start(inputs, options):
 
 def soak(inputs, options):
     """Memory after many requests over that after the first 100,000."""
-    n_first, n_all = min(100000, options.soak // 2), options.soak
+    n_first, begin = min(100000, options.soak // 2), time.monotonic()
+    steps = [n_first] + [(options.soak - n_first) // N_LOOKS] * N_LOOKS
     with one_model(inputs, "soak") as daemon:
-        first = watch_memory(daemon.start_load(score("m"), inputs.single(38), requests=n_first),
-                             daemon.pids[0])
-        begin = time.monotonic()
-        last = watch_memory(daemon.start_load(score("m"), inputs.single(38),
-                                              requests=n_all - n_first), daemon.pids[0])
-        seconds = time.monotonic() - begin
-    return {"first_requests": n_first, "requests": n_all, "first_kib": first, "last_kib": last,
-            "growth": last / first - 1, "seconds": seconds}
+        kib = [watch_memory(daemon.start_load(score("m"), inputs.single(38), requests=n),
+                            daemon.pids[0]) for n in steps]
+    return {"first_requests": n_first, "requests": sum(steps), "first_kib": kib[0],
+            "last_kib": kib[-1], "growth": kib[-1] / kib[0] - 1,
+            "growth_of_last_look": kib[-1] / kib[-2] - 1, "seconds": time.monotonic() - begin,
+            "kib": kib}
 
 
 PARTS = {"stalls": stalls, "tail": tail, "retraining": retraining, "memory": memory,
