@@ -107,6 +107,30 @@ def show(name, latencies):
     print(f"{name:10} {len(latencies):7} requests, µs: {told}")
 
 
+def measure(n_rows, n_features, rate, rounds):
+    """(latencies while training, latencies without, the ratio of their p99 of each round)"""
+    with tempfile.TemporaryDirectory(prefix="latency.") as folder:
+        daemon = Daemon(folder, n_features, n_rows)
+        try:
+            client = Client(daemon.port, n_features)
+            client.send(rate, iter([True] * 10 + [False]).__next__)
+            training, idle, ratios = [], [], []
+            for _ in range(rounds):
+                daemon.post("/v1/models/m/retrain")
+                daemon.wait(lambda: daemon.get("/v1/models/m")["state"] == "training")
+                during = client.send(rate,
+                                     lambda: daemon.get("/v1/models/m")["state"] == "training")
+                n = len(during) * 10 // rate
+                without = client.send(rate, iter([True] * n + [False]).__next__)
+                ratios.append(percentile(during, 0.99) / percentile(without, 0.99))
+                training += during
+                idle += without
+        finally:
+            daemon.process.terminate()
+            daemon.process.wait()
+    return training, idle, ratios
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -116,25 +140,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--most", type=float, default=1.25)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="latency.") as folder:
-        daemon = Daemon(folder, options.features, options.rows)
-        try:
-            client = Client(daemon.port, options.features)
-            client.send(options.rate, iter([True] * 10 + [False]).__next__)
-            training, idle, ratios = [], [], []
-            for _ in range(options.rounds):
-                daemon.post("/v1/models/m/retrain")
-                daemon.wait(lambda: daemon.get("/v1/models/m")["state"] == "training")
-                during = client.send(options.rate,
-                                     lambda: daemon.get("/v1/models/m")["state"] == "training")
-                n = len(during) * 10 // options.rate
-                without = client.send(options.rate, iter([True] * n + [False]).__next__)
-                ratios.append(percentile(during, 0.99) / percentile(without, 0.99))
-                training += during
-                idle += without
-        finally:
-            daemon.process.terminate()
-            daemon.process.wait()
+    training, idle, ratios = measure(options.rows, options.features, options.rate, options.rounds)
     show("training", training)
     show("idle", idle)
     ratios.sort()
