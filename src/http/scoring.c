@@ -115,12 +115,16 @@ static void put_model(const struct scoring *scoring, struct text *text)
 {
     text_puts(text, "\"model\":");
     put_name(text, scoring->model->name);
-    text_printf(text, ",\"version\":%u,", scoring->model->version);
+    text_puts(text, ",\"version\":");
+    text_u64(text, scoring->model->version);
+    text_puts(text, ",");
 }
 
 static int put_line(struct scoring *scoring, size_t i, struct text *text)
 {
-    text_printf(text, "{\"row\":%zu,", scoring->n_rows + i);
+    text_puts(text, "{\"row\":");
+    text_u64(text, scoring->n_rows + i);
+    text_puts(text, ",");
     put_model(scoring, text);
     int r = put_verdict(scoring, i, true, text);
     text_puts(text, "}\n");
@@ -239,8 +243,9 @@ static int follow_series(struct scoring *scoring, struct series_undo **undo)
     int r = handler_reserve_holds(handler, n_explained, scoring->n_features);
     if (r == 0)
         r = series_memory_follow(scoring->model->memory, scoring->model->detector,
-                                 handler->workspace, series, scoring->options.learn, rows->rows,
-                                 rows->n_rows, scoring->preparation ? handler->is_late : NULL,
+                                 handler->workspace, series, clock_realtime_us(),
+                                 scoring->options.learn, rows->rows, rows->n_rows,
+                                 scoring->preparation ? handler->is_late : NULL,
                                  handler->is_explained, handler->holds, undo);
     scoring->hold = handler->holds;
     return r;

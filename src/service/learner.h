@@ -86,7 +86,7 @@ struct row_times {
  * with the former version, and their verdicts with an id for the log of events: what is needed is
  * copied into a bounded queue; what does not fit is counted and dropped. Never blocks. series NULL:
  * independent rows; rows NULL: no more than their verdicts for the log. */
-void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
+void learner_offer(struct learner *learner, struct live_model *model, const float *rows,
                    bool is_learned, const struct verdict *verdicts, size_t n_rows,
                    size_t n_features, const struct row_times *times, const char *series);
 
@@ -101,7 +101,7 @@ struct held_rows {
     size_t n_bytes;
     uint64_t n_rows_lost, n_unseen_lost, n_verdicts_lost;
 };
-void learner_hold(struct learner *learner, struct held_rows *held, const struct live_model *model,
+void learner_hold(struct learner *learner, struct held_rows *held, struct live_model *model,
                   const float *rows, bool is_learned, const struct verdict *verdicts, size_t n_rows,
                   size_t n_features, const struct row_times *times, const char *series);
 /* They are offered, or given up. Empty afterwards. */

@@ -5,6 +5,7 @@
 #include "service/learner_state.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #define MOST_ACTS 64 /* that wait */
@@ -106,6 +107,7 @@ void *learner_acts_main(void *userdata)
         }
         if (now_us >= save_us && !must_stop) {
             learner_save_series(learner);
+            (void)malloc_trim(0); /* what a burst of rows took goes back to the system */
             save_us = now_us + SAVE_US;
         }
     } while (learner_acts_turn(learner) || !must_stop);

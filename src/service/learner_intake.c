@@ -167,8 +167,11 @@ static void tell_events(struct pupil *pupil)
     (void)atomic_fetch_add(&pupil->n_verdicts_dropped, learning_verdicts_lost(pupil->learning));
 }
 
-static void end_turn(struct turn *turn, int stored)
+/* True: a run is due. */
+static bool end_turn(struct turn *turn, int stored)
 {
+    bool has_run = false;
+
     for (size_t i = 0; i < turn->n_pupils; i++) {
         struct pupil *pupil = turn->pupils[i];
         if (!pupil->learning)
@@ -183,7 +186,9 @@ static void end_turn(struct turn *turn, int stored)
         pupil_note_pin(pupil);
         /* Here, so that who has got an answer to its rows finds the run that they led to. */
         pupil_queue_due(pupil, clock_monotonic_us());
+        has_run |= pupil->queued_run != 0;
     }
+    return has_run;
 }
 
 /* Why rows have not been kept. */
@@ -218,11 +223,12 @@ static void take_turn(struct learner *learner, struct turn *turn)
     for (struct intake_item *item = turn->items; item; item = item->next)
         item->result = learn_item(item);
     const int stored = store(learner, turn);
-    end_turn(turn, stored);
+    const bool has_run = end_turn(turn, stored);
     for (size_t i = turn->n_pupils; i-- > 0;)
         pupil_unlock(turn->pupils[i]);
     answer(turn, stored);
-    learner_wake_runs(learner);
+    if (has_run)
+        learner_wake_runs(learner);
 }
 
 /* False: nothing waits. */

@@ -213,11 +213,23 @@ static struct intake_item *make_item(struct pupil *pupil, const struct live_mode
     return item;
 }
 
-void learner_offer(struct learner *learner, const struct live_model *model, const float *rows,
+/* NULL: nobody. Looked for once: a learner stays, and so does a pupil, whose name uses it again. */
+static struct pupil *pupil_of(struct learner *learner, struct live_model *model)
+{
+    struct pupil *pupil = atomic_load_explicit(&model->pupil, memory_order_acquire);
+
+    if (!pupil) {
+        pupil = learner_find(learner, model->name);
+        atomic_store_explicit(&model->pupil, pupil, memory_order_release);
+    }
+    return pupil && !atomic_load(&pupil->is_gone) ? pupil : NULL;
+}
+
+void learner_offer(struct learner *learner, struct live_model *model, const float *rows,
                    bool is_learned, const struct verdict *verdicts, size_t n_rows,
                    size_t n_features, const struct row_times *times, const char *series)
 {
-    struct pupil *pupil = learner_find(learner, model->name);
+    struct pupil *pupil = pupil_of(learner, model);
     struct loss loss;
 
     if (!pupil)
@@ -230,7 +242,7 @@ void learner_offer(struct learner *learner, const struct live_model *model, cons
     intake_item_free(item);
 }
 
-void learner_hold(struct learner *learner, struct held_rows *held, const struct live_model *model,
+void learner_hold(struct learner *learner, struct held_rows *held, struct live_model *model,
                   const float *rows, bool is_learned, const struct verdict *verdicts, size_t n_rows,
                   size_t n_features, const struct row_times *times, const char *series)
 {
@@ -238,7 +250,7 @@ void learner_hold(struct learner *learner, struct held_rows *held, const struct 
     struct loss loss = {0};
 
     if (!held->pupil)
-        held->pupil = learner_find(learner, model->name);
+        held->pupil = pupil_of(learner, model);
     if (!held->pupil)
         return;
     (void)snprintf(held->series, sizeof(held->series), "%s", series ? series : "");

@@ -51,7 +51,8 @@ void series_move(struct series *series, const struct scored_row *row)
     blaming->state = BLAME_NONE;
     if (learning->live &&
         series_memory_follow(blaming->memory, learning->live, learning->explaining, series->name,
-                             false, row->values, 1, NULL, &is_wanted, blaming->hold, NULL) == 0 &&
+                             row->time_us, false, row->values, 1, NULL, &is_wanted, blaming->hold,
+                             NULL) == 0 &&
         is_wanted)
         blaming->state = BLAME_CAN_BE_FOUND;
 }

@@ -18,6 +18,7 @@
 struct detector;
 struct live_source;
 struct model_stats;
+struct pupil;
 struct recent;
 struct relevance;
 struct relevance_rule;
@@ -70,6 +71,7 @@ struct live_model {
     struct model_stats *stats;      /* lives as long as struct stats */
     struct recent *recent;          /* rows that the file has scored; NULL unless LIVE_SERVING */
     struct series_memory *memory;   /* of its series */
+    _Atomic(struct pupil *) pupil;  /* of learner_queue.c alone: who learns of it, found once */
     unsigned references;            /* of live.c alone */
 };
 

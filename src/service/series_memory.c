@@ -379,7 +379,7 @@ int series_memory_prepare(struct series_memory *memory, struct preparation *prep
 }
 
 static int follow(struct series_memory *memory, const struct detector *detector,
-                  struct workspace *workspace, const char *series, bool is_missed,
+                  struct workspace *workspace, const char *series, uint64_t now_us, bool is_missed,
                   const float *rows, size_t n_rows, const bool *is_late, const bool *is_wanted,
                   float *ret_holds, struct series_undo **undo)
 {
@@ -388,7 +388,7 @@ static int follow(struct series_memory *memory, const struct detector *detector,
 
     int r = series_memory_follow_scaler(memory, detector_ensemble(detector)->scaler);
     if (r == 0)
-        r = series_memory_use(memory, series, clock_realtime_us(), &item);
+        r = series_memory_use(memory, series, now_us, &item);
     if (r == 0)
         r = begin_turn(memory, item, undo);
     if (r == 0)
@@ -407,13 +407,13 @@ static int follow(struct series_memory *memory, const struct detector *detector,
 }
 
 int series_memory_follow(struct series_memory *memory, const struct detector *detector,
-                         struct workspace *workspace, const char *series, bool is_missed,
-                         const float *rows, size_t n_rows, const bool *is_late,
+                         struct workspace *workspace, const char *series, uint64_t now_us,
+                         bool is_missed, const float *rows, size_t n_rows, const bool *is_late,
                          const bool *is_wanted, float *ret_holds, struct series_undo **undo)
 {
     (void)pthread_mutex_lock(&memory->lock);
-    int r = follow(memory, detector, workspace, series, is_missed, rows, n_rows, is_late, is_wanted,
-                   ret_holds, undo);
+    int r = follow(memory, detector, workspace, series, now_us, is_missed, rows, n_rows, is_late,
+                   is_wanted, ret_holds, undo);
     (void)pthread_mutex_unlock(&memory->lock);
     return r;
 }

@@ -57,15 +57,16 @@ MUST_CHECK int series_memory_prepare(struct series_memory *memory, struct prepar
                                      size_t n_rows, float *ret_rows, bool *ret_late,
                                      struct series_undo **undo);
 
-/* Takes the next rows[n_rows][n_features] of a series, in their order, standardised as this version
+/* Takes the next rows[n_rows][n_features] of a series, in their order, which have come at now_us
+ * (since 1970), standardised as this version
  * does; is_missed: as after series_memory_touch(). Those that is_late[n_rows] says (NULL: none)
  * leave no trace. ret_holds[][n_features]: the hold after each row of which is_wanted[n_rows] is
  * set, one behind the other. 0 or -ENOMEM. */
 MUST_CHECK int series_memory_follow(struct series_memory *memory, const struct detector *detector,
-                                    struct workspace *workspace, const char *series, bool is_missed,
-                                    const float *rows, size_t n_rows, const bool *is_late,
-                                    const bool *is_wanted, float *ret_holds,
-                                    struct series_undo **undo);
+                                    struct workspace *workspace, const char *series,
+                                    uint64_t now_us, bool is_missed, const float *rows,
+                                    size_t n_rows, const bool *is_late, const bool *is_wanted,
+                                    float *ret_holds, struct series_undo **undo);
 
 /* ---- series that fall silent ---- */
 

@@ -113,8 +113,8 @@ static void reply_verdicts(const struct live_model *model, const struct verdict 
     }
 }
 
-static void score_with(struct driver *driver, const struct live_model *model,
-                       const struct rows *rows, bool learn, const char *series)
+static void score_with(struct driver *driver, struct live_model *model, const struct rows *rows,
+                       bool learn, const char *series)
 {
     AUTO_FREE struct verdict *verdicts = calloc(rows->n_rows, sizeof(*verdicts));
 
@@ -149,7 +149,13 @@ static void do_score(struct driver *driver, const char *arguments)
     struct live_model *model = live_acquire(driver->live, name, strlen(name));
     if (!model)
         return refuse("no such model");
-    score_with(driver, model, &rows, learn, series);
+    const bool is_held = model->state == LIVE_SERVING && live_hold(driver->live, model, NULL) == 0;
+    if (model->state == LIVE_SERVING && !is_held)
+        refuse("its file cannot be read");
+    else
+        score_with(driver, model, &rows, learn, series);
+    if (is_held)
+        live_let_go(driver->live, model);
     live_release(driver->live, model);
     learner_settle(driver->learner);
 }

@@ -123,7 +123,7 @@ static void a_turn_takes_so_much_and_one_request_at_least(void **state)
 
 static void offer(size_t n_rows)
 {
-    const struct live_model model = {.name = "web", .version = 1, .threshold = 1.0};
+    struct live_model model = {.name = "web", .version = 1, .threshold = 1.0};
     AUTO_FREE struct verdict *verdicts = calloc(n_rows, sizeof(*verdicts));
 
     assert_non_null(verdicts);
@@ -177,7 +177,7 @@ static void what_comes_joins_what_a_turn_has_left(void **state)
 
 static void hold(struct held_rows *held, size_t n_rows)
 {
-    const struct live_model model = {.name = "web", .version = 1, .threshold = 1.0};
+    struct live_model model = {.name = "web", .version = 1, .threshold = 1.0};
     AUTO_FREE struct verdict *verdicts = calloc(n_rows, sizeof(*verdicts));
 
     assert_non_null(verdicts);

@@ -78,7 +78,7 @@ static void follow_alone(const struct detector *detector, size_t n, float ret_ho
 static void follow(const struct detector *detector, const char *series, size_t begin, size_t n,
                    float *ret_holds)
 {
-    assert_int_equal(series_memory_follow(memory, detector, workspace, series, false,
+    assert_int_equal(series_memory_follow(memory, detector, workspace, series, 1, false,
                                           rows + begin * D, n, NULL, all, ret_holds, NULL),
                      0);
 }
@@ -102,8 +102,8 @@ static void bring(const char *series, size_t begin, size_t n, struct series_undo
 {
     float holds[N_ROWS * D];
 
-    assert_int_equal(series_memory_follow(memory, first, workspace, series, false, rows + begin * D,
-                                          n, NULL, all, holds, undo),
+    assert_int_equal(series_memory_follow(memory, first, workspace, series, 1, false,
+                                          rows + begin * D, n, NULL, all, holds, undo),
                      0);
 }
 
@@ -170,7 +170,7 @@ static void only_the_holds_that_are_wanted_are_given(void **state)
     const bool is_wanted[5] = {false, true, false, false, true};
     float holds[2 * D], expected[D];
 
-    assert_int_equal(series_memory_follow(memory, first, workspace, "", false, rows, 5, NULL,
+    assert_int_equal(series_memory_follow(memory, first, workspace, "", 1, false, rows, 5, NULL,
                                           is_wanted, holds, NULL),
                      0);
     follow_alone(first, 2, expected);
@@ -264,21 +264,21 @@ static void wide_rows_have_room_for_fewer_series(void **state)
     CLEANUP(detector_freep) struct detector *wide = wide_detector(WIDE, values, FEW);
     CLEANUP(movement_freep) struct movement *anew = NULL;
     assert_int_equal(series_memory_most(memory), SERIES_MEMORY_MAX_SERIES);
-    assert_int_equal(
-        series_memory_follow(memory, wide, workspace, "", false, values, 1, NULL, all, hold, NULL),
-        0);
+    assert_int_equal(series_memory_follow(memory, wide, workspace, "", 1, false, values, 1, NULL,
+                                          all, hold, NULL),
+                     0);
     const size_t most = series_memory_most(memory);
 
     assert_true(most > 1000 && most * 3 * sizeof(hold) <= SERIES_MEMORY_MAX_BYTES);
     for (size_t i = 0; i <= most; i++) {
         (void)snprintf(name, sizeof(name), "%zu", i);
-        assert_int_equal(series_memory_follow(memory, wide, workspace, name, false, values, 1, NULL,
-                                              all, hold, NULL),
+        assert_int_equal(series_memory_follow(memory, wide, workspace, name, 1, false, values, 1,
+                                              NULL, all, hold, NULL),
                          0);
     }
     assert_int_equal(movement_new(WIDE, &anew), 0);
     assert_int_equal(detector_follow(wide, workspace, values + WIDE, anew), 0);
-    assert_int_equal(series_memory_follow(memory, wide, workspace, "0", false, values + WIDE, 1,
+    assert_int_equal(series_memory_follow(memory, wide, workspace, "0", 1, false, values + WIDE, 1,
                                           NULL, all, hold, NULL),
                      0);
     assert_memory_equal(hold, anew->hold, sizeof(hold));
@@ -313,11 +313,11 @@ static void *follow_alone_and_together(void *data)
 
     assert_int_equal(detector_workspace_new(&own), 0);
     for (size_t i = 0; i < N_ROWS; i++) {
-        assert_int_equal(series_memory_follow(memory, follower->detector, own, follower->series,
+        assert_int_equal(series_memory_follow(memory, follower->detector, own, follower->series, 1,
                                               false, rows + i * D, 1, NULL, all, follower->hold,
                                               NULL),
                          0);
-        assert_int_equal(series_memory_follow(memory, follower->detector, own, "all", false,
+        assert_int_equal(series_memory_follow(memory, follower->detector, own, "all", 1, false,
                                               rows + i * D, 1, NULL, all, together, NULL),
                          0);
     }
@@ -356,7 +356,7 @@ static void survives_every_failed_allocation(void **state)
     assert_int_equal(series_memory_new(&none), -ENOMEM);
     for (; r == -ENOMEM && nth < 20; nth++) {
         alloc_fail_in = nth;
-        r = series_memory_follow(memory, first, workspace, "a", false, rows, 1, NULL, all, hold,
+        r = series_memory_follow(memory, first, workspace, "a", 1, false, rows, 1, NULL, all, hold,
                                  NULL);
         alloc_fail_in = -1;
     }

@@ -536,17 +536,17 @@ static void movements_come_back(void **state)
 
     memset(all, true, sizeof(all));
     assert_int_equal(detector_workspace_new(&workspace), 0);
-    assert_int_equal(series_memory_follow(memory, detector, workspace, "a", false, want, 20, NULL,
-                                          all, hold, NULL),
+    assert_int_equal(series_memory_follow(memory, detector, workspace, "a", 1, false, want, 20,
+                                          NULL, all, hold, NULL),
                      0);
     save(&saved);
     assert_non_null(saved.series[0].movement);
-    assert_int_equal(series_memory_follow(memory, detector, workspace, "a", false,
+    assert_int_equal(series_memory_follow(memory, detector, workspace, "a", 1, false,
                                           want + (size_t)20 * D, 1, NULL, all, hold, NULL),
                      0);
     restart();
     assert_int_equal(series_memory_load(memory, preparation, detector, &saved.series[0]), 0);
-    assert_int_equal(series_memory_follow(memory, detector, workspace, "a", false,
+    assert_int_equal(series_memory_follow(memory, detector, workspace, "a", 1, false,
                                           want + (size_t)20 * D, 1, NULL, all, again, NULL),
                      0);
     for (size_t j = 0; j < D; j++)
