@@ -164,7 +164,8 @@ static size_t write_digits(char *text, uint64_t number, int least, int leading)
         memcpy(text + n_whole + 1, digits + n_whole, 16);
         end = text + (n_digits > n_whole ? n_digits + 1 : n_whole);
     } else {
-        memcpy(text, "0.000000", 8);
+        memset(text, '0', 8);
+        text[1] = '.';
         memcpy(text + 2 - n_whole, digits, 17);
         end = text + 2 - n_whole + n_digits;
     }

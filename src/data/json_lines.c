@@ -20,17 +20,15 @@ static void tell_line(struct json_rows *rows, size_t line)
 {
     for (size_t i = 0; i < rows->n_problems; i++) {
         char *detail = rows->problems[i].detail;
-        char before[sizeof(rows->problems[i].detail)], begin[32];
+        const size_t size = sizeof(rows->problems[i].detail);
+        char begin[32];
         const size_t n_begin = (size_t)snprintf(begin, sizeof(begin), "line %zu: ", line);
-        size_t n = strlen(detail);
-        if (n > sizeof(before) - 1 - n_begin)
-            n = sizeof(before) - 1 - n_begin;
-        while (((unsigned char)detail[n] & 0xC0) == 0x80)
+        size_t n = strnlen(detail, size - 1 - n_begin);
+        while (n > 0 && ((unsigned char)detail[n] & 0xC0) == 0x80)
             n--; /* not in the middle of a character */
-        memcpy(before, detail, n);
+        detail[n] = '\0';
+        memmove(detail + n_begin, detail, n + 1);
         memcpy(detail, begin, n_begin);
-        memcpy(detail + n_begin, before, n);
-        detail[n_begin + n] = '\0';
     }
 }
 

@@ -164,7 +164,7 @@ static int refuse_size(struct json_text *text, const char *begin)
 int json_text_number(struct json_text *text, float *ret_value)
 {
     const char *begin = text->at;
-    struct decimal number;
+    struct decimal number = {0};
     float value = 0;
 
     int r = read_decimal(text, &number);
@@ -185,7 +185,7 @@ int json_text_number(struct json_text *text, float *ret_value)
 int json_text_double(struct json_text *text, double *ret_value)
 {
     const char *begin = text->at;
-    struct decimal number;
+    struct decimal number = {0};
 
     int r = read_decimal(text, &number);
     if (r < 0)

@@ -82,7 +82,7 @@ static int read_instance(struct json_reader *reader)
 /* One row of several and what follows it. */
 static int read_next_instance(struct json_reader *reader)
 {
-    bool is_last;
+    bool is_last = false;
 
     int r = read_instance(reader);
     if (r == 0)

@@ -176,7 +176,7 @@ static int locate_header(const char *name, const char *bytes, size_t *ret_begin,
 static int find_header(struct input *input, size_t total, struct word *ret_header,
                        struct error *reterr)
 {
-    size_t begin, length;
+    size_t begin = 0, length = 0;
 
     int r = input_read(input, 0, NPY_PREFIX, reterr);
     if (r < 0)
@@ -271,7 +271,7 @@ int npy_check_length(const char *name, uint64_t n_wanted, uint64_t n_bytes, stru
 int npy_begin(const char *name, const char *bytes, size_t size, struct npy *ret_npy,
               size_t *ret_header, uint64_t *ret_n_bytes, struct error *reterr)
 {
-    size_t begin, length;
+    size_t begin = 0, length = 0;
 
     if (size < NPY_PREFIX)
         return -EAGAIN;

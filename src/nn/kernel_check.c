@@ -13,10 +13,10 @@
 #include <string.h>
 
 /* Neither a multiple of what a register holds; as many rows as a block, and some alone. */
-#define N_IN   77
-#define N_OUT  45
-#define N_ROWS 19
-#define STRIDE 48 /* of N_OUT in whole panels (nn/packed.h) */
+#define N_IN   ((size_t)77)
+#define N_OUT  ((size_t)45)
+#define N_ROWS ((size_t)19)
+#define STRIDE ((size_t)48) /* of N_OUT in whole panels (nn/packed.h) */
 
 struct check {
     float weight[N_OUT * N_IN], bias[N_OUT], rows[N_ROWS * N_IN], out[N_ROWS * STRIDE];

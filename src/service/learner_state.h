@@ -69,6 +69,9 @@ struct pupil {
     char name[LIVE_NAME_MAX + 1];             /* never changes */
     atomic_bool is_gone;                      /* deleted: learner_find() does not find it */
     bool is_configured;                       /* a section names it; under create_lock */
+    bool is_held;                             /* its detector is there: pupil_hold() */
+    bool has_series;                          /* what the store remembers of series has been read */
+    bool has_unsaved_series;                  /* as was told: the next save is of all */
     atomic_int learn;                         /* enum config_learn; without the lock */
     atomic_bool has_shadow;                   /* scored rows are compared; without the lock */
     atomic_bool is_watched;                   /* stale_after; without the lock */
@@ -95,10 +98,7 @@ struct pupil {
     unsigned n_schemas;        /* how often features came or went; for changes pin_lock, too */
     struct learning *learning; /* NULL: no features yet */
     struct live_model *live;   /* a reference; NULL: there is no version */
-    bool is_held;              /* its detector is there: pupil_hold() */
     struct shadow shadow;
-    bool has_series;           /* what the store remembers of series has been read */
-    bool has_unsaved_series;   /* as was told: the next save is of all */
     struct budget_meter meter; /* of scored rows; what is followed is in log */
     /* Of the pinned version, and of the live one if that cannot be read; pin_lock, too. NULL:
      * nothing is pinned. */

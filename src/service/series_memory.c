@@ -280,15 +280,16 @@ static int copy_state(const struct preparation *preparation, const struct prepar
                                   preparation_state_size(preparation));
 }
 
-static int begin_undo(const struct series_memory *memory, const struct remembered *item,
+static int begin_undo(struct series_memory *memory, const struct remembered *item,
                       struct series_undo **ret_undo)
 {
     CLEANUP(series_undo_freep) struct series_undo *undo = calloc(1, sizeof(*undo));
     if (!undo)
         return -ENOMEM;
 
+    undo->memory = series_memory_share(memory);
     undo->preparation = preparation_share(memory->preparation);
-    undo->turn = item->turn;
+    undo->turn = item->turn - 1; /* this one is the first */
     undo->n_scalers = memory->n_scalers;
     undo->series = strdup(item->name);
     int r = undo->series ? 0 : -ENOMEM;
@@ -306,20 +307,16 @@ static int begin_undo(const struct series_memory *memory, const struct remembere
 static int begin_turn(struct series_memory *memory, struct remembered *item,
                       struct series_undo **undo)
 {
-    int r = 0;
+    const uint64_t turn = item->turn++;
 
-    if (undo && !*undo) {
-        r = begin_undo(memory, item, undo);
-        if (r == 0)
-            (*undo)->memory = series_memory_share(memory);
-    }
+    if (!undo)
+        return 0;
+    int r = *undo ? 0 : begin_undo(memory, item, undo);
     if (r < 0)
         return r;
-    if (undo)
-        (*undo)->is_void |= (*undo)->turn != item->turn;
-    item->turn++;
-    if (undo)
-        (*undo)->turn = item->turn;
+    assert(*undo);
+    (*undo)->is_void |= (*undo)->turn != turn;
+    (*undo)->turn = item->turn;
     return 0;
 }
 
