@@ -10,14 +10,13 @@ import time
 
 import pytest
 
-from conftest import ANOMALYCTL, ANOMALYD, DEADLINE_S, NORMAL, ODD, Daemon, check_problem, wait_for
+from conftest import (ANOMALYCTL, DEADLINE_S, IS_SANITIZED, NORMAL, ODD, Daemon, check_problem,
+                      wait_for)
 from test_concurrency import in_threads
 from test_learning_api import QUICK, LearningDaemon, rows_like_normal
 
 N_MANY = 10000 if os.environ.get("ANOMALYD_LONG") == "1" else 300
 NOTHING = "1K"  # what is not needed just now does not stay
-IS_SANITIZED = b"libasan" in subprocess.run(["ldd", ANOMALYD], capture_output=True).stdout or \
-    b"libtsan" in subprocess.run(["ldd", ANOMALYD], capture_output=True).stdout
 
 
 @pytest.fixture(name="fast_file", scope="module")

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from conftest import FEATURES, NORMAL, ODD, check_problem, wait_for
+from conftest import FEATURES, IS_SANITIZED, NORMAL, ODD, check_problem, wait_for
 
 NDJSON, NPY = {"Content-Type": "application/x-ndjson"}, {"Content-Type": "application/x-npy"}
 SCORE = "/v1/models/web/score"
@@ -153,7 +153,7 @@ def test_a_batch_of_100000_rows_takes_memory_for_its_answer_alone(start_daemon, 
                            {"Content-Type": "application/json"})
     assert len(reply.json()["results"]) == 100_000
     # the answer grows by doubling, and for a moment both are there
-    assert daemon.peak_memory() - before < 2 * len(reply.body) + 10e6
+    assert IS_SANITIZED or daemon.peak_memory() - before < 2 * len(reply.body) + 10e6
     assert len(body) > 5e6
 
 
@@ -340,7 +340,7 @@ def test_an_array_with_far_too_many_columns_takes_no_memory(start_daemon):
     daemon = start_daemon()
     body = npy([[0.0] * 4_000_000])
     check_problem(daemon.score(body, **NPY), 422)
-    assert daemon.peak_memory() < 40e6
+    assert IS_SANITIZED or daemon.peak_memory() < 40e6
 
 
 # ---- learning ----

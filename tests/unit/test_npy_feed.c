@@ -78,8 +78,9 @@ static int read_in_pieces(size_t size, size_t n, size_t most, float *rows, size_
             if (r < 0)
                 break;
             const struct json_rows *read = npy_feed_rows(feed);
-            memcpy(rows + *ret_n_rows * N_FEATURES, read->rows,
-                   read->n_rows * N_FEATURES * sizeof(float));
+            if (read->n_rows > 0)
+                memcpy(rows + *ret_n_rows * N_FEATURES, read->rows,
+                       read->n_rows * N_FEATURES * sizeof(float));
             *ret_n_rows += read->n_rows;
         } while (npy_feed_rows(feed)->n_rows > 0);
         if (is_end)
