@@ -55,7 +55,7 @@ class Options:
     curve_batches: tuple = (1, 10, 100, 1000, 10000, 100000)
     curve_connections: tuple = (1, 2, 4, 8, 16, 32, 64, 127, 128, 255, 256, 512, 1000)
     curve_models: tuple = (1, 10, 100, 1000, 10000)
-    curve_models_seconds: float = 60
+    curve_models_seconds: float = 240
 
 
 def quick():

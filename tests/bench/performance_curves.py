@@ -152,7 +152,8 @@ def charts(curves):
             "Models of 38 features, preset fast", "CPU time a request and memory over models.",
             [Panel("models", "CPU time a request, µs",
                    {"one model": line(points, "models", "cpu_us_hot"),
-                    "all in turns": line(points, "models", "cpu_us_all")}),
+                    "all in turns": line(points, "models", "cpu_us_all")},
+                   log_y=True),
              Panel("models", "memory, MiB",
                    {"when ready": line(points, "models", "ready_mib"),
                     "when all were asked": line(points, "models", "pss_mib")}, log_y=True)])

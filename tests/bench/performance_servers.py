@@ -51,15 +51,14 @@ def forget_peak(pid):
 class Server:
     """A process that answers on self.port; a context, which ends it."""
 
-    def __init__(self, command, port, log=None, env=None, ready="/", first=None):
-        self.port, self.first = port, first
-        self.log = log
+    def __init__(self, command, port, log=None, env=None, ready="/", seconds=DEADLINE_S):
+        self.port, self.log = port, log
         with open(log or os.devnull, "ab") as errors:
             self.process = subprocess.Popen([str(word) for word in command], env=env,
                                             stdin=subprocess.PIPE, stdout=errors, stderr=errors)
         self.pids = [self.process.pid]
         try:
-            self.wait(ready)
+            self.wait(ready, seconds)
         except BaseException:
             self.__exit__()
             raise
@@ -76,7 +75,7 @@ class Server:
             self.process.kill()
             self.process.wait()
 
-    def wait(self, path, seconds=DEADLINE_S):
+    def wait(self, path, seconds):
         """Until it answers, and not with a 503."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
@@ -147,7 +146,7 @@ def nothing(folder):
     process = subprocess.Popen([BUILD / "tests/bench/http_nothing"], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, text=True)
     server = Server.__new__(Server)
-    server.process, server.pids, server.log, server.first = process, [process.pid], None, None
+    server.process, server.pids, server.log = process, [process.pid], None
     server.port = int(process.stdout.readline())
     process.stdout.close()
     return server
@@ -216,14 +215,8 @@ def daemon(folder, models, directory="state", seconds=DEADLINE_S):
     """anomalyd with all its features on: metrics, limits, learn = auto."""
     folder, port = pathlib.Path(folder), free_port()
     config = daemon_config(folder, port, models, directory)
-    server = Server([BUILD / "anomalyd", "--config", config], port, folder / "anomalyd.log",
-                    ready="/healthz")
-    try:
-        server.wait("/readyz", seconds)
-    except BaseException:
-        server.__exit__()
-        raise
-    return server
+    return Server([BUILD / "anomalyd", "--config", config], port, folder / "anomalyd.log",
+                  ready="/readyz", seconds=seconds)
 
 
 def start_ms(folder, models, directory):
