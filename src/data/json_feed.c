@@ -174,5 +174,12 @@ int json_feed_read(struct json_feed *feed, size_t most, bool is_end)
     if (n_read > 0)
         pass(feed, n_read);
     feed->wanted = needs_more ? 2 * (n - n_read) : 0;
+    if (needs_more && n - n_read > JSON_FEED_MAX_STEP(reader->n_features)) {
+        r = json_row_refuse(reader, reader->text.at, NULL,
+                            "what begins here is longer than any row can be");
+        reader->text.begin = reader->text.at;
+        tell_place(feed);
+        return r;
+    }
     return is_end && feed->rows.n_rows == 0 && reader->has_problems ? -EINVAL : 0;
 }

@@ -25,6 +25,11 @@ MUST_CHECK int json_feed_new(const struct schema *schema, const struct preparati
 void json_feed_free(struct json_feed *feed);
 DEFINE_CLEANUP(struct json_feed *, json_feed_free)
 
+/* No row, and no key with its value, is so long, in bytes: not one with n_features long names and
+ * numbers. What is longer is refused before all of it is there, because it would be read in one go.
+ */
+#define JSON_FEED_MAX_STEP(n_features) (((size_t)1 << 20) + ((size_t)1024 * (n_features)))
+
 /* Copies the next bytes of the body. -ENOMEM. */
 MUST_CHECK int json_feed_put(struct json_feed *feed, const char *bytes, size_t n);
 

@@ -151,7 +151,7 @@ static int read_option(struct json_reader *reader, const char *at, const struct 
             memcmp(rows->options[i].name, name->bytes, name->length) == 0)
             return refuse_key(reader, at, name, "is given twice");
     if (rows->n_options == JSON_ROWS_MAX_OPTIONS)
-        return refuse_key(reader, at, name, "is one key too many");
+        return refuse_key(reader, at, name, "is one key too many: a row by names is {\"features\": {…}}");
 
     struct json_option *option = &rows->options[rows->n_options];
     memcpy(option->name, name->bytes, name->length);
@@ -321,6 +321,7 @@ int json_reader_run(struct json_reader *reader, size_t most, bool *ret_needs_mor
         const int r = read_step(reader);
         if (may_be_cut(reader, &mark, r)) {
             go_back(reader, &mark);
+            (void)json_text_next(&reader->text); /* however many blanks there are */
             *ret_needs_more = true;
             return 0;
         }

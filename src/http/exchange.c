@@ -74,6 +74,17 @@ static bool check_head(const struct exchange *exchange, const struct exchange_he
     return false;
 }
 
+/* What is liked as much as JSON goes before it: who names it can read it. */
+static void take_wishes(struct request *request, const char *accept)
+{
+    const double json = request_accepts(accept, "application/json");
+    const double npy = request_accepts(accept, "application/x-npy");
+    const double lines = request_accepts(accept, "application/x-ndjson");
+
+    request->wants_npy = npy > 0.0 && npy >= json && npy >= lines;
+    request->wants_lines = lines > 0.0 && lines >= json;
+}
+
 bool exchange_take_head(struct exchange *exchange, struct exchange_context *context,
                         const struct exchange_head *head, struct reply *reply)
 {
@@ -91,8 +102,8 @@ bool exchange_take_head(struct exchange *exchange, struct exchange_context *cont
     request->version = exchange->match.version;
     request->run = exchange->match.run;
     request->rows = request_rows_of(head->content_type);
-    request->wants_npy = request_accepts(head->accept, "application/x-npy");
-    request->wants_lines = request_accepts(head->accept, "application/x-ndjson");
+    if (head->accept)
+        take_wishes(request, head->accept);
     deadline_enter(&exchange->deadline, PHASE_BODY, context->now_us);
     if (!check_head(exchange, head, service_max_body(context->service), reply))
         return false;

@@ -1,5 +1,6 @@
 #include "http/request.h"
 
+#include "base/number.h"
 #include "http/request_id.h"
 
 #include <arpa/inet.h>
@@ -118,16 +119,34 @@ enum request_rows request_rows_of(const char *content_type)
     return is_among(content_type, length, npy_types) ? ROWS_NPY : ROWS_JSON;
 }
 
-bool request_accepts(const char *accept, const char *type)
+/* "; q=0.5" behind a type, up to the next comma; 1 unless it says otherwise. */
+static double quality_of(const char *parameters)
+{
+    const char *const end = parameters + strcspn(parameters, ",");
+    double quality = 1.0;
+
+    while ((parameters = memchr(parameters, ';', (size_t)(end - parameters)))) {
+        parameters = skip_space(parameters + 1);
+        if (strncasecmp(parameters, "q=", 2) != 0)
+            continue;
+        parameters += 2;
+        if (number_parse_double(parameters, strspn(parameters, "0123456789."), &quality) < 0)
+            quality = 0.0;
+    }
+    return quality;
+}
+
+double request_accepts(const char *accept, const char *type)
 {
     while (accept && *accept) {
         accept = skip_space(accept);
-        if (type_is(accept, strcspn(accept, ",; \t"), type))
-            return true;
+        const size_t length = strcspn(accept, ",; \t");
+        if (type_is(accept, length, type))
+            return quality_of(accept + length);
         accept += strcspn(accept, ",");
         accept += *accept == ',';
     }
-    return false;
+    return 0.0;
 }
 
 const char *request_who(const struct request *request, char ret_who[REQUEST_WHO_SIZE])

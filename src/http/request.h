@@ -53,8 +53,9 @@ const char *request_check_body_type(enum request_body body, const char *content_
 
 /* Of a body that has passed: JSON unless it says otherwise. */
 enum request_rows request_rows_of(const char *content_type);
-/* Whether a header field Accept (NULL: not given) names the type itself, not only a range. */
-bool request_accepts(const char *accept, const char *type);
+/* How much (from 0, not at all, to 1) a header field Accept (NULL: not given) wants the type that
+ * it names, not only as part of a range: RFC 9110, 12.5.1. */
+double request_accepts(const char *accept, const char *type);
 
 #define REQUEST_WHO_SIZE 64
 

@@ -35,7 +35,9 @@ struct score_stream {
     struct json_feed *json; /* of ROWS_JSON */
     struct npy_feed *npy;   /* of ROWS_NPY */
     struct text lines;      /* of ROWS_LINES: what is not yet read, */
-    size_t n_searched;      /* without a newline */
+    size_t n_searched;      /* without a newline, */
+    size_t line, offset;    /* the number of the next one, from 1, and where it begins */
+    bool is_full;           /* no more of them is looked at */
     struct json_rows rows;  /* and read, not yet judged */
     size_t most;            /* rows at a time */
     struct reply reply;     /* as far as it has come; once is_refused: why */
@@ -80,6 +82,7 @@ static struct score_stream *begin(struct handler *handler, struct live_model *mo
 
     stream->request = request;
     stream->kind = request->rows;
+    stream->line = 1;
     scoring_begin(&stream->scoring, handler, model, request);
     stream->most = MOST_FLOATS / stream->scoring.n_features;
     stream->most = stream->most > MOST_ROWS    ? MOST_ROWS
@@ -124,11 +127,6 @@ void score_stream_free(struct score_stream *stream)
     json_rows_clear(&stream->rows);
     text_clear(&stream->reply.body);
     free(stream);
-}
-
-void score_stream_stand_alone(struct score_stream *stream)
-{
-    stream->is_alone = true;
 }
 
 /* ---- rows that are judged ---- */
@@ -215,6 +213,7 @@ static int read_feed(struct score_stream *stream, bool is_end, struct json_rows 
 static int take_feed(struct score_stream *stream, bool is_end)
 {
     struct json_rows *rows;
+    size_t n_read;
     int r;
 
     do {
@@ -223,8 +222,9 @@ static int take_feed(struct score_stream *stream, bool is_end)
             row_body_refuse(rows, r, &stream->reply);
             return -EINVAL;
         }
+        n_read = rows->n_rows; /* of which late ones do not stay */
         r = take_rows(stream, rows);
-    } while (r == 0 && rows->n_rows > 0);
+    } while (r == 0 && n_read > 0);
     return r;
 }
 
@@ -246,8 +246,8 @@ static int answer_lines(struct score_stream *stream)
     return r;
 }
 
-/* A problem in the place of a verdict. */
-static int put_problem(struct score_stream *stream, struct reply *problem)
+/* A problem in the place of a verdict. It says its line; that of a place says it already. */
+static int put_problem(struct score_stream *stream, struct reply *problem, bool has_place)
 {
     struct text *text = &stream->reply.body;
     int r = answer_lines(stream);
@@ -263,12 +263,32 @@ static int put_problem(struct score_stream *stream, struct reply *problem)
         text_append(text, bytes, sizeof(bytes));
     } else if (r == 0) {
         text_printf(text, "{\"row\":%zu,", stream->scoring.n_rows);
+        if (!has_place)
+            text_printf(text, "\"line\":%zu,", stream->line);
         text_append(text, problem->body.data + 1, problem->body.length - 1);
         text_puts(text, "\n");
     }
     text_clear(&problem->body);
     stream->scoring.n_rows++;
     return r == 0 && text_failed(text) ? out_of_memory(stream) : r;
+}
+
+/* What has been answered stays so: its rows have left their trace. */
+static int end_early(struct score_stream *stream, const char *why)
+{
+    struct reply problem = {0};
+
+    stream->is_full = true;
+    reply_problem(&problem, 413, "%s; from here on nothing has been looked at: send it again", why);
+    return put_problem(stream, &problem, false);
+}
+
+/* Before a line. */
+static int check_room(struct score_stream *stream)
+{
+    if (scoring_has_room(&stream->reply))
+        return 0;
+    return end_early(stream, "The answer would be larger than 256 MiB");
 }
 
 /* Rates over no time are none: each of several rows must say when it was. */
@@ -293,6 +313,8 @@ static int check_row(struct score_stream *stream, struct reply *problem)
     const size_t last = stream->rows.n_rows - 1;
 
     int r = scoring->preparation ? check_time(stream, problem) : 0;
+    if (r == 0)
+        r = scoring_check_detail(scoring, stream->rows.n_rows, problem);
     if (r == 0 && scoring->model->reject_missing)
         r = row_body_check_missing(&stream->rows, last, scoring->n_rows, values_of(stream),
                                    scoring->preparation, problem);
@@ -317,7 +339,7 @@ static int take_special_line(struct score_stream *stream, const char *line, size
         r = check_row(stream, &problem);
     if (r < 0)
         stream->rows.n_rows = 0;
-    r = r < 0 ? put_problem(stream, &problem) : answer_lines(stream);
+    r = r < 0 ? put_problem(stream, &problem, false) : answer_lines(stream);
     stream->scoring.options = before;
     return r;
 }
@@ -333,37 +355,56 @@ static int take_line(struct score_stream *stream, const char *line, size_t n)
     if (r == 0 && stream->rows.n_options > 0)
         return take_special_line(stream, line, n);
     if (r < 0) {
+        stream->rows.line = stream->line;
+        stream->rows.offset += stream->offset;
         row_body_refuse(&stream->rows, r, &problem);
-        return put_problem(stream, &problem);
+        return put_problem(stream, &problem, r == -EBADMSG);
     }
     if (check_row(stream, &problem) < 0) {
         stream->rows.n_rows--;
-        return put_problem(stream, &problem);
+        return put_problem(stream, &problem, false);
     }
     return stream->rows.n_rows == stream->most ? answer_lines(stream) : 0;
+}
+
+/* The first of lines[size], if it is whole: its length; SIZE_MAX: it is not. */
+static size_t find_line(const char *lines, size_t size, size_t from)
+{
+    const char *newline = size > from ? memchr(lines + from, '\n', size - from) : NULL;
+
+    return newline ? (size_t)(newline - lines) : SIZE_MAX;
 }
 
 static int put_lines(struct score_stream *stream, const char *bytes, size_t n)
 {
     struct text *lines = &stream->lines;
-    const char *newline;
-    size_t begin = 0;
+    size_t begin = 0, length;
     int r = 0;
 
     text_append(lines, bytes, n);
     if (text_failed(lines))
         return out_of_memory(stream);
-    while (r == 0 && lines->length > stream->n_searched &&
-           (newline = memchr(lines->data + stream->n_searched, '\n',
-                             lines->length - stream->n_searched))) {
-        r = take_line(stream, lines->data + begin, (size_t)(newline - lines->data) - begin);
-        begin = (size_t)(newline - lines->data) + 1;
-        stream->n_searched = begin;
+    while (r == 0 && !stream->is_full &&
+           (length = find_line(lines->data + begin, lines->length - begin,
+                               begin == 0 ? stream->n_searched : 0)) != SIZE_MAX) {
+        r = check_room(stream);
+        if (r == 0 && !stream->is_full)
+            r = take_line(stream, lines->data + begin, length);
+        begin += length + 1;
+        stream->line++;
+        stream->offset += length + 1;
     }
+    if (stream->is_full)
+        begin = lines->length;
     if (begin > 0)
         memmove(lines->data, lines->data + begin, lines->length - begin);
     lines->length -= begin;
     stream->n_searched = lines->length;
+    if (r == 0 && !stream->is_full &&
+        lines->length > JSON_FEED_MAX_STEP(stream->scoring.n_features)) {
+        lines->length = stream->n_searched = 0;
+        r = end_early(stream, "A line is longer than any row can be");
+    }
     return r == 0 ? answer_lines(stream) : r;
 }
 
@@ -392,11 +433,21 @@ static void refuse(struct score_stream *stream)
 
 void score_stream_put(struct score_stream *stream, const char *bytes, size_t n)
 {
-    if (stream->is_refused || stream->must_repeat)
+    if (stream->is_refused || stream->must_repeat || stream->is_full)
         return;
     const int r =
         stream->kind == ROWS_LINES ? put_lines(stream, bytes, n) : put_feed(stream, bytes, n);
     if (r < 0)
+        refuse(stream);
+}
+
+void score_stream_stand_alone(struct score_stream *stream)
+{
+    stream->is_alone = true;
+    if (!stream->must_repeat)
+        return;
+    stream->must_repeat = false;
+    if (refuse_late_option(stream, json_feed_rows(stream->json)) < 0)
         refuse(stream);
 }
 

@@ -153,7 +153,7 @@ static void put_numbers(const struct verdict *verdict, struct text *text)
     text_append(text, bytes, sizeof(bytes));
 }
 
-/* 0, -ENOMEM, or -EFBIG: the answer is larger than ANSWER_MAX. */
+/* 0, -ENOMEM, or -EFBIG: the answer is larger than ANSWER_MAX, and no lines, which end in time. */
 static int put_verdicts(struct scoring *scoring, struct text *text)
 {
     const size_t n_rows = scoring->handler->rows->n_rows;
@@ -165,7 +165,7 @@ static int put_verdicts(struct scoring *scoring, struct text *text)
         else
             r = scoring->form == ANSWER_LINES ? put_line(scoring, i, text)
                                               : put_object(scoring, i, text);
-        if (r == 0 && text->length > ANSWER_MAX)
+        if (r == 0 && !scoring->is_line && text->length > ANSWER_MAX)
             r = -EFBIG;
     }
     return r == 0 && text_failed(text) ? -ENOMEM : r;
@@ -274,12 +274,21 @@ static int judge(struct scoring *scoring, struct series_undo **undo, struct text
     return put_verdicts(scoring, text);
 }
 
-static int refuse_detail(size_t n_rows, struct reply *reply)
+bool scoring_has_room(const struct reply *reply)
 {
+    return reply->body.length <= ANSWER_MAX;
+}
+
+int scoring_check_detail(const struct scoring *scoring, size_t n_rows, struct reply *reply)
+{
+    const size_t n = scoring->n_detailed + n_rows;
+
+    if (!scoring->options.detail || n <= MOST_DETAILED)
+        return 0;
     reply_problem(reply, 413,
                   "Details are told of at most %d rows at a time, and these are %zu; send fewer, "
                   "or leave \"detail\" out",
-                  MOST_DETAILED, n_rows);
+                  MOST_DETAILED, n);
     return -EINVAL;
 }
 
@@ -289,13 +298,14 @@ int scoring_answer(struct scoring *scoring, bool is_all, struct reply *reply)
     /* One row that is refused has been taken back nearly always: it has no answer too large. */
     struct series_undo **undo = scoring->is_line || (is_all && n_rows == 1) ? NULL : &scoring->undo;
 
-    if (scoring->options.detail && n_rows > MOST_DETAILED)
-        return refuse_detail(n_rows, reply);
+    if (scoring_check_detail(scoring, scoring->handler->rows->n_rows, reply) < 0)
+        return -EINVAL;
     if (prepared_rows_make(scoring->handler, scoring->preparation, scoring->model->memory,
                            &scoring->options, scoring->n_rows, undo, reply) < 0)
         return -EINVAL;
     int r = judge(scoring, undo, &reply->body);
     if (r == 0) {
+        scoring->n_detailed += scoring->options.detail ? n_rows - scoring->n_rows : 0;
         scoring->n_rows = n_rows;
         return 0;
     }

@@ -254,14 +254,16 @@ void learner_hold(struct learner *learner, struct held_rows *held, struct live_m
     if (!held->pupil)
         return;
     (void)snprintf(held->series, sizeof(held->series), "%s", series ? series : "");
-    const size_t n_bytes = size_of_rows(n_rows, n_features);
-    if (held->n_bytes + n_bytes <= LEARNER_HELD_BYTES)
-        item = make_item(held->pupil, model, rows, is_learned, verdicts, n_rows, n_features, times,
-                         series, &loss);
-    else
-        loss = (struct loss){.n_rows = is_learned ? n_rows : 0,
-                             .n_unseen = series ? n_rows : 0,
-                             .n_verdicts = count_named(verdicts, n_rows)};
+    const bool fits = held->n_bytes + size_of_rows(n_rows, n_features) <= LEARNER_HELD_BYTES;
+    item = make_item(held->pupil, model, rows, is_learned, verdicts, n_rows, n_features, times,
+                     series, &loss);
+    if (item && !fits && item->values) { /* in its place what is small */
+        intake_item_free(item);
+        held->n_rows_lost += loss.n_rows;
+        held->n_unseen_lost += loss.n_unseen;
+        item =
+            make_item(held->pupil, model, NULL, false, verdicts, n_rows, 0, times, series, &loss);
+    }
     if (!item) {
         held->n_rows_lost += loss.n_rows;
         held->n_unseen_lost += loss.n_unseen;

@@ -226,8 +226,10 @@ int series_memory_touch(struct series_memory *memory, const char *series, uint64
 
     (void)pthread_mutex_lock(&memory->lock);
     const int r = series_memory_use(memory, series, now_us, &item);
-    if (r == 0)
+    if (r == 0) {
         item->is_watched = true;
+        item->n_touched++;
+    }
     (void)pthread_mutex_unlock(&memory->lock);
     return r;
 }
@@ -247,7 +249,10 @@ struct series_undo {
     struct series_memory *memory; /* shared, as is: */
     struct preparation *preparation;
     char *series;
-    bool is_void;                    /* others have brought rows, too */
+    bool is_void;     /* others have brought rows, too */
+    bool is_new;      /* there was no such series */
+    bool was_watched; /* the same of the series, as its rows were */
+    uint64_t was_used, was_seen_us, n_touched;
     uint64_t turn;                   /* of the series, after the rows that are to be undone */
     uint64_t n_scalers;              /* that movement is in terms of */
     struct preparation_state *state; /* before them; NULL: there was none */
@@ -304,25 +309,47 @@ static int begin_undo(struct series_memory *memory, const struct remembered *ite
 
 /* Under the lock, before rows: one turn of the series. undo NULL: nobody takes them back; *undo
  * NULL: they are its first. */
-static int begin_turn(struct series_memory *memory, struct remembered *item,
-                      struct series_undo **undo)
+static int begin_turn(struct series_memory *memory, const char *series, uint64_t now_us,
+                      struct series_undo **undo, struct remembered **ret_item)
 {
-    const uint64_t turn = item->turn++;
+    const struct remembered *known = series_memory_find(memory, series);
+    const struct remembered before = known ? *known : (struct remembered){0};
 
-    if (!undo)
-        return 0;
-    int r = *undo ? 0 : begin_undo(memory, item, undo);
+    int r = series_memory_use(memory, series, now_us, ret_item);
     if (r < 0)
         return r;
-    assert(*undo);
+    const uint64_t turn = (*ret_item)->turn++;
+    if (!undo)
+        return 0;
+    if (!*undo) {
+        r = begin_undo(memory, *ret_item, undo);
+        if (r < 0)
+            return r;
+        assert(*undo);
+        (*undo)->is_new = !known;
+        (*undo)->was_watched = before.is_watched;
+        (*undo)->was_used = before.used;
+        (*undo)->was_seen_us = before.seen_us;
+        (*undo)->n_touched = before.n_touched;
+    }
     (*undo)->is_void |= (*undo)->turn != turn;
-    (*undo)->turn = item->turn;
+    (*undo)->turn = (*ret_item)->turn;
     return 0;
 }
 
-static void restore(const struct series_memory *memory, struct remembered *item,
-                    struct series_undo *undo)
+static void restore(struct series_memory *memory, struct remembered *item, struct series_undo *undo)
 {
+    const bool is_touched = item->n_touched != undo->n_touched;
+
+    if (undo->is_new && !is_touched) {
+        forget(memory, (size_t)(item - memory->items));
+        return;
+    }
+    if (!is_touched) {
+        item->is_watched = undo->was_watched;
+        item->used = undo->was_used;
+        item->seen_us = undo->was_seen_us;
+    }
     if (memory->preparation == undo->preparation) {
         preparation_state_free(item->state);
         item->state = TAKE(undo->state);
@@ -353,9 +380,7 @@ static int prepare(struct series_memory *memory, struct preparation *preparation
     struct remembered *item;
 
     series_memory_follow_preparation(memory, preparation);
-    int r = series_memory_use(memory, series, clock_realtime_us(), &item);
-    if (r == 0)
-        r = begin_turn(memory, item, undo);
+    int r = begin_turn(memory, series, clock_realtime_us(), undo, &item);
     if (r == 0 && !item->state)
         r = preparation_state_new(preparation, &item->state);
     for (size_t i = 0; r == 0 && i < n_rows; i++)
@@ -385,9 +410,7 @@ static int follow(struct series_memory *memory, const struct detector *detector,
 
     int r = series_memory_follow_scaler(memory, detector_ensemble(detector)->scaler);
     if (r == 0)
-        r = series_memory_use(memory, series, now_us, &item);
-    if (r == 0)
-        r = begin_turn(memory, item, undo);
+        r = begin_turn(memory, series, now_us, undo, &item);
     if (r == 0)
         item->is_watched |= is_missed;
     if (r == 0 && !item->movement)

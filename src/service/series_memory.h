@@ -40,8 +40,9 @@ size_t series_memory_most(struct series_memory *memory);
 MUST_CHECK int series_memory_touch(struct series_memory *memory, const char *series,
                                    uint64_t now_us);
 
-/* A series as it was before the rows of a request; free it. Functions that take an undo (NULL: the
- * rows stay) begin it where *undo is NULL, and add their rows to it where it is not. */
+/* A series as it was before the rows of a request, or that there was none; free it. Functions that
+ * take an undo (NULL: the rows stay) begin it where *undo is NULL, and add their rows to it where
+ * it is not. */
 struct series_undo;
 /* The rows have come to nothing after all: the series is as it was, unless others have come between
  * or since. */

@@ -18,6 +18,7 @@ struct remembered {
     uint64_t used;                   /* when last, by memory->clock */
     uint64_t seen_us;                /* the same, since 1970 */
     uint64_t turn;                   /* one more with each call that has brought rows */
+    uint64_t n_touched;              /* the same with series_memory_touch() */
     bool is_watched;                 /* it is missed when it falls silent */
     bool is_silent;                  /* as was told, */
     uint64_t told_us;                /* of a silence since then */

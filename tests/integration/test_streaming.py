@@ -209,6 +209,27 @@ def test_a_body_above_the_limit_is_refused_in_the_middle(start_daemon):
     assert scored(daemon) == before
 
 
+def test_an_option_that_comes_with_the_piece_too_many_comes_too_late(daemon):
+    rows = json.dumps(make_rows(3000))
+    for body in ('{"instances":' + rows + ',"top":1' + " " * (4 << 20) + "}",
+                 '{"instances":' + rows + " " * ((4 << 20) - len(rows) - 13) + ',"top":1}'):
+        problem = check_problem(daemon.request("POST", SCORE, body,
+                                               {"Content-Type": "application/json"}), 400)
+        assert '"top" stands behind the rows' in problem["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models/web/score?series=row", SCORE + "?series=line"])
+def test_what_is_longer_than_any_row_is_refused_before_its_end(daemon, path):
+    long = ",".join("1" for _ in range(3_000_000))
+    if "line" in path:
+        lines = lines_of(daemon.request("POST", path, json.dumps(NORMAL) + "\n[" + long, NDJSON))
+        assert [line.get("status") for line in lines] == [None, 413]
+        return
+    problem = check_problem(daemon.request("POST", path, '{"instances":[[1,2],[' + long + "]]}",
+                                           {"Content-Type": "application/json"}), 400)
+    assert "longer than any row" in problem["detail"] and problem["offset"] == 20
+
+
 # ---- NDJSON ----
 
 def test_each_line_of_ndjson_gets_a_line(daemon):
@@ -255,6 +276,44 @@ def test_ndjson_may_come_byte_by_byte(daemon):
                            (body[i:i + 1] for i in range(len(body))), NDJSON)
     assert [line["score"] for line in lines_of(reply)] == [
         verdict["score"] for verdict in verdicts_alone(daemon, rows)]
+
+
+def test_a_problem_says_its_line(daemon):
+    body = json.dumps(NORMAL) + "\n\n[1]\n[1;\n"
+    lines = lines_of(daemon.score(body, **NDJSON))
+    assert [line.get("line") for line in lines] == [None, 3, 4]
+    assert lines[2]["offset"] == body.index(";") and lines[2]["column"] == 3
+
+
+def test_details_end_with_a_problem_a_line(daemon):
+    before = scored(daemon)
+    body = "\n".join([json.dumps(NORMAL)] * 1200)
+    lines = lines_of(daemon.score(body, "?detail=true&explain=none", **NDJSON))
+    assert [line.get("status") for line in lines] == [None] * 1000 + [413] * 200
+    body = "\n".join([json.dumps(NORMAL)] * 1200
+                     + [json.dumps({"features": NORMAL, "detail": True})])
+    assert all("status" not in line for line in lines_of(daemon.score(body, **NDJSON)))
+    assert scored(daemon) == before + 2201
+
+
+def test_an_answer_to_lines_ends_before_it_is_gigantic(daemon):
+    """Two bytes may ask for 250: what has been answered counts, the rest is to be sent again."""
+    reply = daemon.score("x\n" * 2_000_000, **NDJSON)
+    assert reply.status == 200 and len(reply.body) < 300 << 20
+    last = json.loads(reply.body[reply.body.rindex(b"\n", 0, -1):])
+    assert last["status"] == 413 and last["line"] == last["row"] + 1 < 2_000_000
+    assert "send it again" in last["detail"]
+
+
+@pytest.mark.parametrize("accept, kind", [
+    ("application/x-npy;q=0", "application/json"),
+    ("application/json, application/x-ndjson;q=0.1", "application/json"),
+    ("application/json;q=0.5, application/x-ndjson; q=0.9", "application/x-ndjson"),
+    ("application/json, application/x-npy", "application/x-npy"),
+    ("*/*", "application/json"),
+])
+def test_what_is_wanted_most_is_sent(daemon, accept, kind):
+    assert daemon.score(NORMAL, Accept=accept).headers["content-type"] == kind
 
 
 @pytest.mark.parametrize("body", ["", "\n\n", "  \r\n"])

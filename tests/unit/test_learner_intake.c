@@ -205,17 +205,43 @@ static void held_rows_are_offered_together_or_not_at_all(void **state)
     assert_int_equal(learner_find(learner, web)->n_dropped_by_queue, 0);
 }
 
+/* But their verdicts can be named in feedback. */
 static void rows_that_are_too_many_to_be_held_count_as_dropped(void **state)
 {
     (void)state;
     struct held_rows held = {0};
+    const struct pupil *pupil = learner_find(learner, web);
+    struct live_model model = {.name = "web", .version = 1, .threshold = 1.0};
+    const struct verdict named = {.anomaly = true, .event = 7};
 
-    hold(&held, LIMIT - 100);
-    hold(&held, 200);
-    assert_int_equal(learner_find(learner, web)->n_dropped_by_queue, 0); /* not yet */
+    hold(&held, LIMIT);
+    hold(&held, LIMIT); /* nearly 32 MiB */
+    learner_hold(learner, &held, &model, values, true, &named, 1, N_FEATURES,
+                 &(struct row_times){.time_us = 1}, "");
+    hold(&held, LIMIT);
+    assert_int_equal(pupil->n_dropped_by_queue, 0); /* not yet */
     learner_offer_held(learner, &held);
-    assert_int_equal(learner_find(learner, web)->n_dropped_by_queue, 200);
-    assert_int_equal(learner->first->n_rows, LIMIT - 100);
+    assert_int_equal(pupil->n_dropped_by_queue, LIMIT + 1);
+    assert_int_equal(pupil->n_verdicts_dropped, 0);
+    const struct intake_item *item = learner->first->next->next;
+    assert_int_equal(item->n_rows, 1);
+    assert_int_equal(item->rows[0].event, 7);
+    assert_null(item->values);
+    assert_null(item->next);
+}
+
+static void rows_that_are_not_learned_from_are_not_lost_either(void **state)
+{
+    (void)state;
+    struct held_rows held = {0};
+    struct pupil *pupil = learner_find(learner, web);
+
+    atomic_store(&pupil->learn, CONFIG_LEARN_OBSERVE);
+    hold(&held, LIMIT);
+    hold(&held, LIMIT);
+    hold(&held, LIMIT);
+    learner_offer_held(learner, &held);
+    assert_int_equal(pupil->n_dropped_by_queue, 0);
 }
 
 static int note(struct learner *same, void *argument, struct error *reterr)
@@ -256,6 +282,7 @@ int main(void)
         with_learner(what_comes_joins_what_a_turn_has_left),
         with_learner(held_rows_are_offered_together_or_not_at_all),
         with_learner(rows_that_are_too_many_to_be_held_count_as_dropped),
+        with_learner(rows_that_are_not_learned_from_are_not_lost_either),
         with_learner(acts_are_done_in_their_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -147,6 +147,32 @@ static void a_series_that_a_refused_request_began_has_not_moved(void **state)
     assert_moved_as_by("a", 0, 40);
 }
 
+/* So that nobody is told later that it has fallen silent. */
+static void a_series_that_a_refused_request_began_is_not_missed(void **state)
+{
+    (void)state;
+    struct series_undo *undo = NULL, *second = NULL;
+    struct series_change changes[4];
+    struct series_counts counts;
+    float holds[N_ROWS * D];
+
+    assert_int_equal(series_memory_follow(memory, first, workspace, "ghost", 10, true, rows, 5,
+                                          NULL, all, holds, &undo),
+                     0);
+    assert_int_equal(series_memory_touch(memory, "real", 10), 0);
+    assert_int_equal(series_memory_follow(memory, first, workspace, "real", 1000, true, rows, 5,
+                                          NULL, all, holds, &second),
+                     0);
+    series_undo_apply(undo);
+    series_undo_free(undo);
+    series_undo_apply(second);
+    series_undo_free(second);
+    assert_int_equal(series_memory_watch(memory, 1500, 1000, changes, 4, &counts), 1);
+    assert_string_equal(changes[0].series, "real");
+    assert_int_equal(changes[0].seen_us, 10);
+    assert_int_equal(counts.n_series, 1);
+}
+
 static void what_others_have_brought_meanwhile_stays(void **state)
 {
     (void)state;
@@ -372,6 +398,7 @@ int main(void)
         TEST(rows_are_followed_alone_or_in_a_batch),
         TEST(the_movement_of_a_refused_request_is_taken_back),
         TEST(a_series_that_a_refused_request_began_has_not_moved),
+        TEST(a_series_that_a_refused_request_began_is_not_missed),
         TEST(what_others_have_brought_meanwhile_stays),
         TEST(only_the_holds_that_are_wanted_are_given),
         TEST(series_do_not_know_of_each_other),
