@@ -151,7 +151,8 @@ static int read_option(struct json_reader *reader, const char *at, const struct 
             memcmp(rows->options[i].name, name->bytes, name->length) == 0)
             return refuse_key(reader, at, name, "is given twice");
     if (rows->n_options == JSON_ROWS_MAX_OPTIONS)
-        return refuse_key(reader, at, name, "is one key too many: a row by names is {\"features\": {…}}");
+        return refuse_key(reader, at, name,
+                          "is one key too many: a row by names is {\"features\": {…}}");
 
     struct json_option *option = &rows->options[rows->n_options];
     memcpy(option->name, name->bytes, name->length);

@@ -22,6 +22,7 @@ struct check {
     float weight[N_OUT * N_IN], bias[N_OUT], rows[N_ROWS * N_IN], out[N_ROWS * STRIDE];
     float scratch[(N_IN + 1) * STRIDE]; /* of dense_forward() */
     double tolerance;
+    float d_weight[N_OUT * N_IN], d_bias[N_OUT];
 };
 
 static void fill(float *values, size_t n, struct random *random)
@@ -95,6 +96,28 @@ static void multiply_with_blas(struct check *check)
                 N_IN, check->weight, N_IN, 1.0F, check->out, N_OUT);
 }
 
+/* d_weight = outᵀ · rows, out being whatever it is. */
+static bool products_agree(struct check *check, struct dense_shape shape)
+{
+    memset(check->d_weight, 0, sizeof(check->d_weight));
+    memset(check->d_bias, 0, sizeof(check->d_bias));
+    dense_backward(NULL, check->d_weight, check->d_bias, check->out, check->rows, check->weight,
+                   shape, check->scratch);
+    for (size_t o = 0; o < N_OUT; o++)
+        for (size_t i = 0; i < N_IN; i++) {
+            double sum = 0.0, size = 0.0;
+            for (size_t r = 0; r < N_ROWS; r++) {
+                const double term =
+                    (double)check->out[r * N_OUT + o] * (double)check->rows[r * N_IN + i];
+                sum += term;
+                size += fabs(term);
+            }
+            if (!is_near(check, check->d_weight[o * N_IN + i], sum, size))
+                return false;
+        }
+    return true;
+}
+
 static const char *find_difference(struct check *check, const struct packed *packed)
 {
     const struct dense_shape shape = {.n_rows = N_ROWS, .n_in = N_IN, .n_out = N_OUT};
@@ -109,6 +132,8 @@ static const char *find_difference(struct check *check, const struct packed *pac
     dense_forward(check->out, check->rows, check->weight, check->bias, shape, check->scratch);
     if (!sums_agree(check, N_OUT, false))
         return "the multiplication of training";
+    if (!products_agree(check, shape))
+        return "the gradient of training";
     multiply_with_blas(check);
     if (!sums_agree(check, N_OUT, false))
         return "the multiplication of OpenBLAS";

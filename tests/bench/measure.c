@@ -19,29 +19,39 @@ double measure_cpu_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-typedef float lanes __attribute__((vector_size(32)));
+/* Twelve independent sums in registers of so many floats hide the latency of a multiply-add. */
+#define DEFINE_PEAK(name, instructions, n_lanes)                                     \
+    __attribute__((target(instructions))) static double name(void)                   \
+    {                                                                                \
+        typedef float lanes __attribute__((vector_size((n_lanes) * sizeof(float)))); \
+        lanes sums[N_SUMS], factor, term;                                            \
+                                                                                     \
+        for (size_t lane = 0; lane < (n_lanes); lane++) {                            \
+            factor[lane] = 0.999F;                                                   \
+            term[lane] = 1e-3F;                                                      \
+        }                                                                            \
+        for (size_t i = 0; i < N_SUMS; i++)                                          \
+            sums[i] = term;                                                          \
+        const double begin = measure_cpu_seconds();                                  \
+        for (size_t round = 0; round < N_FMA_ROUNDS; round++) {                      \
+            _Pragma("GCC unroll 12") for (size_t i = 0; i < N_SUMS; i++) sums[i] =   \
+                sums[i] * factor + term;                                             \
+        }                                                                            \
+        const double seconds = measure_cpu_seconds() - begin;                        \
+        for (size_t i = 0; i < N_SUMS; i++)                                          \
+            __asm__ volatile("" ::"x"(sums[i]));                                     \
+        return 2.0 * (n_lanes)*N_SUMS * N_FMA_ROUNDS / seconds / 1e9;                \
+    }
 
-/* Twelve independent sums in registers hide the latency of a multiply-add. */
-__attribute__((target("avx2,fma"))) double measure_peak_gflops(void)
+DEFINE_PEAK(peak_of_8, "avx2,fma", 8)
+DEFINE_PEAK(peak_of_16, "avx512f", 16)
+
+double measure_peak_gflops(void)
 {
-    lanes sums[N_SUMS], factor, term;
+    const double narrow = peak_of_8();
+    const double wide = __builtin_cpu_supports("avx512f") ? peak_of_16() : 0.0;
 
-    for (size_t lane = 0; lane < 8; lane++) {
-        factor[lane] = 0.999F;
-        term[lane] = 1e-3F;
-    }
-    for (size_t i = 0; i < N_SUMS; i++)
-        sums[i] = term;
-    const double begin = measure_cpu_seconds();
-    for (size_t round = 0; round < N_FMA_ROUNDS; round++) {
-#pragma GCC unroll 12
-        for (size_t i = 0; i < N_SUMS; i++)
-            sums[i] = sums[i] * factor + term;
-    }
-    const double seconds = measure_cpu_seconds() - begin;
-    for (size_t i = 0; i < N_SUMS; i++)
-        __asm__ volatile("" ::"x"(sums[i]));
-    return 2.0 * 8 * N_SUMS * N_FMA_ROUNDS / seconds / 1e9;
+    return wide > narrow ? wide : narrow;
 }
 
 int measure_make_rows(float *rows, size_t n_rows, size_t n_features)
