@@ -322,7 +322,8 @@ int json_reader_run(struct json_reader *reader, size_t most, bool *ret_needs_mor
         const int r = read_step(reader);
         if (may_be_cut(reader, &mark, r)) {
             go_back(reader, &mark);
-            (void)json_text_next(&reader->text); /* however many blanks there are */
+            if (reader->phase != JSON_BEGINS) /* where a byte order mark is told from them */
+                (void)json_text_next(&reader->text); /* however many blanks there are */
             *ret_needs_more = true;
             return 0;
         }
