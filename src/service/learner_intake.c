@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #define TURN_BYTES  (LEARNER_QUEUE_BYTES / 16) /* people wait for what one transaction stores */
 #define MOST_PUPILS 64                         /* whose rows share a transaction */
@@ -18,6 +20,8 @@
 /* Scored rows, for which nobody waits, gather for so long: waking the thread for each costs more
  * than all that it does with them. */
 #define GATHER_US (20 * US_PER_MS)
+
+#define INTAKE_NICE 5
 
 /* What one turn works on. */
 struct turn {
@@ -285,6 +289,8 @@ void *learner_intake_main(void *userdata)
     bool goes_on;
 
     (void)pthread_setname_np(pthread_self(), "intake");
+    /* Those who wait for an answer go first. Of this thread alone: Linux counts so. */
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), INTAKE_NICE);
     do {
         goes_on = wait_for_items(learner);
         while (learner_intake_turn(learner))

@@ -59,10 +59,10 @@ def tail(inputs, options):
     large batches."""
     n_rows = options.tail_rows
     batch = inputs.batch(38, n_rows)
-    alone, beside, ratios = [], [], []
-    with one_model(inputs, "tail") as daemon:
-        def singles():
-            return daemon.load(score("m"), inputs.single(38), 4, 2 * options.seconds,
+    alone, beside, ratios, nothing_beside = [], [], [], []
+    with one_model(inputs, "tail") as daemon, servers.nothing(inputs.folder) as nothing:
+        def singles(server=daemon, path=score("m")):
+            return server.load(path, inputs.single(38), 4, 2 * options.seconds,
                                pause=0.001)["p99_us"]
 
         daemon.load(score("m"), batch, 1, 0.1)
@@ -71,6 +71,7 @@ def tail(inputs, options):
             stream = daemon.start_load(score("m"), batch, 1, 60)
             time.sleep(0.2)  # until the first batch is under way
             beside.append(singles())
+            nothing_beside.append(singles(nothing, "/"))  # which no batch holds up
             if stream.poll() is not None:
                 servers.finish_load(stream)
             stream.terminate()
@@ -78,6 +79,7 @@ def tail(inputs, options):
             ratios.append(beside[-1] / alone[-1])
     return {"batch_rows": n_rows, "p99_us_alone": statistics.median(alone),
             "p99_us_beside_batches": statistics.median(beside),
+            "p99_us_of_nothing_beside_batches": statistics.median(nothing_beside),
             "ratio": statistics.median(ratios), "rounds": [alone, beside]}
 
 
