@@ -49,9 +49,9 @@ def scored(daemon):
 # ---- JSON ----
 
 def test_a_long_batch_says_the_same_as_short_ones(daemon):
-    rows = make_rows(5000) + [ODD]
+    rows = make_rows(12_000) + [ODD]
     body = json.dumps({"series": None, "explain": "none", "instances": rows})
-    assert len(body) > 200_000
+    assert len(body) > 600_000
     long = daemon.request("POST", SCORE, body, {"Content-Type": "application/json"}).json()
     short = []
     for begin in range(0, len(rows), 500):
@@ -61,7 +61,7 @@ def test_a_long_batch_says_the_same_as_short_ones(daemon):
 
 
 def test_a_long_batch_is_explained_with_the_movement_of_its_series(start_daemon):
-    rows = make_rows(3000) + [ODD] * 3
+    rows = make_rows(12_000) + [ODD] * 3
     answers = []
     for size in (len(rows), 200):  # at once, and in pieces that are no streams
         daemon = start_daemon()
@@ -75,7 +75,7 @@ def test_a_long_batch_is_explained_with_the_movement_of_its_series(start_daemon)
 
 @pytest.mark.parametrize("n", [1, 7, 4096])
 def test_pieces_may_be_of_any_size(daemon, n):
-    rows = make_rows(40 if n == 1 else 4000)
+    rows = make_rows(40 if n == 1 else 12_000)
     body = json.dumps({"series": None, "explain": "none", "instances": rows}).encode()
     pieces = (body[i:i + n] for i in range(0, len(body), n))
     reply = daemon.request("POST", SCORE, pieces, {"Content-Type": "application/json"})
@@ -85,9 +85,9 @@ def test_pieces_may_be_of_any_size(daemon, n):
 
 @pytest.mark.parametrize("place", ["first", "middle", "last", "behind"])
 def test_what_is_wrong_in_a_long_body_is_told_with_its_place(daemon, place):
-    rows = make_rows(5000)
+    rows = make_rows(12_000)
     texts = [json.dumps(row) for row in rows]
-    at = {"first": 0, "middle": 2500, "last": 4999}.get(place)
+    at = {"first": 0, "middle": 2500, "last": 11_999}.get(place)
     if at is not None:
         texts[at] = texts[at].replace(",", ";", 1)
     body = '{"instances":[\n' + ",\n".join(texts) + "]}" + ("x" if place == "behind" else "")
@@ -102,7 +102,7 @@ def test_what_is_wrong_in_a_long_body_is_told_with_its_place(daemon, place):
 
 
 def test_wrong_features_in_a_long_body_are_told_by_row(daemon):
-    rows = make_rows(5000)
+    rows = make_rows(12_000)
     rows[4000] = rows[4000][:-1]
     rows[4500][0] = "a"
     problem = check_problem(daemon.score({"instances": rows}), 422)
@@ -111,7 +111,7 @@ def test_wrong_features_in_a_long_body_are_told_by_row(daemon):
 
 
 def test_a_refused_batch_leaves_no_trace(start_daemon):
-    rows = make_rows(4000) + [ODD] * 20
+    rows = make_rows(12_000) + [ODD] * 20
     daemons = [start_daemon(), start_daemon()]
     body = json.dumps({"instances": rows})[:-2] + ',[1]]}'
     check_problem(daemons[0].request("POST", SCORE, body, {"Content-Type": "application/json"}),
@@ -122,7 +122,7 @@ def test_a_refused_batch_leaves_no_trace(start_daemon):
         assert scored(daemon) == 1
 
 
-@pytest.mark.parametrize("n_rows", [3000, 5000])
+@pytest.mark.parametrize("n_rows", [3000, 12_000])
 def test_options_may_stand_behind_rows(daemon, n_rows):
     rows = make_rows(n_rows - 1) + [ODD]
     body = {"instances": rows, "explain": "all", "top": 1, "series": None}
@@ -159,7 +159,7 @@ def test_a_batch_of_100000_rows_takes_memory_for_its_answer_alone(start_daemon, 
 
 def test_a_connection_that_ends_in_the_middle_leaves_no_trace(daemon):
     before = scored(daemon)
-    body = json.dumps({"instances": make_rows(5000)}).encode()
+    body = json.dumps({"instances": make_rows(12_000)}).encode()
     with daemon.connect() as client:
         client.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
                     % (SCORE.encode(), len(body)) + body[:-100])
@@ -168,7 +168,7 @@ def test_a_connection_that_ends_in_the_middle_leaves_no_trace(daemon):
 
 
 def test_other_requests_are_answered_while_a_body_comes(daemon):
-    body = json.dumps({"instances": make_rows(5000)}).encode()
+    body = json.dumps({"instances": make_rows(12_000)}).encode()
     half = len(body) // 2
     with daemon.connect() as client:
         client.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -176,24 +176,24 @@ def test_other_requests_are_answered_while_a_body_comes(daemon):
         for _ in range(20):  # on both workers
             assert daemon.score(NORMAL).status == 200
         client.send(body[half:])
-        assert len(client.read().json()["results"]) == 5000
+        assert len(client.read().json()["results"]) == 12_000
 
 
 def test_a_request_keeps_the_version_that_it_began_with(start_daemon, other_model_file):
     daemon = start_daemon()
-    body = json.dumps({"instances": make_rows(5000)}).encode()
+    body = json.dumps({"instances": make_rows(24_000)}).encode()
     half = len(body) // 2
     with daemon.connect() as client:
         client.send(b"POST %s?explain=none HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
                     % (SCORE.encode(), len(body)) + body[:half])
-        for _ in range(50):  # as often the workers look at what has come
+        for _ in range(150):  # as often the workers look at what has come
             assert daemon.score(NORMAL).json()["version"] == 1
         daemon.write_config({"web": {"file": other_model_file}})
         daemon.reload("reload")
         wait_for(lambda: daemon.score(NORMAL).json()["version"] == 2, "the other file")
         client.send(body[half:])
         answer = client.read().json()
-    assert answer["version"] == 1 and len(answer["results"]) == 5000
+    assert answer["version"] == 1 and len(answer["results"]) == 24_000
 
 
 def test_a_body_above_the_limit_is_refused_in_the_middle(start_daemon):
@@ -210,7 +210,7 @@ def test_a_body_above_the_limit_is_refused_in_the_middle(start_daemon):
 
 
 def test_an_option_that_comes_with_the_piece_too_many_comes_too_late(daemon):
-    rows = json.dumps(make_rows(3000))
+    rows = json.dumps(make_rows(12_000))
     for body in ('{"instances":' + rows + ',"top":1' + " " * (4 << 20) + "}",
                  '{"instances":' + rows + " " * ((4 << 20) - len(rows) - 13) + ',"top":1}'):
         problem = check_problem(daemon.request("POST", SCORE, body,
@@ -449,7 +449,7 @@ def test_rows_of_a_long_batch_are_learned_from(tmp_path, start_daemon, model_fil
     daemon.write_config({"web": {"file": model_file, "sample_rate": "all"}},
                         f"[storage]\ndirectory = {tmp_path / 'state'}\n")
     daemon._start()
-    rows = make_rows(4000, 0.01)
+    rows = make_rows(12_000, 0.01)
     check_problem(daemon.score({"instances": rows + [[1]]}), 422)
     assert buffered(daemon) == 0
     results = daemon.score({"instances": rows + [ODD]}).json()["results"]
