@@ -10,7 +10,7 @@
 #define MAX_SIZE  ((size_t)65536) /* of what is tried; a file of the corpus may be larger */
 #define MAX_FILES 256
 #define N_CHANGES 20000
-#define MAX_US    (UINT64_C(4) * 1000000)
+#define MAX_US    (UINT64_C(2) * 1000000)
 
 struct bytes {
     uint8_t *data;

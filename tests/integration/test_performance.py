@@ -10,7 +10,7 @@ import xml.etree.ElementTree
 
 import pytest
 
-from conftest import ANOMALYCTL
+from conftest import ANOMALYCTL, IS_SANITIZED
 
 BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench"
 sys.path.insert(0, str(BENCH))
@@ -229,6 +229,7 @@ def test_a_part_that_is_not_there_is_refused(capsys):
     assert "there is no part nosuch" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(IS_SANITIZED, reason="sanitizers cost more than what is measured")
 def test_a_short_run_measures_the_daemon(tmp_path):
     """Needs tests/bench/http_load and http_nothing, which `make check` builds."""
     done = subprocess.run([sys.executable, BENCH / "performance.py", "--smoke", "--json",
