@@ -322,7 +322,7 @@ int json_reader_run(struct json_reader *reader, size_t most, bool *ret_needs_mor
         const int r = read_step(reader);
         if (may_be_cut(reader, &mark, r)) {
             go_back(reader, &mark);
-            if (reader->phase != JSON_BEGINS) /* where a byte order mark is told from them */
+            if (reader->phase != JSON_BEGINS)        /* where a byte order mark is told from them */
                 (void)json_text_next(&reader->text); /* however many blanks there are */
             *ret_needs_more = true;
             return 0;
@@ -363,9 +363,10 @@ void json_reader_begin(struct json_reader *reader, struct json_rows *rows,
 /* The text is the whole body. */
 static int read_whole(struct json_reader *reader, const char *body, size_t size)
 {
+    const char *begin = size ? body : "";
     bool needs_more;
 
-    reader->text = (struct json_text){.begin = body, .at = body, .end = size ? body + size : body};
+    reader->text = (struct json_text){.begin = begin, .at = begin, .end = begin + size};
     reader->is_whole = true;
     int r = json_reader_run(reader, SIZE_MAX, &needs_more);
     if (r == -EBADMSG)
