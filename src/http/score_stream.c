@@ -30,7 +30,6 @@
 
 struct score_stream {
     struct scoring scoring;
-    const struct request *request;
     enum request_rows kind;
     struct json_feed *json; /* of ROWS_JSON */
     struct npy_feed *npy;   /* of ROWS_NPY */
@@ -80,7 +79,6 @@ static struct score_stream *begin(struct handler *handler, struct live_model *mo
         return NULL;
     }
 
-    stream->request = request;
     stream->kind = request->rows;
     stream->line = 1;
     scoring_begin(&stream->scoring, handler, model, request);
@@ -257,10 +255,7 @@ static int put_problem(struct score_stream *stream, struct reply *problem, bool 
         stream->has_head = true;
     }
     if (r == 0 && stream->scoring.form == ANSWER_NPY) {
-        const double none[] = {(double)NAN, (double)NAN, (double)NAN};
-        char bytes[sizeof(none)];
-        memcpy(bytes, none, sizeof(none));
-        text_append(text, bytes, sizeof(bytes));
+        scoring_put_none(&stream->reply);
     } else if (r == 0) {
         text_printf(text, "{\"row\":%zu,", stream->scoring.n_rows);
         if (!has_place)
@@ -288,7 +283,7 @@ static int check_room(struct score_stream *stream)
 {
     if (scoring_has_room(&stream->reply))
         return 0;
-    return end_early(stream, "The answer would be larger than 256 MiB");
+    return end_early(stream, "The answer would be larger than " SCORING_MOST);
 }
 
 /* Rates over no time are none: each of several rows must say when it was. */

@@ -20,12 +20,13 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MOST_DETAILED 1000                /* rows a request: each may be scored 128 times */
-#define ANSWER_MAX    ((size_t)256 << 20) /* bytes; explanations are far longer than their rows */
+#define ANSWER_MAX    ((size_t)256 << 20) /* bytes: SCORING_MOST */
 #define NPY_HEAD      128 /* bytes, with the length of the dictionary that they say */
 #define NPY_COLUMNS   3
 
@@ -143,14 +144,23 @@ static int put_object(struct scoring *scoring, size_t i, struct text *text)
     return r;
 }
 
-static void put_numbers(const struct verdict *verdict, struct text *text)
+static void put_numbers(const double numbers[NPY_COLUMNS], struct text *text)
 {
-    const double numbers[NPY_COLUMNS] = {verdict->reconstruction_error, verdict->score,
-                                         verdict->p_value};
-    char bytes[sizeof(numbers)];
+    char bytes[NPY_COLUMNS * sizeof(*numbers)];
 
-    memcpy(bytes, numbers, sizeof(numbers));
+    memcpy(bytes, numbers, sizeof(bytes));
     text_append(text, bytes, sizeof(bytes));
+}
+
+void scoring_put_none(struct reply *reply)
+{
+    put_numbers((const double[]){(double)NAN, (double)NAN, (double)NAN}, &reply->body);
+}
+
+static void put_npy_row(const struct verdict *verdict, struct text *text)
+{
+    put_numbers((const double[]){verdict->reconstruction_error, verdict->score, verdict->p_value},
+                text);
 }
 
 /* 0, -ENOMEM, or -EFBIG: the answer is larger than ANSWER_MAX, and no lines, which end in time. */
@@ -161,7 +171,7 @@ static int put_verdicts(struct scoring *scoring, struct text *text)
 
     for (size_t i = 0; r == 0 && i < n_rows; i++) {
         if (scoring->form == ANSWER_NPY)
-            put_numbers(&scoring->handler->verdicts[i], text);
+            put_npy_row(&scoring->handler->verdicts[i], text);
         else
             r = scoring->form == ANSWER_LINES ? put_line(scoring, i, text)
                                               : put_object(scoring, i, text);
@@ -295,7 +305,7 @@ int scoring_check_detail(const struct scoring *scoring, size_t n_rows, struct re
 int scoring_answer(struct scoring *scoring, bool is_all, struct reply *reply)
 {
     const size_t n_rows = scoring->n_rows + scoring->handler->rows->n_rows;
-    /* One row that is refused has been taken back nearly always: it has no answer too large. */
+    /* Lines stand alone; and one row, the only one, is not refused once it has left a trace. */
     struct series_undo **undo = scoring->is_line || (is_all && n_rows == 1) ? NULL : &scoring->undo;
 
     if (scoring_check_detail(scoring, scoring->handler->rows->n_rows, reply) < 0)
@@ -311,9 +321,9 @@ int scoring_answer(struct scoring *scoring, bool is_all, struct reply *reply)
     }
     if (r == -EFBIG)
         reply_problem(reply, 413,
-                      "The answer to %zu rows would be larger than %zu MiB; send fewer rows at a "
-                      "time, or explain less",
-                      n_rows, ANSWER_MAX >> 20);
+                      "The answer to %zu rows would be larger than " SCORING_MOST
+                      "; send fewer rows at a time, or explain less",
+                      n_rows);
     else
         reply_no_memory(reply);
     return -EINVAL;

@@ -53,13 +53,16 @@ void scoring_clear(struct scoring *scoring);
 /* Judges the handler's rows, which come behind those before, and writes their verdicts. -EINVAL:
  * reply is why not. is_all: there are no others, neither before nor behind. */
 MUST_CHECK int scoring_answer(struct scoring *scoring, bool is_all, struct reply *reply);
-/* What the answer is made for: 256 MiB, explanations are far longer than their rows. A batch that
- * needs more is refused; lines end before. */
+/* What an answer may take: explanations are far longer than their rows. A batch that needs more is
+ * refused; lines end before. */
+#define SCORING_MOST "256 MiB"
 bool scoring_has_room(const struct reply *reply);
 /* Whether n_rows more may be told of in detail, if that is what they are to be: -EINVAL, and reply
  * says why not. */
 MUST_CHECK int scoring_check_detail(const struct scoring *scoring, size_t n_rows,
                                     struct reply *reply);
+/* In an ANSWER_NPY, in the place of a row that has got no verdict. */
+void scoring_put_none(struct reply *reply);
 /* What the answer begins and ends with. */
 void scoring_put_head(const struct scoring *scoring, bool is_batch, struct reply *reply);
 void scoring_put_end(const struct scoring *scoring, bool is_batch, struct reply *reply);

@@ -22,9 +22,8 @@
 
 #define CONNECTION_MEMORY ((size_t)16384)
 #define N_EVENTS          5
-
-#define YIELD_LONG_US  1000
-#define YIELD_PAUSE_US (100 * US_PER_MS)
+#define YIELD_LONG_US     1000              /* look_again(): others want the processor, */
+#define YIELD_PAUSE_US    (100 * US_PER_MS) /* and need not be asked for so long */
 
 struct server_worker {
     struct server_state *server;

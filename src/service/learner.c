@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 uint64_t learner_next_event(void *userdata)
 {
@@ -78,17 +77,6 @@ static int open_database(struct learner *learner, bool survives_power_loss, stru
     return 0;
 }
 
-/* Times to wait until are of the monotonic clock. */
-static void init_monotonic(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(condition, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
-}
-
 int learner_new(const struct config *config, struct live *live, struct stats *stats,
                 struct learner **ret_learner, struct text *ret_notes, struct error *reterr)
 {
@@ -100,7 +88,7 @@ int learner_new(const struct config *config, struct live *live, struct stats *st
     (void)pthread_mutex_init(&learner->create_lock, NULL);
     (void)pthread_mutex_init(&learner->lock, NULL);
     (void)pthread_mutex_init(&learner->run_lock, NULL);
-    init_monotonic(&learner->has_items);
+    (void)pthread_cond_init(&learner->has_items, NULL);
     (void)pthread_cond_init(&learner->has_answers, NULL);
     (void)pthread_cond_init(&learner->has_work, NULL);
     (void)pthread_cond_init(&learner->has_acts, NULL);

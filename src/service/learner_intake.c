@@ -248,22 +248,10 @@ bool learner_intake_turn(struct learner *learner)
     return true;
 }
 
-static struct timespec in_a_while(uint64_t us)
-{
-    struct timespec time;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    time.tv_nsec += (long)us * 1000;
-    time.tv_sec += time.tv_nsec / 1000000000L;
-    time.tv_nsec %= 1000000000L;
-    return time;
-}
-
 /* Nothing is left: waits for what comes, and a little more for what comes with it. False: it is
  * time to end. */
 static bool wait_for_items(struct learner *learner)
 {
-    struct timespec until;
     int r = 0;
 
     (void)pthread_mutex_lock(&learner->lock);
@@ -271,11 +259,13 @@ static bool wait_for_items(struct learner *learner)
         learner->intake = INTAKE_IDLE;
         (void)pthread_cond_wait(&learner->has_items, &learner->lock);
     }
-    until = in_a_while(GATHER_US);
+    const uint64_t until_us = clock_monotonic_us() + GATHER_US;
+    const struct timespec until = {.tv_sec = (time_t)(until_us / US_PER_S),
+                                   .tv_nsec = (long)(until_us % US_PER_S * 1000)};
     while (r == 0 && learner->n_awaited == 0 && learner->queued_bytes < LEARNER_GATHER_BYTES &&
            !learner->must_stop) {
         learner->intake = INTAKE_GATHERS;
-        r = pthread_cond_timedwait(&learner->has_items, &learner->lock, &until);
+        r = pthread_cond_clockwait(&learner->has_items, &learner->lock, CLOCK_MONOTONIC, &until);
     }
     learner->intake = INTAKE_WORKS;
     const bool goes_on = !learner->must_stop;
