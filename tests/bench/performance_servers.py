@@ -292,13 +292,19 @@ class Sockets:
 
     def __init__(self, pid):
         self.pid, self.before = pid, self.count(pid)
+        while (again := self.count(pid)) != self.before:  # a client is just going
+            self.before = again
 
     @staticmethod
     def count(pid):
         counts = {}
         for info in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
+            try:
+                lines = info.read_text().splitlines()
+            except FileNotFoundError:  # closed since
+                continue
             counts[info.name] = 0
-            for line in info.read_text().splitlines():
+            for line in lines:
                 if line.startswith("tfd:"):
                     with contextlib.suppress(FileNotFoundError):
                         target = os.readlink(f"/proc/{pid}/fd/{line.split()[1]}")

@@ -340,6 +340,9 @@ def daemon(tmp_path_factory, model_file):
 # ---- TAP ----
 
 
+MOST_CAPTURED = 40  # lines of what a test that failed has printed
+
+
 class Tap:
     """Prints the results as `make check` reads them (testanything.org), and nothing else."""
 
@@ -368,6 +371,9 @@ class Tap:
             print(f"not ok {self.count} - {name}")
             for report in failed:
                 for line in str(report.longrepr).splitlines():
+                    print("# " + line)
+            for title, words in failed[-1].sections:
+                for line in [f"--- {title}"] + words.splitlines()[-MOST_CAPTURED:]:
                     print("# " + line)
         elif skipped:
             reason = skipped[0].longrepr[2].removeprefix("Skipped: ")

@@ -21,6 +21,7 @@ import performance_curves  # noqa: E402
 import performance_model  # noqa: E402
 import performance_profile  # noqa: E402
 import performance_report  # noqa: E402
+import performance_servers  # noqa: E402
 import performance_svg  # noqa: E402
 
 
@@ -227,6 +228,16 @@ def test_a_part_that_is_not_there_is_refused(capsys):
     with pytest.raises(SystemExit):
         performance.parse(["--only", "single,nosuch"])
     assert "there is no part nosuch" in capsys.readouterr().err
+
+
+def test_files_that_a_server_closes_while_one_looks_do_not_count():
+    opens_and_closes = "import os\nwhile True: os.close(os.open('/dev/null', 0))"
+    with subprocess.Popen([sys.executable, "-c", opens_and_closes]) as process:
+        try:
+            for _ in range(5000):
+                performance_servers.Sockets.count(process.pid)
+        finally:
+            process.kill()
 
 
 @pytest.mark.skipif(IS_SANITIZED, reason="sanitizers cost more than what is measured")
