@@ -223,7 +223,8 @@ static void choose_noise(struct list *list)
     struct architecture_choice *choice = add(list, "denoising");
 
     if (noise > 0.0)
-        VALUE(choice, "%s noise of %g", recipe->noise_kind == 1 ? "masking" : "gaussian", noise);
+        VALUE(choice, "%s noise of %g",
+              recipe->noise_kind == RECIPE_NOISE_MASKING ? "masking" : "gaussian", noise);
     else
         VALUE(choice, "none");
     REASON(choice, "%s", by_preset(list, !isnan(recipe->noise)));

@@ -217,7 +217,7 @@ double plan_noise(const struct recipe *recipe, bool is_pair)
         return recipe->noise;
     if (is_classic(recipe))
         return 0.0;
-    return is_pair && recipe->noise_kind != 1 ? PLAN_NOISE_PAIR : PLAN_NOISE;
+    return is_pair && recipe->noise_kind != RECIPE_NOISE_MASKING ? PLAN_NOISE_PAIR : PLAN_NOISE;
 }
 
 static void plan_training(const struct recipe *recipe, bool classic, struct plan *plan)
@@ -243,8 +243,9 @@ static void plan_training(const struct recipe *recipe, bool classic, struct plan
         .cosine = recipe->schedule < 0 ? !classic : recipe->schedule == 1,
         .batch_size = choose(recipe->batch_size, PLAN_BATCH_SIZE),
         .with_replacement = !classic,
-        .noise =
-            noise > 0.0 ? (recipe->noise_kind == 1 ? NOISE_MASKING : NOISE_GAUSSIAN) : NOISE_NONE,
+        .noise = noise > 0.0
+                     ? (recipe->noise_kind == RECIPE_NOISE_MASKING ? NOISE_MASKING : NOISE_GAUSSIAN)
+                     : NOISE_NONE,
         .noise_amount = noise,
         .code_l1 = sigmoid_codes ? 0.0 : sparsity,
         .sparsity = sigmoid_codes ? sparsity : 0.0,

@@ -39,13 +39,18 @@ enum recipe_loss {
     RECIPE_LOSS_MIXED
 };
 
+enum recipe_noise {
+    RECIPE_NOISE_GAUSSIAN,
+    RECIPE_NOISE_MASKING
+};
+
 struct recipe {
     double false_alarm_rate;          /* in (0, 1) */
     uint64_t seed;                    /* below 2^63 */
     int preset, algorithm;            /* the enums above */
     int loss;                         /* enum recipe_loss, never -1 */
     int optimizer;                    /* enum optimizer_kind (nn/optimizer.h) */
-    int noise_kind;                   /* 0 gaussian, 1 masking */
+    int noise_kind;                   /* enum recipe_noise */
     int schedule;                     /* 0 constant, 1 cosine */
     size_t n_hidden;                  /* RECIPE_AUTO: chosen; 0: no hidden layers */
     size_t hidden[RECIPE_MAX_HIDDEN]; /* widths of the encoder's, mirrored in the decoder */
