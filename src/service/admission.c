@@ -1,5 +1,7 @@
 #include "service/admission.h"
 
+#include "service/hold_queue.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
@@ -14,8 +16,6 @@
 #define UPPER_ROWS 600. /* the same of p > 0.5: 0.36 is four deviations from what 15 % leave */
 #define MOVED      0.36 /* share of p > 0.5 below which it is not just some rows that are odd */
 #define STALE_STD  0.01F
-#define FEW_SLOTS  32 /* a quiet series has ADMISSION_BEFORE rows waiting */
-#define MANY_SLOTS 128
 
 /* A row by its place among the rows that count, from 1, and by its number. */
 struct place {
@@ -41,11 +41,6 @@ struct incident {
     uint64_t open_until; /* nth row before which it does not close */
 };
 
-struct waiting_row {
-    uint64_t row;
-    bool is_flagged;
-};
-
 struct admission {
     size_t n_features;
     const float *std; /* [n_features], borrowed */
@@ -63,10 +58,7 @@ struct admission {
     uint64_t closed_incident; /* whose rows after its end are kept: */
     size_t n_after;           /* so many more */
 
-    /* Ring: the newest n_waiting rows that count, the oldest in slot first_slot. */
-    struct waiting_row *waiting; /* [n_slots] */
-    float *values;               /* [n_slots][n_features] */
-    size_t n_slots, first_slot, n_waiting;
+    struct hold_queue waiting; /* the newest rows that count */
 
     size_t n_equal; /* rows of the present stretch that counted */
     uint64_t stretch_row;
@@ -82,7 +74,7 @@ int admission_new(size_t n_features, const float *std, size_t follow_after,
     struct admission *admission = calloc(1, sizeof(*admission) + n_features * sizeof(float));
     if (!admission)
         return -ENOMEM;
-    admission->n_features = n_features;
+    admission->n_features = admission->waiting.n_features = n_features;
     admission->std = std;
     admission->follow_after = follow_after;
     admission->sink = *sink;
@@ -95,64 +87,24 @@ void admission_free(struct admission *admission)
 {
     if (!admission)
         return;
-    free(admission->waiting);
-    free(admission->values);
+    hold_queue_clear(&admission->waiting);
     free(admission);
 }
 
-/* --- the hold queue --- */
-
-static size_t slot_of(const struct admission *admission, size_t nth_waiting)
-{
-    const size_t slot = admission->first_slot + nth_waiting;
-
-    return slot < admission->n_slots ? slot : slot - admission->n_slots;
-}
-
-static int resize(struct admission *admission, size_t n_slots)
-{
-    const size_t n_features = admission->n_features;
-    AUTO_FREE struct waiting_row *waiting = calloc(n_slots, sizeof(*waiting));
-    AUTO_FREE float *values = calloc(n_slots * n_features, sizeof(*values));
-    if (!waiting || !values)
-        return -ENOMEM;
-
-    for (size_t i = 0; i < admission->n_waiting; i++) {
-        const size_t slot = slot_of(admission, i);
-        waiting[i] = admission->waiting[slot];
-        memcpy(values + i * n_features, admission->values + slot * n_features,
-               n_features * sizeof(*values));
-    }
-    free(admission->waiting);
-    free(admission->values);
-    admission->waiting = TAKE(waiting);
-    admission->values = TAKE(values);
-    admission->n_slots = n_slots;
-    admission->first_slot = 0;
-    return 0;
-}
-
-static int make_room(struct admission *admission)
-{
-    if (admission->n_waiting < admission->n_slots || admission->n_slots == ADMISSION_HOLD)
-        return 0;
-    return resize(admission, admission->n_slots == 0 ? FEW_SLOTS : 2 * admission->n_slots);
-}
+/* --- rows that wait --- */
 
 static void release_oldest(struct admission *admission, enum admission_fate fate, uint64_t incident)
 {
-    const struct waiting_row *oldest = &admission->waiting[admission->first_slot];
-    const float *values = admission->values + admission->first_slot * admission->n_features;
+    const float *values;
+    const struct waiting_row oldest = hold_queue_pop(&admission->waiting, &values);
 
-    admission->sink.release(admission->sink.userdata, oldest->row, values, oldest->is_flagged, fate,
+    admission->sink.release(admission->sink.userdata, oldest.row, values, oldest.is_flagged, fate,
                             incident);
-    admission->first_slot = slot_of(admission, 1);
-    admission->n_waiting--;
 }
 
 static void release_all(struct admission *admission, enum admission_fate fate, uint64_t incident)
 {
-    while (admission->n_waiting > 0)
+    while (admission->waiting.n_rows > 0)
         release_oldest(admission, fate, incident);
 }
 
@@ -165,21 +117,10 @@ static void let_go(struct admission *admission)
 /* What an incident that began at first would not keep. */
 static void let_go_before(struct admission *admission, uint64_t first)
 {
-    while (admission->n_waiting > 0 &&
-           admission->last_place.nth - admission->n_waiting + 1 + ADMISSION_BEFORE < first)
-        let_go(admission);
-}
+    const size_t *n_waiting = &admission->waiting.n_rows;
 
-static void push(struct admission *admission, const float *values, bool is_flagged)
-{
-    if (admission->n_waiting == ADMISSION_HOLD)
+    while (*n_waiting > 0 && admission->last_place.nth - *n_waiting + 1 + ADMISSION_BEFORE < first)
         let_go(admission);
-
-    const size_t slot = slot_of(admission, admission->n_waiting++);
-    admission->waiting[slot] =
-        (struct waiting_row){.row = admission->last_place.row, .is_flagged = is_flagged};
-    memcpy(admission->values + slot * admission->n_features, values,
-           admission->n_features * sizeof(*values));
 }
 
 /* --- the stale guard --- */
@@ -437,21 +378,22 @@ int admission_take(struct admission *admission, uint64_t row, const float *value
         drop(admission, row, values, is_flagged);
         return 0;
     }
-    int r = make_room(admission);
+    if (admission->waiting.n_rows == ADMISSION_HOLD)
+        let_go(admission);
+    int r = hold_queue_reserve(&admission->waiting);
     if (r < 0)
         return r;
 
     admission->last_place = (struct place){admission->last_place.nth + 1, row};
     follow_stretch(admission, row, values, repeats);
-    push(admission, values, is_flagged);
+    hold_queue_push(&admission->waiting, (struct waiting_row){row, is_flagged}, values);
     move_sums(admission, is_flagged, p_value, false_alarm_rate);
     follow_incident(admission, false_alarm_rate);
     settle(admission);
     if (admission->incident.id != 0 && both_are_zero(admission) &&
         admission->last_place.nth >= admission->incident.open_until)
         close_incident(admission);
-    if (admission->n_slots >= MANY_SLOTS && admission->n_waiting <= ADMISSION_BEFORE)
-        (void)resize(admission, FEW_SLOTS); /* else it stays large */
+    hold_queue_shrink(&admission->waiting);
     return 0;
 }
 
@@ -499,7 +441,7 @@ void admission_configure(struct admission *admission, const float *std, size_t f
 
 void admission_end(struct admission *admission)
 {
-    while (admission->n_waiting > 0)
+    while (admission->waiting.n_rows > 0)
         let_go(admission);
     if (admission->incident.id != 0)
         close_incident(admission);
