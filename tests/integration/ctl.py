@@ -7,6 +7,7 @@ import subprocess
 
 ANOMALYCTL = os.path.abspath(os.environ.get("ANOMALYCTL", "./anomalyctl"))
 FEATURES = ["cpu", "mem", "disk", "net"]
+DEADLINE_S = 600  # for seconds: sanitizers and busy machines are slow
 
 
 def run(*arguments, **options):
@@ -19,7 +20,7 @@ def run(*arguments, **options):
         [ANOMALYCTL, *map(str, arguments)],
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        timeout=120,
+        timeout=DEADLINE_S,
         check=False,
         **options,
     )

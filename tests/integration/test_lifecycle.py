@@ -211,7 +211,7 @@ def test_a_second_sigterm_ends_it_at_once(start_daemon):
         wait_for(lambda: refuses_connections(daemon), "the listener to close")
         assert daemon.process.poll() is None
         daemon.signal(signal.SIGTERM)
-        assert daemon.process.wait(3) == 0
+        assert daemon.process.wait(DEADLINE_S) == 0
 
 
 def test_readyz_says_no_while_stopping(start_daemon):

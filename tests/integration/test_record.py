@@ -10,6 +10,8 @@ import subprocess
 import ctl
 import pytest
 
+from conftest import DEADLINE_S
+
 
 def check_rows(lines):
     header, *rows = csv.reader(lines)
@@ -64,7 +66,7 @@ def test_a_signal_ends_it_well(number):
         lines = [process.stdout.readline() for _ in range(3)]  # rows come while it runs
         process.send_signal(number)
         lines += process.stdout.readlines()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=DEADLINE_S) == 0
     assert all(line.endswith("\n") for line in lines)
     check_rows(lines)
 
@@ -74,7 +76,7 @@ def test_a_signal_ends_a_long_interval_at_once():
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.terminate()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=DEADLINE_S) == 0
 
 
 @pytest.mark.parametrize(
