@@ -92,11 +92,11 @@ def retraining(inputs, options):
             "ratio": statistics.median(ratios), "rounds": ratios}
 
 
-def watch_memory(process, pid):
-    """PSS as long as a load lasts, KiB; the last look before it ends counts."""
-    last = servers.pss_kib(pid)
+def watch_memory(process, pid, kib=servers.pss_kib):
+    """As long as a load lasts, KiB; the last look before it ends counts."""
+    last = kib(pid)
     while process.poll() is None:
-        last = servers.pss_kib(pid)
+        last = kib(pid)
         time.sleep(0.05)
     servers.finish_load(process)
     return last
@@ -142,12 +142,12 @@ def start(inputs, options):
 
 
 def soak(inputs, options):
-    """Memory after many requests over that after the first 100,000."""
+    """Resident memory after many requests over that after the first 100,000."""
     n_first, begin = min(100000, options.soak // 2), time.monotonic()
     steps = [n_first] + [(options.soak - n_first) // N_LOOKS] * N_LOOKS
     with one_model(inputs, "soak") as daemon:
         kib = [watch_memory(daemon.start_load(score("m"), inputs.single(38), requests=n),
-                            daemon.pids[0]) for n in steps]
+                            daemon.pids[0], servers.rss_kib) for n in steps]
     return {"first_requests": n_first, "requests": sum(steps), "first_kib": kib[0],
             "last_kib": kib[-1], "growth": kib[-1] / kib[0] - 1,
             "growth_of_last_look": kib[-1] / kib[-2] - 1, "seconds": time.monotonic() - begin,

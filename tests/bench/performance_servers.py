@@ -41,12 +41,21 @@ def pss_kib(pid):
     raise RuntimeError(f"no Pss of process {pid}")
 
 
+def status_kib(pid, name):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"no {name} of process {pid}")
+
+
+def rss_kib(pid):
+    """Resident memory, which does not hang on who else has the same libraries in use."""
+    return status_kib(pid, "VmRSS")
+
+
 def peak_kib(pid):
     """The most memory that was resident since forget_peak()."""
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    raise RuntimeError(f"no VmHWM of process {pid}")
+    return status_kib(pid, "VmHWM")
 
 
 def forget_peak(pid):
