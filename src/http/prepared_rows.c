@@ -27,6 +27,15 @@ static bool is_given(const struct score_options *options)
     return options->is_given[OPTION_TIMESTAMP];
 }
 
+int prepared_rows_refuse_untimed(size_t row, struct reply *reply)
+{
+    reply_problem(reply, 422,
+                  "Row %zu has no time, and this model takes rates: give each row of a "
+                  "batch its own, {\"timestamp\": 1709292600, …}, or send one at a time",
+                  row);
+    return -EINVAL;
+}
+
 /* A rate needs to know how much time passed between two rows. */
 static int check_times(const struct json_rows *rows, const struct preparation *preparation,
                        const struct score_options *options, size_t first_row, struct reply *reply)
@@ -35,13 +44,8 @@ static int check_times(const struct json_rows *rows, const struct preparation *p
         !preparation_has_rates(preparation))
         return 0;
     for (size_t i = 0; i < rows->n_rows; i++)
-        if (isnan(rows->times[i])) {
-            reply_problem(reply, 422,
-                          "Row %zu has no time, and this model takes rates: give each row of a "
-                          "batch its own, {\"timestamp\": 1709292600, …}, or send one at a time",
-                          first_row + i);
-            return -EINVAL;
-        }
+        if (isnan(rows->times[i]))
+            return prepared_rows_refuse_untimed(first_row + i, reply);
     return 0;
 }
 
