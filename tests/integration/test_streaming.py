@@ -197,8 +197,9 @@ def test_a_request_keeps_the_version_that_it_began_with(start_daemon, other_mode
 
 
 def test_a_body_above_the_limit_is_refused_in_the_middle(start_daemon):
-    daemon = start_daemon(max_body="200K")
+    daemon = start_daemon(max_body="800K")
     body = json.dumps({"instances": make_rows(20_000)}).encode()
+    assert len(body) > 900_000  # and from 512 KiB on it is scored while it comes
     pieces = (body[i:i + 8192] for i in range(0, len(body), 8192))
     before = scored(daemon)
     try:
@@ -370,6 +371,7 @@ def test_nan_in_an_array_is_a_missing_value(daemon):
     ([[1, 2, 3]], 422, "3 columns, but the model wants 6"),
     ([NORMAL, [math.inf] + NORMAL[1:]], 422, "too large"),
     ([[math.nan] * 4 + NORMAL[4:]], 422, "more than half"),
+    (np.zeros((0, 6)), 422, "no rows are given"),
     ([[[1.0]]], 400, "3 dimensions"),
 ])
 def test_an_array_that_does_not_fit_is_refused(daemon, rows, status, words):
@@ -381,7 +383,8 @@ def test_an_array_that_does_not_fit_is_refused(daemon, rows, status, words):
 
 @pytest.mark.parametrize("change, words", [
     (lambda body: body[:-1], "cut off"),
-    (lambda body: body + b"x", "1 bytes too many"),
+    (lambda body: body + b"x", "behind the array"),
+    (lambda body: body + body, "behind the array"),
     (lambda body: body[:50], "cut off in its header"),
     (lambda body: b"[1,2,3]" + body, "no .npy file"),
     (lambda body: body.replace(b"False", b"True "), "column by column"),
