@@ -105,7 +105,8 @@ def test_rows_that_cannot_be_prepared_make_no_model(start):
         reply = daemon.request("POST", f"{CREATED}/{act}", rows)
         assert "Row 0 has no time" in check_problem(reply, 422)["detail"]
         assert daemon.request("GET", "/v1/models").json()["models"] == []
-    assert daemon.request("POST", f"{CREATED}/score", {"features": {"served": 1, "cpu": 2}}).status == 202
+    row = {"features": {"served": 1, "cpu": 2}}
+    assert daemon.request("POST", f"{CREATED}/score", row).status == 202
 
 
 @pytest.mark.parametrize("name", ["-a", "_a", "a.b", "a%20b", "%2e%2e", "*", "ä", "a" * 65])
