@@ -286,6 +286,17 @@ def test_a_problem_says_its_line(daemon):
     assert lines[2]["offset"] == body.index(";") and lines[2]["column"] == 3
 
 
+def test_lines_of_a_body_that_breaks_off_have_been_judged(daemon):
+    before = scored(daemon)
+    lines = (json.dumps(NORMAL) + "\n").encode() * 3
+    with daemon.connect() as client:
+        client.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+                    b"Content-Length: %d\r\n\r\n" % (SCORE.encode(), len(lines) + 9) + lines + b"[1")
+        wait_for(lambda: scored(daemon) == before + 3, "the lines to be judged")
+    assert daemon.score(NORMAL).status == 200
+    assert scored(daemon) == before + 4
+
+
 def test_details_end_with_a_problem_a_line(daemon):
     before = scored(daemon)
     body = "\n".join([json.dumps(NORMAL)] * 1200)
@@ -454,7 +465,9 @@ def test_rows_of_a_long_batch_are_learned_from(tmp_path, start_daemon, model_fil
     daemon._start()
     rows = make_rows(12_000, 0.01)
     check_problem(daemon.score({"instances": rows + [[1]]}), 422)
-    assert buffered(daemon) == 0
+    # what is stored before its answer has waited behind all that came before
+    assert daemon.request("POST", "/v1/models/web/observe", {"instances": [NORMAL]}).status == 200
+    assert buffered(daemon) == 1
     results = daemon.score({"instances": rows + [ODD]}).json()["results"]
     assert results[-1]["event"] > 0
     wait_for(lambda: buffered(daemon) > 1000, "rows of the batch to be stored")
