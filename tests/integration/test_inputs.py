@@ -718,11 +718,13 @@ def test_a_batch_of_rates_needs_the_times_of_its_rows(prepared, start_daemon):
     assert "give each row of a batch its own" in problem["detail"]
 
 
-def test_a_row_without_a_time_is_refused_wherever_its_batch_is_cut(prepared, start_daemon):
+@pytest.mark.parametrize("options", [{"learn": False}, {"series": None}], ids=["series", "alone"])
+def test_a_row_without_a_time_is_refused_wherever_its_batch_is_cut(options, prepared, start_daemon):
+    """But of independent rows, which have no rates."""
     daemon = start_daemon({"web": {"file": prepared}})
     first, *others = [features_of(row) for row in make_rows(3)]
     del first["timestamp"]
-    body = json.dumps({"learn": False, "instances": [first, *others]}).encode()
+    body = json.dumps({**options, "instances": [first, *others]}).encode()
     place = body.index(b",")  # so many blanks that it is scored while it comes
     body = body[:place] + b" " * 600_000 + body[place:]
     end = body.index(b"}") + 2
@@ -732,9 +734,13 @@ def test_a_row_without_a_time_is_refused_wherever_its_batch_is_cut(prepared, sta
         for _ in range(150):  # as often the workers look at what has come
             daemon.metrics()
         client.send(body[end:])
-        problem = check_problem(client.read(), 422)
-    assert problem["detail"].startswith("Row 0 has no time")
-    assert daemon.metrics()['anomalyd_rows_scored_total{model="web"}'] == 0
+        reply = client.read()
+    n_scored = daemon.metrics()['anomalyd_rows_scored_total{model="web"}']
+    if "series" in options:
+        assert reply.status == 200 and n_scored == len(reply.json()["results"])
+        return
+    assert check_problem(reply, 422)["detail"].startswith("Row 0 has no time")
+    assert n_scored == 0
 
 
 def score_lines(daemon, rows, query):

@@ -122,6 +122,40 @@ def test_a_refused_batch_leaves_no_trace(start_daemon):
         assert scored(daemon) == 1
 
 
+COUNTED = ("anomalyd_rows_scored_total", "anomalyd_anomalies_total", "anomalyd_score_bucket",
+           "anomalyd_score_count")
+
+
+def test_a_long_batch_is_counted_as_short_ones_are(start_daemon):
+    rows = make_rows(12_000) + [ODD] * 3
+    told = []
+    for size in (len(rows), 200):
+        daemon = start_daemon()
+        for begin in range(0, len(rows), size):
+            body = {"series": None, "explain": "none", "instances": rows[begin:begin + size]}
+            assert daemon.score(body).status == 200
+        said = daemon.request("GET", "/v1/models/web/thresholds").json()
+        told.append(({name: value for name, value in daemon.metrics().items()
+                      if name.startswith(COUNTED)}, said["recent_rows"],
+                     [threshold["recent_alarms"] for threshold in said["thresholds"]]))
+    assert told[0] == told[1]
+    counted, n_recent, recent_alarms = told[0]
+    assert counted['anomalyd_anomalies_total{model="web"}'] >= 3
+    assert n_recent > 0 and max(recent_alarms) >= 3
+
+
+@pytest.mark.parametrize("place", [0, 7000, 11_999])
+def test_a_value_missing_in_a_long_body_is_refused_with_its_row(start_daemon, model_file, place):
+    daemon = start_daemon({"web": {"file": model_file, "missing": "reject"}})
+    rows = make_rows(12_000)
+    rows[place] = [None, *rows[place][1:]]
+    for body, kind in ((json.dumps({"instances": rows}), {}), (npy(rows), NPY)):
+        problem = check_problem(daemon.request("POST", SCORE, body, kind), 422)
+        assert problem["detail"].startswith(f'Row {place} has no value for "cpu"')
+        assert problem["missing"] == ["cpu"]
+    assert scored(daemon) == 0
+
+
 @pytest.mark.parametrize("n_rows", [3000, 12_000])
 def test_options_may_stand_behind_rows(daemon, n_rows):
     rows = make_rows(n_rows - 1) + [ODD]
