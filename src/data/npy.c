@@ -230,7 +230,7 @@ static int check_shape(const char *file, const struct header *header, struct npy
                             "save array.reshape(-1, 1)",
                             header->n_dimensions);
     if (header->shape[0] == 0)
-        return error_set_at(reterr, -EINVAL, file, 0, "no rows");
+        return error_set_at(reterr, -ENODATA, file, 0, "no rows");
     if (header->shape[1] == 0)
         return error_set_at(reterr, -EINVAL, file, 0, "no columns");
     if (__builtin_mul_overflow(header->shape[0], header->shape[1], &n_items) ||
@@ -303,7 +303,7 @@ int npy_open(struct input *input, struct npy *ret_npy, struct error *reterr)
     if (r == 0)
         r = take_header(input->name, text, &npy, &n_bytes, reterr);
     if (r < 0)
-        return r;
+        return r == -ENODATA ? -EINVAL : r;
     npy.at = (size_t)(text.text + text.length - input->bytes);
     r = npy_check_length(input->name, n_bytes, total - npy.at, reterr);
     if (r == 0)

@@ -50,8 +50,8 @@ MUST_CHECK int npy_next(struct npy *npy, struct npy_slice *ret_slice, struct err
 /* ---- for who has the bytes himself (data/npy_feed) ---- */
 
 /* Reads the header of bytes[size], the beginning of a .npy file; name stands in errors. 0: it has
- * *ret_header bytes, and *ret_n_bytes of values follow. -EAGAIN: it is longer than that. -EINVAL:
- * as npy_open(). */
+ * *ret_header bytes, and *ret_n_bytes of values follow. -EAGAIN: it is longer than that. -ENODATA:
+ * an array of no rows. -EINVAL: else as npy_open(). */
 MUST_CHECK int npy_begin(const char *name, const char *bytes, size_t size, struct npy *ret_npy,
                          size_t *ret_header, uint64_t *ret_n_bytes, struct error *reterr);
 /* Whether there are as many as the header wants. -EINVAL. */

@@ -110,6 +110,8 @@ static int read_header(struct npy_feed *feed, bool is_end)
                                                        : "the body: the .npy file is cut off in "
                                                          "its header")
                       : 0;
+    if (r == -ENODATA)
+        return json_rows_refuse_none(&feed->rows);
     if (r < 0)
         return refuse(feed, 0, error.text);
     if (feed->npy.is_fortran)
@@ -204,10 +206,11 @@ int npy_feed_read(struct npy_feed *feed, size_t most, bool is_end)
     if (r < 0 || feed->rows.n_rows > 0)
         return r;
     const uint64_t n_bytes = feed->n_taken + (feed->bytes.length - feed->begin);
-    if (is_end || n_bytes > feed->n_wanted)
-        r = npy_check_length("the body", feed->n_wanted, n_bytes, &error);
-    if (r < 0)
-        return refuse(feed, feed->n_header + feed->n_taken, error.text);
+    const uint64_t offset = feed->n_header + feed->n_taken;
+    if (n_bytes > feed->n_wanted) /* how many more there are is not known yet */
+        return refuse(feed, offset, "the body: something follows behind the array; send it alone");
+    if (is_end && npy_check_length("the body", feed->n_wanted, n_bytes, &error) < 0)
+        return refuse(feed, offset, error.text);
     return is_end && feed->reader.has_problems ? -EINVAL : 0;
 }
 

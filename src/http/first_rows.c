@@ -226,9 +226,14 @@ static void take(struct first *first, const struct request *request, struct repl
 {
     if (read_body(first, request, reply) < 0)
         return;
-    if (!is_kept(first))
+    if (!is_kept(first)) {
         answer_unkept(first, reply);
-    else if (settle(first, request, reply) == 0)
+        return;
+    }
+    int r = prepared_rows_check(first->handler, first->preparation, &first->options, 0, reply);
+    if (r == 0) /* only now, for what is refused makes no model */
+        r = settle(first, request, reply);
+    if (r == 0)
         keep(first, reply);
 }
 

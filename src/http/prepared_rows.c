@@ -27,6 +27,15 @@ static bool is_given(const struct score_options *options)
     return options->is_given[OPTION_TIMESTAMP];
 }
 
+int prepared_rows_refuse_untimed(size_t row, struct reply *reply)
+{
+    reply_problem(reply, 422,
+                  "Row %zu has no time, and this model takes rates: give each row of a "
+                  "batch its own, {\"timestamp\": 1709292600, …}, or send one at a time",
+                  row);
+    return -EINVAL;
+}
+
 /* A rate needs to know how much time passed between two rows. */
 static int check_times(const struct json_rows *rows, const struct preparation *preparation,
                        const struct score_options *options, size_t first_row, struct reply *reply)
@@ -35,13 +44,8 @@ static int check_times(const struct json_rows *rows, const struct preparation *p
         !preparation_has_rates(preparation))
         return 0;
     for (size_t i = 0; i < rows->n_rows; i++)
-        if (isnan(rows->times[i])) {
-            reply_problem(reply, 422,
-                          "Row %zu has no time, and this model takes rates: give each row of a "
-                          "batch its own, {\"timestamp\": 1709292600, …}, or send one at a time",
-                          first_row + i);
-            return -EINVAL;
-        }
+        if (isnan(rows->times[i]))
+            return prepared_rows_refuse_untimed(first_row + i, reply);
     return 0;
 }
 
@@ -69,19 +73,37 @@ static void prepare_alone(struct handler *handler, const struct preparation *pre
                                rows->values + i * n_values, rows->rows + i * n_features);
 }
 
+static int check_size(size_t n_rows, const struct preparation *preparation, struct reply *reply)
+{
+    const size_t n_features = schema_n_features(preparation->features);
+
+    if (n_rows <= ROWS_MAX / (n_features * sizeof(float)))
+        return 0;
+    reply_problem(reply, 413,
+                  "%zu rows are too many at a time: with %zu features each, made by prepare "
+                  "and context, they would take more than %zu MiB; send fewer",
+                  n_rows, n_features, ROWS_MAX >> 20);
+    return -EINVAL;
+}
+
+int prepared_rows_check(const struct handler *handler, const struct preparation *preparation,
+                        const struct score_options *options, size_t first_row, struct reply *reply)
+{
+    int r = 0;
+
+    if (preparation)
+        r = check_times(handler->rows, preparation, options, first_row, reply);
+    if (r == 0 && preparation)
+        r = check_size(handler->rows->n_rows, preparation, reply);
+    return r;
+}
+
 static int reserve(struct handler *handler, const struct preparation *preparation,
                    struct reply *reply)
 {
     struct json_rows *rows = handler->rows;
     const size_t n_features = schema_n_features(preparation->features);
 
-    if (rows->n_rows > ROWS_MAX / (n_features * sizeof(float))) {
-        reply_problem(reply, 413,
-                      "%zu rows are too many at a time: with %zu features each, made by prepare "
-                      "and context, they would take more than %zu MiB; send fewer",
-                      rows->n_rows, n_features, ROWS_MAX >> 20);
-        return -EINVAL;
-    }
     if (json_rows_reserve(rows, rows->n_rows * n_features) == 0 &&
         handler_reserve_late(handler, rows->n_rows) == 0)
         return 0;
@@ -99,7 +121,7 @@ int prepared_rows_make(struct handler *handler, struct preparation *preparation,
 
     if (!preparation)
         return 0;
-    r = check_times(rows, preparation, options, first_row, reply);
+    r = prepared_rows_check(handler, preparation, options, first_row, reply);
     if (r == 0)
         r = reserve(handler, preparation, reply);
     if (r < 0)

@@ -27,6 +27,16 @@ MUST_CHECK int prepared_rows_make(struct handler *handler, struct preparation *p
                                   struct series_memory *memory, const struct score_options *options,
                                   size_t first_row, struct series_undo **undo, struct reply *reply);
 
+/* Whether prepared_rows_make() will find them fit: -EINVAL, and reply says why not. */
+MUST_CHECK int prepared_rows_check(const struct handler *handler,
+                                   const struct preparation *preparation,
+                                   const struct score_options *options, size_t first_row,
+                                   struct reply *reply);
+
+/* One row needs no time to make rates of, but several do: -EINVAL, and reply says that this one has
+ * none. prepared_rows_make() says so where it sees two. */
+int prepared_rows_refuse_untimed(size_t row, struct reply *reply);
+
 /* That are late. */
 size_t prepared_rows_count_late(const struct handler *handler,
                                 const struct preparation *preparation);

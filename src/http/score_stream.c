@@ -286,14 +286,19 @@ static int check_room(struct score_stream *stream)
     return end_early(stream, "The answer would be larger than " SCORING_MOST);
 }
 
-/* Rates over no time are none: each of several rows must say when it was. */
+/* Rates over no time are none: each of several rows must say when it was. The query does for the
+ * first. */
 static int check_time(struct score_stream *stream, struct reply *problem)
 {
     const struct scoring *scoring = &stream->scoring;
+    const size_t last = stream->rows.n_rows - 1;
+    double *time = &stream->rows.times[last];
 
-    if (!preparation_has_rates(scoring->preparation) || scoring->options.is_independent ||
-        scoring->options.is_given[OPTION_TIMESTAMP] ||
-        !isnan(stream->rows.times[stream->rows.n_rows - 1]))
+    if (!preparation_has_rates(scoring->preparation) || scoring->options.is_independent)
+        return 0;
+    if (isnan(*time) && scoring->options.is_given[OPTION_TIMESTAMP] && scoring->n_rows + last == 0)
+        *time = (double)scoring->options.time_us / 1e6;
+    if (!isnan(*time))
         return 0;
     reply_problem(problem, 422,
                   "The row has no time, and this model takes rates: give each row its own, "
@@ -316,6 +321,16 @@ static int check_row(struct score_stream *stream, struct reply *problem)
     return r;
 }
 
+/* A time beside the features is the row's own, as one among them is. */
+static void take_time(struct score_stream *stream, const struct score_options *before)
+{
+    const struct score_options *options = &stream->scoring.options;
+
+    if (stream->scoring.preparation && isnan(stream->rows.times[0]) &&
+        options->is_given[OPTION_TIMESTAMP] && !before->is_given[OPTION_TIMESTAMP])
+        stream->rows.times[0] = (double)options->time_us / 1e6;
+}
+
 /* A line with options of its own, which hold for it alone. */
 static int take_special_line(struct score_stream *stream, const char *line, size_t n)
 {
@@ -330,6 +345,8 @@ static int take_special_line(struct score_stream *stream, const char *line, size
                             n) < 0)
         return out_of_memory(stream); /* it has been read before */
     r = score_options_read_body(&stream->scoring.options, &stream->rows, &problem);
+    if (r == 0)
+        take_time(stream, &before);
     if (r == 0)
         r = check_row(stream, &problem);
     if (r < 0)

@@ -302,13 +302,28 @@ int scoring_check_detail(const struct scoring *scoring, size_t n_rows, struct re
     return -EINVAL;
 }
 
+/* Rows may come one by one: what the first of them lacks is known when there is a second. */
+static int check_first_time(struct scoring *scoring, struct reply *reply)
+{
+    const struct preparation *preparation = scoring->preparation;
+
+    if (scoring->is_line || !preparation || !preparation_has_rates(preparation))
+        return 0;
+    if (scoring->n_rows > 0)
+        return scoring->is_untimed ? prepared_rows_refuse_untimed(0, reply) : 0;
+    scoring->is_untimed =
+        !scoring->options.is_independent && isnan(scoring->handler->rows->times[0]);
+    return 0;
+}
+
 int scoring_answer(struct scoring *scoring, bool is_all, struct reply *reply)
 {
     const size_t n_rows = scoring->n_rows + scoring->handler->rows->n_rows;
     /* Lines stand alone; and one row, the only one, is not refused once it has left a trace. */
     struct series_undo **undo = scoring->is_line || (is_all && n_rows == 1) ? NULL : &scoring->undo;
 
-    if (scoring_check_detail(scoring, scoring->handler->rows->n_rows, reply) < 0)
+    if (scoring_check_detail(scoring, scoring->handler->rows->n_rows, reply) < 0 ||
+        check_first_time(scoring, reply) < 0)
         return -EINVAL;
     if (prepared_rows_make(scoring->handler, scoring->preparation, scoring->model->memory,
                            &scoring->options, scoring->n_rows, undo, reply) < 0)

@@ -37,6 +37,7 @@ struct scoring {
     bool is_line;             /* each row is a request of its own */
     size_t n_rows;            /* that have been answered */
     size_t n_detailed;        /* of these, in detail */
+    bool is_untimed;          /* the first of these had no time, so it must stay the only one */
     const float *hold;        /* of the next explained row; NULL: rows are independent */
     struct series_undo *undo; /* of the rows whose trace is to be kept with the last */
     struct held_rows held;

@@ -52,7 +52,8 @@ static const struct config_option options[] = {
         "Open connections at a time, over all threads. A change needs a restart."),
     KEY(SERVER(request_timeout_us), "request_timeout", DEFAULT("10s"), duration,
         RANGE(10 * US_PER_MS, 3600 * US_PER_S),
-        "How long a request may take to arrive: 500ms, 10s, 2m."),
+        "How long the head of a request may take to arrive, and every 64 KiB of its\n"
+        "body: 500ms, 10s, 2m."),
 
     KEY(STORAGE(storage_directory), "directory", EXAMPLE("/var/lib/anomalyd"), folder, ANY,
         "Where learned rows and models are kept: a folder that the daemon may write\n"

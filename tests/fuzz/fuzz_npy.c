@@ -76,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     }
     int r = npy_open(&input, &npy, &error);
     must(r == 0 || (r == -EINVAL && error.text[0]));
-    must(r == 0 || body_r == -EBADMSG);
+    must(r == 0 || body_r < 0); /* -EINVAL: it has no rows */
     if (r < 0)
         return 0;
     must(body_r != 0 || (npy.n_columns == N_FEATURES && !npy.is_fortran));

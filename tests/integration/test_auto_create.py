@@ -98,6 +98,17 @@ def fixture_creating(tmp_path_factory):
     daemon.stop()
 
 
+def test_rows_that_cannot_be_prepared_make_no_model(start):
+    daemon = start(template="prepare = served=rate\n")
+    rows = {"instances": [{"served": 1, "mistyped": 2}, {"served": 2, "mistyped": 2}]}
+    for act in ("score", "observe"):
+        reply = daemon.request("POST", f"{CREATED}/{act}", rows)
+        assert "Row 0 has no time" in check_problem(reply, 422)["detail"]
+        assert daemon.request("GET", "/v1/models").json()["models"] == []
+    row = {"features": {"served": 1, "cpu": 2}}
+    assert daemon.request("POST", f"{CREATED}/score", row).status == 202
+
+
 @pytest.mark.parametrize("name", ["-a", "_a", "a.b", "a%20b", "%2e%2e", "*", "ä", "a" * 65])
 def test_a_name_that_cannot_be_makes_no_model(creating, name):
     path = f"/v1/models/{urllib.parse.quote(name, safe='%*')}/score"

@@ -718,6 +718,59 @@ def test_a_batch_of_rates_needs_the_times_of_its_rows(prepared, start_daemon):
     assert "give each row of a batch its own" in problem["detail"]
 
 
+@pytest.mark.parametrize("options", [{"learn": False}, {"series": None}], ids=["series", "alone"])
+def test_a_row_without_a_time_is_refused_wherever_its_batch_is_cut(options, prepared, start_daemon):
+    """But of independent rows, which have no rates."""
+    daemon = start_daemon({"web": {"file": prepared}})
+    first, *others = [features_of(row) for row in make_rows(3)]
+    del first["timestamp"]
+    body = json.dumps({**options, "instances": [first, *others]}).encode()
+    place = body.index(b",")  # so many blanks that it is scored while it comes
+    body = body[:place] + b" " * 600_000 + body[place:]
+    end = body.index(b"}") + 2
+    with daemon.connect() as client:
+        client.send(b"POST /v1/models/web/score HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+                    % len(body) + body[:end])
+        for _ in range(150):  # as often the workers look at what has come
+            daemon.metrics()
+        client.send(body[end:])
+        reply = client.read()
+    n_scored = daemon.metrics()['anomalyd_rows_scored_total{model="web"}']
+    if "series" in options:
+        assert reply.status == 200 and n_scored == len(reply.json()["results"])
+        return
+    assert check_problem(reply, 422)["detail"].startswith("Row 0 has no time")
+    assert n_scored == 0
+
+
+def score_lines(daemon, rows, query):
+    reply = daemon.score("\n".join(map(json.dumps, rows)), "?explain=none" + query,
+                         **{"Content-Type": "application/x-ndjson"})
+    assert reply.status == 200, reply.body
+    return [json.loads(line) for line in reply.body.splitlines()]
+
+
+def test_a_line_may_say_its_time_beside_its_features(prepared, start_daemon):
+    daemon = start_daemon({"web": {"file": prepared}})
+    rows = [row for row in make_rows(4) if row["series"] == "a"]
+    lines = [{"features": features_of(row, "timestamp"), "timestamp": row["timestamp"]}
+             for row in rows]
+    beside = score_lines(daemon, lines, "&series=beside")
+    within = score_lines(daemon, [{"features": features_of(row)} for row in rows], "&series=within")
+    assert beside == within and len(beside) == 4
+    assert ["imputed" in verdict for verdict in beside] == [True, False, False, False]
+
+
+def test_one_time_is_that_of_the_first_line(prepared, start_daemon):
+    daemon = start_daemon({"web": {"file": prepared}})
+    row, *_, last = [row for row in make_rows(4) if row["series"] == "a"]
+    lines = [{"features": features_of(row, "timestamp")}] * 2 + [{"features": features_of(last)}]
+    answers = score_lines(daemon, lines, f"&timestamp={BEGIN}&series=a")
+    assert [answer.get("status") for answer in answers] == [None, 422, None]
+    assert "has no time" in answers[1]["detail"]
+    assert daemon.metrics()['anomalyd_rows_scored_total{model="web"}'] == 2
+
+
 def test_context_cannot_be_used_to_fill_the_memory(tmp_path, start_daemon):
     model = train(tmp_path, make_rows(100), "--context", "64", "--exclude", "state")
     daemon = start_daemon()

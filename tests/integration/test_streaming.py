@@ -122,6 +122,40 @@ def test_a_refused_batch_leaves_no_trace(start_daemon):
         assert scored(daemon) == 1
 
 
+COUNTED = ("anomalyd_rows_scored_total", "anomalyd_anomalies_total", "anomalyd_score_bucket",
+           "anomalyd_score_count")
+
+
+def test_a_long_batch_is_counted_as_short_ones_are(start_daemon):
+    rows = make_rows(12_000) + [ODD] * 3
+    told = []
+    for size in (len(rows), 200):
+        daemon = start_daemon()
+        for begin in range(0, len(rows), size):
+            body = {"series": None, "explain": "none", "instances": rows[begin:begin + size]}
+            assert daemon.score(body).status == 200
+        said = daemon.request("GET", "/v1/models/web/thresholds").json()
+        told.append(({name: value for name, value in daemon.metrics().items()
+                      if name.startswith(COUNTED)}, said["recent_rows"],
+                     [threshold["recent_alarms"] for threshold in said["thresholds"]]))
+    assert told[0] == told[1]
+    counted, n_recent, recent_alarms = told[0]
+    assert counted['anomalyd_anomalies_total{model="web"}'] >= 3
+    assert n_recent > 0 and max(recent_alarms) >= 3
+
+
+@pytest.mark.parametrize("place", [0, 7000, 11_999])
+def test_a_value_missing_in_a_long_body_is_refused_with_its_row(start_daemon, model_file, place):
+    daemon = start_daemon({"web": {"file": model_file, "missing": "reject"}})
+    rows = make_rows(12_000)
+    rows[place] = [None, *rows[place][1:]]
+    for body, kind in ((json.dumps({"instances": rows}), {}), (npy(rows), NPY)):
+        problem = check_problem(daemon.request("POST", SCORE, body, kind), 422)
+        assert problem["detail"].startswith(f'Row {place} has no value for "cpu"')
+        assert problem["missing"] == ["cpu"]
+    assert scored(daemon) == 0
+
+
 @pytest.mark.parametrize("n_rows", [3000, 12_000])
 def test_options_may_stand_behind_rows(daemon, n_rows):
     rows = make_rows(n_rows - 1) + [ODD]
@@ -197,8 +231,9 @@ def test_a_request_keeps_the_version_that_it_began_with(start_daemon, other_mode
 
 
 def test_a_body_above_the_limit_is_refused_in_the_middle(start_daemon):
-    daemon = start_daemon(max_body="200K")
+    daemon = start_daemon(max_body="800K")
     body = json.dumps({"instances": make_rows(20_000)}).encode()
+    assert len(body) > 900_000  # and from 512 KiB on it is scored while it comes
     pieces = (body[i:i + 8192] for i in range(0, len(body), 8192))
     before = scored(daemon)
     try:
@@ -283,6 +318,17 @@ def test_a_problem_says_its_line(daemon):
     lines = lines_of(daemon.score(body, **NDJSON))
     assert [line.get("line") for line in lines] == [None, 3, 4]
     assert lines[2]["offset"] == body.index(";") and lines[2]["column"] == 3
+
+
+def test_lines_of_a_body_that_breaks_off_have_been_judged(daemon):
+    before = scored(daemon)
+    lines = (json.dumps(NORMAL) + "\n").encode() * 3
+    with daemon.connect() as client:
+        client.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+                    b"Content-Length: %d\r\n\r\n" % (SCORE.encode(), len(lines) + 9) + lines + b"[1")
+        wait_for(lambda: scored(daemon) == before + 3, "the lines to be judged")
+    assert daemon.score(NORMAL).status == 200
+    assert scored(daemon) == before + 4
 
 
 def test_details_end_with_a_problem_a_line(daemon):
@@ -370,6 +416,7 @@ def test_nan_in_an_array_is_a_missing_value(daemon):
     ([[1, 2, 3]], 422, "3 columns, but the model wants 6"),
     ([NORMAL, [math.inf] + NORMAL[1:]], 422, "too large"),
     ([[math.nan] * 4 + NORMAL[4:]], 422, "more than half"),
+    (np.zeros((0, 6)), 422, "no rows are given"),
     ([[[1.0]]], 400, "3 dimensions"),
 ])
 def test_an_array_that_does_not_fit_is_refused(daemon, rows, status, words):
@@ -381,7 +428,8 @@ def test_an_array_that_does_not_fit_is_refused(daemon, rows, status, words):
 
 @pytest.mark.parametrize("change, words", [
     (lambda body: body[:-1], "cut off"),
-    (lambda body: body + b"x", "1 bytes too many"),
+    (lambda body: body + b"x", "behind the array"),
+    (lambda body: body + body, "behind the array"),
     (lambda body: body[:50], "cut off in its header"),
     (lambda body: b"[1,2,3]" + body, "no .npy file"),
     (lambda body: body.replace(b"False", b"True "), "column by column"),
@@ -451,7 +499,9 @@ def test_rows_of_a_long_batch_are_learned_from(tmp_path, start_daemon, model_fil
     daemon._start()
     rows = make_rows(12_000, 0.01)
     check_problem(daemon.score({"instances": rows + [[1]]}), 422)
-    assert buffered(daemon) == 0
+    # what is stored before its answer has waited behind all that came before
+    assert daemon.request("POST", "/v1/models/web/observe", {"instances": [NORMAL]}).status == 200
+    assert buffered(daemon) == 1
     results = daemon.score({"instances": rows + [ODD]}).json()["results"]
     assert results[-1]["event"] > 0
     wait_for(lambda: buffered(daemon) > 1000, "rows of the batch to be stored")

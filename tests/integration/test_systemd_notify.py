@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import time
 from pathlib import Path
@@ -157,11 +158,12 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_must(start, manager):
     start(WATCHDOG_USEC="200000")
     manager.wait_for("READY")
     times = []
-    for _ in range(3):
+    for _ in range(10):
         manager.wait_for("WATCHDOG")
         times.append(time.monotonic())
 
-    assert 0.09 < times[2] - times[1] < DEADLINE_S
+    pauses = [later - earlier for earlier, later in zip(times, times[1:])]
+    assert 0.09 < statistics.median(pauses) < DEADLINE_S  # we may look late at some of them
 
 
 def test_without_a_watchdog_nothing_is_fed(start, manager):

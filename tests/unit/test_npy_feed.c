@@ -129,6 +129,23 @@ static void an_array_of_another_length_is_refused_with_its_place(void **state)
     }
 }
 
+static void what_follows_an_array_is_told_alike_however_it_comes(void **state)
+{
+    (void)state;
+    const size_t size = write_array("<f4", "False", N_FEATURES, NULL) + 3;
+    float rows[N_ROWS * N_FEATURES];
+    size_t n_rows;
+
+    for (size_t n = 1; n <= size; n++) {
+        CLEANUP(npy_feed_freep) struct npy_feed *feed = NULL;
+        assert_int_equal(read_in_pieces(size, n, 10, rows, &n_rows, &feed), -EBADMSG);
+        const struct json_rows *read = npy_feed_rows(feed);
+        assert_int_equal(read->offset, size - 3);
+        assert_string_equal(read->problems[0].detail,
+                            "the body: something follows behind the array; send it alone");
+    }
+}
+
 static void values_that_are_wrong_are_told_at_the_end(void **state)
 {
     (void)state;
@@ -217,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_schema(an_array_may_come_in_pieces_of_any_size),
         with_schema(an_array_of_another_length_is_refused_with_its_place),
+        with_schema(what_follows_an_array_is_told_alike_however_it_comes),
         with_schema(values_that_are_wrong_are_told_at_the_end),
         with_schema(a_missing_value_is_nan),
         with_schema(columns_one_behind_the_other_are_refused),
