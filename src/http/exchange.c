@@ -77,7 +77,7 @@ static bool check_head(const struct exchange *exchange, const struct exchange_he
 /* What is liked as much as JSON goes before it: who names it can read it. */
 static void take_wishes(struct request *request, const char *accept)
 {
-    const double json = request_accepts(accept, "application/json");
+    const double json = request_accepts_json(accept);
     const double npy = request_accepts(accept, "application/x-npy");
     const double lines = request_accepts(accept, "application/x-ndjson");
 

@@ -4,6 +4,7 @@
 #include "http/request_id.h"
 
 #include <arpa/inet.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -136,7 +137,8 @@ static double quality_of(const char *parameters)
     return quality;
 }
 
-double request_accepts(const char *accept, const char *type)
+/* Below 0: it is not named. */
+static double quality_named(const char *accept, const char *type)
 {
     while (accept && *accept) {
         accept = skip_space(accept);
@@ -146,7 +148,22 @@ double request_accepts(const char *accept, const char *type)
         accept += strcspn(accept, ",");
         accept += *accept == ',';
     }
-    return 0.0;
+    return -1.0;
+}
+
+double request_accepts(const char *accept, const char *type)
+{
+    return fmax(quality_named(accept, type), 0.0);
+}
+
+double request_accepts_json(const char *accept)
+{
+    static const char *const ranges[] = {"application/json", "application/*", "*/*"};
+    double quality = -1.0;
+
+    for (size_t i = 0; i < sizeof(ranges) / sizeof(*ranges) && quality < 0.0; i++)
+        quality = quality_named(accept, ranges[i]);
+    return fmax(quality, 0.0);
 }
 
 const char *request_who(const struct request *request, char ret_who[REQUEST_WHO_SIZE])

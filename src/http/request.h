@@ -56,6 +56,8 @@ enum request_rows request_rows_of(const char *content_type);
 /* How much (from 0, not at all, to 1) a header field Accept (NULL: not given) wants the type that
  * it names, not only as part of a range: RFC 9110, 12.5.1. */
 double request_accepts(const char *accept, const char *type);
+/* The same of JSON, of which any client may be thought to know: by a range too, the narrowest. */
+double request_accepts_json(const char *accept);
 
 #define REQUEST_WHO_SIZE 64
 

@@ -112,6 +112,7 @@ static void check_fields(const char *text)
     }
     (void)request_rows_of(text);
     must(request_accepts(text, "application/x-npy") >= 0.0);
+    must(request_accepts_json(text) >= 0.0);
     (void)request_id_is_sane(text);
     const char *path = request_path(text);
     must(strcmp(path, "/") == 0 || (path >= text && path <= text + strlen(text)));

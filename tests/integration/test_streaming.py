@@ -353,6 +353,11 @@ def test_an_answer_to_lines_ends_before_it_is_gigantic(daemon):
 
 @pytest.mark.parametrize("accept, kind", [
     ("application/x-npy;q=0", "application/json"),
+    ("application/x-npy;q=0.5, */*;q=0.8", "application/json"),
+    ("application/x-ndjson;q=0.5, application/*;q=0.8, */*;q=0.1", "application/json"),
+    ("application/x-ndjson;q=0.5, application/json;q=0.1, */*", "application/x-ndjson"),
+    ("application/x-ndjson, */*", "application/x-ndjson"),
+    ("*/*", "application/json"),
     ("application/json, application/x-ndjson;q=0.1", "application/json"),
     ("application/json;q=0.5, application/x-ndjson; q=0.9", "application/x-ndjson"),
     ("application/json, application/x-npy", "application/x-npy"),
