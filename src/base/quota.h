@@ -38,7 +38,7 @@ struct share {
 /* The share has room for so many bytes from now on, if it had not. False: they do not fit, and it
  * is as it was. */
 bool share_fit(struct share *share, size_t bytes, enum quota_part part);
-/* The same of memory that is taken already: counts beyond the limit, too. */
-void share_count(struct share *share, size_t bytes);
+/* So many are known to be taken: the share becomes more, beyond the limit, too, or less. */
+void share_set(struct share *share, size_t bytes);
 /* Gives all of it back; it can grow again. */
 void share_clear(struct share *share);

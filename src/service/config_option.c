@@ -53,6 +53,11 @@ static const struct config_option options[] = {
     KEY(SERVER(request_timeout_us), "request_timeout", DEFAULT("10s"), duration,
         RANGE(10 * US_PER_MS, 3600 * US_PER_S),
         "How long a request may take to arrive: 500ms, 10s, 2m."),
+    KEY(SERVER(max_request_memory), "max_request_memory", DEFAULT("256M"), space,
+        RANGE_OR("none", MIB, 1024 * GIB),
+        "What long requests may take in memory together, over all connections: their\n"
+        "rows and answers. Beyond it nothing more is held for learning, then requests\n"
+        "get 503; none: no limit."),
 
     KEY(STORAGE(storage_directory), "directory", EXAMPLE("/var/lib/anomalyd"), folder, ANY,
         "Where learned rows and models are kept: a folder that the daemon may write\n"

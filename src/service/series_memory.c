@@ -271,6 +271,14 @@ void series_undo_free(struct series_undo *undo)
     free(undo);
 }
 
+size_t series_undo_size(const struct series_undo *undo)
+{
+    if (!undo)
+        return 0;
+    return sizeof(*undo) + (undo->state ? preparation_state_size(undo->preparation) : 0) +
+           (undo->movement ? movement_size(undo->movement->n_features) : 0);
+}
+
 static int copy_state(const struct preparation *preparation, const struct preparation_state *state,
                       struct preparation_state **ret_copy)
 {

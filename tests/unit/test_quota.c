@@ -78,13 +78,22 @@ static void half_is_left_to_those_who_need_it(void **state)
 static void what_is_taken_already_counts_beyond_the_limit(void **state)
 {
     (void)state;
-    share_count(&one, 12 * STEP + 1);
+    share_set(&one, 12 * STEP + 1);
     assert_int_equal(quota_used(&quota), 12 * STEP);
     assert_false(share_fit(&other, STEP, QUOTA_WHOLE));
-    share_count(&one, 11 * STEP);
-    assert_int_equal(quota_used(&quota), 12 * STEP);
     share_clear(&one);
     assert_int_equal(quota_used(&quota), 0);
+}
+
+static void a_share_that_was_too_large_becomes_less(void **state)
+{
+    (void)state;
+    assert_true(share_fit(&one, 9 * STEP, QUOTA_WHOLE));
+    share_set(&one, 3 * STEP - 1);
+    assert_int_equal(quota_used(&quota), 2 * STEP);
+    assert_true(share_fit(&other, 8 * STEP, QUOTA_WHOLE));
+    share_set(&one, 2 * STEP);
+    assert_int_equal(quota_used(&quota), 10 * STEP);
 }
 
 static void a_lower_limit_leaves_what_is_there(void **state)
@@ -116,7 +125,7 @@ static void a_share_of_nothing_is_not_bounded(void **state)
     struct share free = {0};
 
     assert_true(share_fit(&free, SIZE_MAX, QUOTA_HALF));
-    share_count(&free, SIZE_MAX);
+    share_set(&free, SIZE_MAX);
     assert_int_equal(free.bytes, 0);
     share_clear(&free);
 }
@@ -160,6 +169,7 @@ int main(void)
         TEST(what_is_less_than_a_step_is_not_counted),
         TEST(half_is_left_to_those_who_need_it),
         TEST(what_is_taken_already_counts_beyond_the_limit),
+        TEST(a_share_that_was_too_large_becomes_less),
         TEST(a_lower_limit_leaves_what_is_there),
         TEST(without_a_limit_everything_fits_and_is_counted),
         TEST(a_share_of_nothing_is_not_bounded),
