@@ -48,6 +48,11 @@ struct json_rows *json_feed_rows(struct json_feed *feed)
     return &feed->rows;
 }
 
+size_t json_feed_size(const struct json_feed *feed)
+{
+    return sizeof(*feed) + feed->capacity + json_rows_size(&feed->rows);
+}
+
 int json_feed_put(struct json_feed *feed, const char *bytes, size_t n)
 {
     const size_t n_left = feed->end - feed->begin;

@@ -40,3 +40,5 @@ MUST_CHECK int json_feed_put(struct json_feed *feed, const char *bytes, size_t n
  * use then. */
 MUST_CHECK int json_feed_read(struct json_feed *feed, size_t most, bool is_end);
 struct json_rows *json_feed_rows(struct json_feed *feed);
+/* Bytes that it keeps. */
+size_t json_feed_size(const struct json_feed *feed);

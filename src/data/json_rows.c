@@ -417,3 +417,9 @@ void json_rows_clear(struct json_rows *rows)
     free(rows->times);
     *rows = (struct json_rows){0};
 }
+
+size_t json_rows_size(const struct json_rows *rows)
+{
+    return rows->capacity * sizeof(*rows->rows) + rows->values_capacity * sizeof(*rows->values) +
+           rows->times_capacity * sizeof(*rows->times);
+}

@@ -94,3 +94,5 @@ int json_rows_refuse_none(struct json_rows *rows);
 /* Room for n floats in .rows, whose contents are lost. 0 or -ENOMEM. */
 MUST_CHECK int json_rows_reserve(struct json_rows *rows, size_t n);
 void json_rows_clear(struct json_rows *rows);
+/* Bytes that it keeps. */
+size_t json_rows_size(const struct json_rows *rows);

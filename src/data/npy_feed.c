@@ -58,6 +58,12 @@ struct json_rows *npy_feed_rows(struct npy_feed *feed)
     return &feed->rows;
 }
 
+size_t npy_feed_size(const struct npy_feed *feed)
+{
+    return sizeof(*feed) + feed->bytes.capacity + feed->reader.n_features * sizeof(*feed->values) +
+           json_rows_size(&feed->rows);
+}
+
 int npy_feed_put(struct npy_feed *feed, const char *bytes, size_t n)
 {
     struct text *text = &feed->bytes;

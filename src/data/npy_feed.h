@@ -25,6 +25,8 @@ MUST_CHECK int npy_feed_put(struct npy_feed *feed, const char *bytes, size_t n);
  * -EINVAL, at the end: values or columns that the model does not take. */
 MUST_CHECK int npy_feed_read(struct npy_feed *feed, size_t most, bool is_end);
 struct json_rows *npy_feed_rows(struct npy_feed *feed);
+/* Bytes that it keeps. */
+size_t npy_feed_size(const struct npy_feed *feed);
 
 /* All of a body that is there as a whole, as json_rows_read() fills rows. */
 MUST_CHECK int npy_rows_read(struct json_rows *rows, const struct schema *schema,

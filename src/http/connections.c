@@ -58,6 +58,7 @@ void connections_forget(struct connection *connection)
 {
     LIST_REMOVE(connection, link);
     text_clear(&connection->reply.body);
+    share_clear(&connection->reply.share);
     text_clear(&connection->exchange.body);
     score_stream_free(connection->exchange.stream);
     free(connection);

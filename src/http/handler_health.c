@@ -66,7 +66,8 @@ void handle_metrics(struct handler *handler, const struct request *request, stru
     reply->status = 200;
     reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
     struct learner *learner = service_learner(handler->service);
-    stats_write(service_stats(handler->service), service_live(handler->service), &reply->body);
+    stats_write(service_stats(handler->service), service_live(handler->service),
+                service_request_memory(handler->service), &reply->body);
     const bool has_trouble = service_store_trouble(handler->service, &why);
     if (learner || has_trouble)
         text_printf(&reply->body,

@@ -40,6 +40,7 @@ static void begin_problem(struct reply *reply, unsigned status, const char *form
 
     (void)vsnprintf(detail, sizeof(detail), format, arguments);
     text_clear(&reply->body);
+    share_clear(&reply->share);
     reply->location[0] = '\0';
     reply->status = status;
     reply->content_type = "application/problem+json";
@@ -73,6 +74,7 @@ void reply_problem(struct reply *reply, unsigned status, const char *format, ...
 void reply_no_memory(struct reply *reply)
 {
     text_clear(&reply->body);
+    share_clear(&reply->share);
     reply->location[0] = '\0';
     reply->status = 503;
     reply->content_type = "application/problem+json";

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/quota.h"
 #include "base/text.h"
 
 #include <stdbool.h>
@@ -24,7 +25,8 @@ struct reply {
     unsigned status;
     const char *content_type; /* a literal */
     struct text body;
-    char allow[REPLY_ALLOW_SIZE];       /* "GET, HEAD"; "": no such field */
+    struct share share;           /* of a body that may be long: until it is sent, or another one */
+    char allow[REPLY_ALLOW_SIZE]; /* "GET, HEAD"; "": no such field */
     char location[REPLY_LOCATION_SIZE]; /* a path; "": no such field */
     unsigned retry_after_s;             /* 0: no such field */
     bool has_file;                      /* instead of a body, what file_fd has: */

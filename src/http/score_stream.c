@@ -3,10 +3,8 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "data/json_feed.h"
-#include "data/json_lines.h"
 #include "data/json_rows.h"
 #include "data/npy_feed.h"
-#include "data/preparation.h"
 #include "data/schema.h"
 #include "detector/detector.h"
 #include "http/handler.h"
@@ -14,12 +12,14 @@
 #include "http/reply.h"
 #include "http/request.h"
 #include "http/row_body.h"
+#include "http/score_stream_state.h"
 #include "http/scoring.h"
 #include "service/live.h"
+#include "service/recent.h"
+#include "service/series_memory.h"
 #include "service/service.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,26 +28,10 @@
 #define LEAST_ROWS  16
 #define MOST_FLOATS ((size_t)1 << 18)
 
-struct score_stream {
-    struct scoring scoring;
-    enum request_rows kind;
-    struct json_feed *json; /* of ROWS_JSON */
-    struct npy_feed *npy;   /* of ROWS_NPY */
-    struct text lines;      /* of ROWS_LINES: what is not yet read, */
-    size_t n_searched;      /* without a newline, */
-    size_t line, offset;    /* the number of the next one, from 1, and where it begins */
-    bool is_full;           /* no more of them is looked at */
-    struct json_rows rows;  /* and read, not yet judged */
-    size_t most;            /* rows at a time */
-    struct reply reply;     /* as far as it has come; once is_refused: why */
-    bool is_refused;
-    bool is_batch, has_head;
-    bool is_alone;    /* the body is not kept */
-    bool must_repeat; /* it shall be read anew: options stand behind rows */
-    size_t n_options; /* that hold */
-};
+/* Bytes of the body that are read at a time: room for them is kept until its end. */
+#define MOST_BYTES ((size_t)64 << 10)
 
-static const struct schema *values_of(const struct score_stream *stream)
+const struct schema *score_stream_values(const struct score_stream *stream)
 {
     return detector_values(stream->scoring.model->detector);
 }
@@ -58,9 +42,9 @@ static int begin_reading(struct score_stream *stream)
 
     switch (stream->kind) {
     case ROWS_JSON:
-        return json_feed_new(values_of(stream), preparation, &stream->json);
+        return json_feed_new(score_stream_values(stream), preparation, &stream->json);
     case ROWS_NPY:
-        return npy_feed_new(values_of(stream), preparation, &stream->npy);
+        return npy_feed_new(score_stream_values(stream), preparation, &stream->npy);
     case ROWS_LINES:
         break;
     }
@@ -82,6 +66,7 @@ static struct score_stream *begin(struct handler *handler, struct live_model *mo
     stream->kind = request->rows;
     stream->line = 1;
     scoring_begin(&stream->scoring, handler, model, request);
+    stream->reply.share.quota = service_request_memory(handler->service);
     stream->most = MOST_FLOATS / stream->scoring.n_features;
     stream->most = stream->most > MOST_ROWS    ? MOST_ROWS
                    : stream->most < LEAST_ROWS ? LEAST_ROWS
@@ -110,6 +95,21 @@ struct score_stream *score_stream_begin(struct handler *handler, const struct re
     return NULL;
 }
 
+static void end_reading(struct score_stream *stream)
+{
+    json_feed_free(TAKE(stream->json));
+    npy_feed_free(TAKE(stream->npy));
+    text_clear(&stream->lines);
+    json_rows_clear(&stream->rows);
+    share_clear(&stream->scoring.work);
+}
+
+static void drop_answer(struct score_stream *stream)
+{
+    text_clear(&stream->reply.body);
+    share_clear(&stream->reply.share);
+}
+
 void score_stream_free(struct score_stream *stream)
 {
     if (!stream)
@@ -117,26 +117,22 @@ void score_stream_free(struct score_stream *stream)
     struct handler *handler = stream->scoring.handler;
 
     scoring_clear(&stream->scoring);
-    json_feed_free(stream->json);
-    npy_feed_free(stream->npy);
+    end_reading(stream);
     lookup_let_go(handler, stream->scoring.model);
     lookup_release(handler, stream->scoring.model);
-    text_clear(&stream->lines);
-    json_rows_clear(&stream->rows);
-    text_clear(&stream->reply.body);
+    drop_answer(stream);
     free(stream);
 }
 
 /* ---- rows that are judged ---- */
 
-static int out_of_memory(struct score_stream *stream)
+int score_stream_no_memory(struct score_stream *stream)
 {
     reply_no_memory(&stream->reply);
     return -EINVAL;
 }
 
-/* These rows; -EINVAL: the reply says why not. */
-static int answer(struct score_stream *stream, struct json_rows *rows)
+int score_stream_answer(struct score_stream *stream, struct json_rows *rows)
 {
     struct scoring *scoring = &stream->scoring;
     struct handler *handler = scoring->handler;
@@ -151,7 +147,7 @@ static int answer(struct score_stream *stream, struct json_rows *rows)
     if (r == 0 && stream->kind == ROWS_LINES)
         scoring_keep(scoring);
     else if (r == 0 && scoring_hold(scoring) < 0)
-        r = out_of_memory(stream);
+        r = score_stream_no_memory(stream);
     handler->rows = &handler->own_rows;
     return r;
 }
@@ -195,9 +191,9 @@ static int take_rows(struct score_stream *stream, struct json_rows *rows)
 
     int r = take_options(stream, rows);
     if (r == 0 && rows->n_rows > 0 && scoring->model->reject_missing)
-        r = row_body_check_missing(rows, 0, scoring->n_rows, values_of(stream),
+        r = row_body_check_missing(rows, 0, scoring->n_rows, score_stream_values(stream),
                                    scoring->preparation, &stream->reply);
-    return r == 0 && rows->n_rows > 0 ? answer(stream, rows) : r;
+    return r == 0 && rows->n_rows > 0 ? score_stream_answer(stream, rows) : r;
 }
 
 static int read_feed(struct score_stream *stream, bool is_end, struct json_rows **ret_rows)
@@ -231,207 +227,7 @@ static int put_feed(struct score_stream *stream, const char *bytes, size_t n)
     int r =
         stream->json ? json_feed_put(stream->json, bytes, n) : npy_feed_put(stream->npy, bytes, n);
 
-    return r < 0 ? out_of_memory(stream) : take_feed(stream, false);
-}
-
-/* ---- NDJSON ---- */
-
-static int answer_lines(struct score_stream *stream)
-{
-    int r = stream->rows.n_rows > 0 ? answer(stream, &stream->rows) : 0;
-
-    stream->rows.n_rows = 0;
-    return r;
-}
-
-/* A problem in the place of a verdict. It says its line; that of a place says it already. */
-static int put_problem(struct score_stream *stream, struct reply *problem, bool has_place)
-{
-    struct text *text = &stream->reply.body;
-    int r = answer_lines(stream);
-
-    if (r == 0 && !stream->has_head) {
-        scoring_put_head(&stream->scoring, true, &stream->reply);
-        stream->has_head = true;
-    }
-    if (r == 0 && stream->scoring.form == ANSWER_NPY) {
-        scoring_put_none(&stream->reply);
-    } else if (r == 0) {
-        text_printf(text, "{\"row\":%zu,", stream->scoring.n_rows);
-        if (!has_place)
-            text_printf(text, "\"line\":%zu,", stream->line);
-        text_append(text, problem->body.data + 1, problem->body.length - 1);
-        text_puts(text, "\n");
-    }
-    text_clear(&problem->body);
-    stream->scoring.n_rows++;
-    return r == 0 && text_failed(text) ? out_of_memory(stream) : r;
-}
-
-/* What has been answered stays so: its rows have left their trace. */
-static int end_early(struct score_stream *stream, const char *why)
-{
-    struct reply problem = {0};
-
-    stream->is_full = true;
-    reply_problem(&problem, 413, "%s; from here on nothing has been looked at: send it again", why);
-    return put_problem(stream, &problem, false);
-}
-
-/* Before a line. */
-static int check_room(struct score_stream *stream)
-{
-    if (scoring_has_room(&stream->reply))
-        return 0;
-    return end_early(stream, "The answer would be larger than " SCORING_MOST);
-}
-
-/* Rates over no time are none: each of several rows must say when it was. The query does for the
- * first. */
-static int check_time(struct score_stream *stream, struct reply *problem)
-{
-    const struct scoring *scoring = &stream->scoring;
-    const size_t last = stream->rows.n_rows - 1;
-    double *time = &stream->rows.times[last];
-
-    if (!preparation_has_rates(scoring->preparation) || scoring->options.is_independent)
-        return 0;
-    if (isnan(*time) && scoring->options.is_given[OPTION_TIMESTAMP] && scoring->n_rows + last == 0)
-        *time = (double)scoring->options.time_us / 1e6;
-    if (!isnan(*time))
-        return 0;
-    reply_problem(problem, 422,
-                  "The row has no time, and this model takes rates: give each row its own, "
-                  "{\"features\": {\"timestamp\": 1709292600, …}}");
-    return -EINVAL;
-}
-
-/* The last of the rows, without options. */
-static int check_row(struct score_stream *stream, struct reply *problem)
-{
-    const struct scoring *scoring = &stream->scoring;
-    const size_t last = stream->rows.n_rows - 1;
-
-    int r = scoring->preparation ? check_time(stream, problem) : 0;
-    if (r == 0)
-        r = scoring_check_detail(scoring, stream->rows.n_rows, problem);
-    if (r == 0 && scoring->model->reject_missing)
-        r = row_body_check_missing(&stream->rows, last, scoring->n_rows, values_of(stream),
-                                   scoring->preparation, problem);
-    return r;
-}
-
-/* A time beside the features is the row's own, as one among them is. */
-static void take_time(struct score_stream *stream, const struct score_options *before)
-{
-    const struct score_options *options = &stream->scoring.options;
-
-    if (stream->scoring.preparation && isnan(stream->rows.times[0]) &&
-        options->is_given[OPTION_TIMESTAMP] && !before->is_given[OPTION_TIMESTAMP])
-        stream->rows.times[0] = (double)options->time_us / 1e6;
-}
-
-/* A line with options of its own, which hold for it alone. */
-static int take_special_line(struct score_stream *stream, const char *line, size_t n)
-{
-    const struct score_options before = stream->scoring.options;
-    struct reply problem = {0};
-
-    stream->rows.n_rows--;
-    int r = answer_lines(stream);
-    if (r < 0)
-        return r;
-    if (json_rows_read_line(&stream->rows, values_of(stream), stream->scoring.preparation, line,
-                            n) < 0)
-        return out_of_memory(stream); /* it has been read before */
-    r = score_options_read_body(&stream->scoring.options, &stream->rows, &problem);
-    if (r == 0)
-        take_time(stream, &before);
-    if (r == 0)
-        r = check_row(stream, &problem);
-    if (r < 0)
-        stream->rows.n_rows = 0;
-    r = r < 0 ? put_problem(stream, &problem, false) : answer_lines(stream);
-    stream->scoring.options = before;
-    return r;
-}
-
-static int take_line(struct score_stream *stream, const char *line, size_t n)
-{
-    struct reply problem = {0};
-
-    if (json_line_is_empty(line, n))
-        return 0;
-    int r =
-        json_rows_read_line(&stream->rows, values_of(stream), stream->scoring.preparation, line, n);
-    if (r == 0 && stream->rows.n_options > 0)
-        return take_special_line(stream, line, n);
-    if (r < 0) {
-        stream->rows.line = stream->line;
-        stream->rows.offset += stream->offset;
-        row_body_refuse(&stream->rows, r, &problem);
-        return put_problem(stream, &problem, r == -EBADMSG);
-    }
-    if (check_row(stream, &problem) < 0) {
-        stream->rows.n_rows--;
-        return put_problem(stream, &problem, false);
-    }
-    return stream->rows.n_rows == stream->most ? answer_lines(stream) : 0;
-}
-
-/* The first of lines[size], if it is whole: its length; SIZE_MAX: it is not. */
-static size_t find_line(const char *lines, size_t size, size_t from)
-{
-    const char *newline = size > from ? memchr(lines + from, '\n', size - from) : NULL;
-
-    return newline ? (size_t)(newline - lines) : SIZE_MAX;
-}
-
-static int put_lines(struct score_stream *stream, const char *bytes, size_t n)
-{
-    struct text *lines = &stream->lines;
-    size_t begin = 0, length;
-    int r = 0;
-
-    text_append(lines, bytes, n);
-    if (text_failed(lines))
-        return out_of_memory(stream);
-    while (r == 0 && !stream->is_full &&
-           (length = find_line(lines->data + begin, lines->length - begin,
-                               begin == 0 ? stream->n_searched : 0)) != SIZE_MAX) {
-        r = check_room(stream);
-        if (r == 0 && !stream->is_full)
-            r = take_line(stream, lines->data + begin, length);
-        begin += length + 1;
-        stream->line++;
-        stream->offset += length + 1;
-    }
-    if (stream->is_full)
-        begin = lines->length;
-    if (begin > 0)
-        memmove(lines->data, lines->data + begin, lines->length - begin);
-    lines->length -= begin;
-    stream->n_searched = lines->length;
-    if (r == 0 && !stream->is_full &&
-        lines->length > JSON_FEED_MAX_STEP(stream->scoring.n_features)) {
-        lines->length = stream->n_searched = 0;
-        r = end_early(stream, "A line is longer than any row can be");
-    }
-    return r == 0 ? answer_lines(stream) : r;
-}
-
-/* The last line needs no newline. */
-static int end_lines(struct score_stream *stream)
-{
-    int r =
-        stream->lines.length > 0 ? take_line(stream, stream->lines.data, stream->lines.length) : 0;
-
-    if (r == 0)
-        r = answer_lines(stream);
-    if (r < 0 || stream->scoring.n_rows > 0)
-        return r;
-    row_body_refuse(&stream->rows, json_rows_refuse_none(&stream->rows), &stream->reply);
-    return -EINVAL;
+    return r < 0 ? score_stream_no_memory(stream) : take_feed(stream, false);
 }
 
 /* ---- all of it ---- */
@@ -441,16 +237,60 @@ static void refuse(struct score_stream *stream)
 {
     stream->is_refused = true;
     scoring_clear(&stream->scoring);
+    if (stream->must_repeat) /* and the options are still there to be told of */
+        drop_answer(stream);
+    else
+        end_reading(stream);
+}
+
+static int put_piece(struct score_stream *stream, const char *bytes, size_t n)
+{
+    return stream->kind == ROWS_LINES ? score_stream_put_lines(stream, bytes, n)
+                                      : put_feed(stream, bytes, n);
+}
+
+/* What is there besides the answer and the rows for learning. */
+static size_t size_of_work(const struct score_stream *stream)
+{
+    const struct scoring *scoring = &stream->scoring;
+
+    return (stream->json ? json_feed_size(stream->json) : 0) +
+           (stream->npy ? npy_feed_size(stream->npy) : 0) + stream->lines.capacity +
+           json_rows_size(&stream->rows) + series_undo_size(scoring->undo) +
+           (scoring->errors ? RECENT_ROWS * sizeof(*scoring->errors) : 0);
+}
+
+/* After a piece: it is small, and what it has made grow is let go where there is no room for it. */
+static int check_work(struct score_stream *stream)
+{
+    struct share *work = &stream->scoring.work;
+    const size_t n_bytes = size_of_work(stream);
+    const char *why;
+
+    if (share_fit(work, n_bytes, QUOTA_WHOLE))
+        return 0;
+    if (stream->kind != ROWS_LINES || !stream->has_head) {
+        scoring_refuse_full(&stream->scoring, n_bytes - work->bytes, &stream->reply);
+        return -EINVAL;
+    }
+    const unsigned status =
+        scoring_why_full(&stream->scoring, &stream->reply, n_bytes - work->bytes, &why);
+    text_clear(&stream->lines);
+    return score_stream_end_early(stream, status, why);
 }
 
 void score_stream_put(struct score_stream *stream, const char *bytes, size_t n)
 {
-    if (stream->is_refused || stream->must_repeat || stream->is_full)
-        return;
-    const int r =
-        stream->kind == ROWS_LINES ? put_lines(stream, bytes, n) : put_feed(stream, bytes, n);
-    if (r < 0)
-        refuse(stream);
+    while (n > 0 && !stream->is_refused && !stream->must_repeat && !stream->is_full) {
+        const size_t n_piece = n < MOST_BYTES ? n : MOST_BYTES;
+        int r = put_piece(stream, bytes, n_piece);
+        if (r == 0 && !stream->is_full)
+            r = check_work(stream);
+        if (r < 0)
+            refuse(stream);
+        bytes += n_piece;
+        n -= n_piece;
+    }
 }
 
 void score_stream_stand_alone(struct score_stream *stream)
@@ -463,22 +303,28 @@ void score_stream_stand_alone(struct score_stream *stream)
         refuse(stream);
 }
 
-bool score_stream_end(struct score_stream *stream, struct reply *reply)
+static int take_end(struct score_stream *stream)
 {
     struct scoring *scoring = &stream->scoring;
 
-    if (!stream->is_refused &&
-        (stream->kind == ROWS_LINES ? end_lines(stream) : take_feed(stream, true)) < 0)
+    int r = stream->kind == ROWS_LINES ? score_stream_end_lines(stream) : take_feed(stream, true);
+    if (r < 0)
+        return r;
+    scoring_put_end(scoring, stream->is_batch, &stream->reply);
+    if (text_failed(&stream->reply.body))
+        return score_stream_no_memory(stream);
+    scoring_commit(scoring);
+    return 0;
+}
+
+bool score_stream_end(struct score_stream *stream, struct reply *reply)
+{
+    if (!stream->is_refused && take_end(stream) < 0)
         refuse(stream);
+    scoring_clear(&stream->scoring);
+    end_reading(stream);
     if (stream->must_repeat)
         return false;
-    if (!stream->is_refused) {
-        scoring_put_end(scoring, stream->is_batch, &stream->reply);
-        if (!text_failed(&stream->reply.body))
-            scoring_commit(scoring);
-        else if (out_of_memory(stream) < 0)
-            refuse(stream);
-    }
     *reply = stream->reply;
     stream->reply = (struct reply){0};
     return true;

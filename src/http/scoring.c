@@ -27,6 +27,9 @@
 
 #define MOST_DETAILED 1000                /* rows a request: each may be scored 128 times */
 #define ANSWER_MAX    ((size_t)256 << 20) /* bytes: SCORING_MOST */
+#define LINE_BYTES    512                 /* that a line of an answer hardly exceeds, */
+#define ENTRY_BYTES   512                 /* and an entry of its explanation */
+#define FEW_ENTRIES   16
 #define NPY_HEAD      128 /* bytes, with the length of the dictionary that they say */
 #define NPY_COLUMNS   3
 
@@ -49,6 +52,7 @@ void scoring_begin(struct scoring *scoring, struct handler *handler, struct live
         .form = form_of(request),
         .is_line = request->rows == ROWS_LINES,
     };
+    scoring->held.share.quota = scoring->work.quota = service_request_memory(handler->service);
     score_options_init(&scoring->options);
 }
 
@@ -163,10 +167,12 @@ static void put_npy_row(const struct verdict *verdict, struct text *text)
                 text);
 }
 
-/* 0, -ENOMEM, or -EFBIG: the answer is larger than ANSWER_MAX, and no lines, which end in time. */
-static int put_verdicts(struct scoring *scoring, struct text *text)
+/* 0, -ENOMEM, or unless they must stay -EFBIG: the answer is larger than ANSWER_MAX, or -ENOBUFS:
+ * than what is left for it. */
+static int put_verdicts(struct scoring *scoring, bool must_stay, struct reply *reply)
 {
     const size_t n_rows = scoring->handler->rows->n_rows;
+    struct text *text = &reply->body;
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < n_rows; i++) {
@@ -175,9 +181,13 @@ static int put_verdicts(struct scoring *scoring, struct text *text)
         else
             r = scoring->form == ANSWER_LINES ? put_line(scoring, i, text)
                                               : put_object(scoring, i, text);
-        if (r == 0 && !scoring->is_line && text->length > ANSWER_MAX)
+        if (r == 0 && !must_stay && text->length > ANSWER_MAX)
             r = -EFBIG;
+        else if (r == 0 && !must_stay && !share_fit(&reply->share, text->length, QUOTA_WHOLE))
+            r = -ENOBUFS;
     }
+    if (must_stay)
+        share_set(&reply->share, text->length);
     return r == 0 && text_failed(text) ? -ENOMEM : r;
 }
 
@@ -202,6 +212,7 @@ void scoring_put_head(const struct scoring *scoring, bool is_batch, struct reply
     char head[NPY_HEAD];
 
     reply->status = 200;
+    reply->share.quota = service_request_memory(scoring->handler->service);
     switch (scoring->form) {
     case ANSWER_LINES:
         reply->content_type = "application/x-ndjson";
@@ -261,8 +272,8 @@ static int follow_series(struct scoring *scoring, struct series_undo **undo)
     return r;
 }
 
-/* 0, -ENOMEM or -EFBIG. */
-static int judge(struct scoring *scoring, struct series_undo **undo, struct text *text)
+/* Fails as put_verdicts() does; without an undo verdicts must stay. */
+static int judge(struct scoring *scoring, struct series_undo **undo, struct reply *reply)
 {
     struct handler *handler = scoring->handler;
     const struct json_rows *rows = handler->rows;
@@ -281,12 +292,57 @@ static int judge(struct scoring *scoring, struct series_undo **undo, struct text
         handler->verdicts[i].is_late = handler->is_late[i];
     if (learner)
         learner_name_verdicts(learner, handler->verdicts, rows->n_rows);
-    return put_verdicts(scoring, text);
+    return put_verdicts(scoring, !undo, reply);
 }
 
-bool scoring_has_room(const struct reply *reply)
+/* ---- room ---- */
+
+static size_t most_entries(const struct scoring *scoring)
 {
-    return reply->body.length <= ANSWER_MAX;
+    const size_t n_inputs = schema_n_features(scoring->vocabulary.inputs);
+
+    if (scoring->form == ANSWER_NPY || scoring->options.explain == EXPLAIN_NONE)
+        return 0;
+    return scoring->options.top < n_inputs ? scoring->options.top : n_inputs;
+}
+
+unsigned scoring_why_full(const struct scoring *scoring, const struct reply *reply, size_t n_bytes,
+                          const char **ret_why)
+{
+    const size_t limit = quota_limit(scoring->work.quota);
+    const size_t own =
+        n_bytes + scoring->work.bytes + scoring->held.share.bytes + reply->share.bytes;
+
+    if (limit > 0 && own > limit) {
+        *ret_why = "The rows and their answer would take more than max_request_memory";
+        return 413;
+    }
+    *ret_why = "The requests under way take all of max_request_memory";
+    return 503;
+}
+
+void scoring_refuse_full(const struct scoring *scoring, size_t n_bytes, struct reply *reply)
+{
+    const char *why;
+    const unsigned status = scoring_why_full(scoring, reply, n_bytes, &why);
+
+    reply_problem(reply, status, "%s; send fewer rows at a time, or %s", why,
+                  status == 503 ? "try again" : "raise it");
+}
+
+unsigned scoring_check_room(const struct scoring *scoring, size_t n_rows, struct reply *reply,
+                            const char **ret_why)
+{
+    const size_t n_bytes =
+        reply->body.length + n_rows * (LINE_BYTES + most_entries(scoring) * ENTRY_BYTES);
+
+    if (reply->body.length > ANSWER_MAX) {
+        *ret_why = "The answer would be larger than " SCORING_MOST;
+        return 413;
+    }
+    return share_fit(&reply->share, n_bytes, QUOTA_WHOLE)
+               ? 0
+               : scoring_why_full(scoring, reply, n_bytes - reply->share.bytes, ret_why);
 }
 
 int scoring_check_detail(const struct scoring *scoring, size_t n_rows, struct reply *reply)
@@ -319,8 +375,11 @@ static int check_first_time(struct scoring *scoring, struct reply *reply)
 int scoring_answer(struct scoring *scoring, bool is_all, struct reply *reply)
 {
     const size_t n_rows = scoring->n_rows + scoring->handler->rows->n_rows;
-    /* Lines stand alone; and one row, the only one, is not refused once it has left a trace. */
-    struct series_undo **undo = scoring->is_line || (is_all && n_rows == 1) ? NULL : &scoring->undo;
+    /* Lines stand alone; and one row, the only one, whose answer is short, is not refused once it
+     * has left a trace. */
+    const bool must_stay =
+        scoring->is_line || (is_all && n_rows == 1 && most_entries(scoring) <= FEW_ENTRIES);
+    struct series_undo **undo = must_stay ? NULL : &scoring->undo;
 
     if (scoring_check_detail(scoring, scoring->handler->rows->n_rows, reply) < 0 ||
         check_first_time(scoring, reply) < 0)
@@ -328,13 +387,15 @@ int scoring_answer(struct scoring *scoring, bool is_all, struct reply *reply)
     if (prepared_rows_make(scoring->handler, scoring->preparation, scoring->model->memory,
                            &scoring->options, scoring->n_rows, undo, reply) < 0)
         return -EINVAL;
-    int r = judge(scoring, undo, &reply->body);
+    int r = judge(scoring, undo, reply);
     if (r == 0) {
         scoring->n_detailed += scoring->options.detail ? n_rows - scoring->n_rows : 0;
         scoring->n_rows = n_rows;
         return 0;
     }
-    if (r == -EFBIG)
+    if (r == -ENOBUFS)
+        scoring_refuse_full(scoring, reply->body.length - reply->share.bytes, reply);
+    else if (r == -EFBIG)
         reply_problem(reply, 413,
                       "The answer to %zu rows would be larger than " SCORING_MOST
                       "; send fewer rows at a time, or explain less",

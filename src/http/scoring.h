@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/cleanup.h"
+#include "base/quota.h"
 #include "detector/vocabulary.h"
 #include "http/score_options.h"
 #include "service/learner.h"
@@ -41,6 +42,7 @@ struct scoring {
     const float *hold;        /* of the next explained row; NULL: rows are independent */
     struct series_undo *undo; /* of the rows whose trace is to be kept with the last */
     struct held_rows held;
+    struct share work; /* the caller's: what reading the rows takes until the last has come */
     struct verdict_tally tally;
     double *errors; /* [RECENT_ROWS] a ring; NULL: none is held */
 };
@@ -52,12 +54,20 @@ void scoring_begin(struct scoring *scoring, struct handler *handler, struct live
 void scoring_clear(struct scoring *scoring);
 
 /* Judges the handler's rows, which come behind those before, and writes their verdicts. -EINVAL:
- * reply is why not. is_all: there are no others, neither before nor behind. */
+ * reply is why not, and will not get longer than the share of it may. is_all: there are no others,
+ * neither before nor behind. */
 MUST_CHECK int scoring_answer(struct scoring *scoring, bool is_all, struct reply *reply);
 /* What an answer may take: explanations are far longer than their rows. A batch that needs more is
  * refused; lines end before. */
 #define SCORING_MOST "256 MiB"
-bool scoring_has_room(const struct reply *reply);
+/* Whether there is room for n_rows more lines, also in what all requests may take together
+ * (service_request_memory()). 0, or the status of a problem, and how its detail begins. */
+unsigned scoring_check_room(const struct scoring *scoring, size_t n_rows, struct reply *reply,
+                            const char **ret_why);
+/* All requests take what they may, and this one wants n_bytes more than it has. */
+unsigned scoring_why_full(const struct scoring *scoring, const struct reply *reply, size_t n_bytes,
+                          const char **ret_why);
+void scoring_refuse_full(const struct scoring *scoring, size_t n_bytes, struct reply *reply);
 /* Whether n_rows more may be told of in detail, if that is what they are to be: -EINVAL, and reply
  * says why not. */
 MUST_CHECK int scoring_check_detail(const struct scoring *scoring, size_t n_rows,

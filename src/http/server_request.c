@@ -65,6 +65,7 @@ void server_end_request(void *userdata, struct MHD_Connection *mhd, void **reque
     struct connection *connection = *request_context;
 
     text_clear(&connection->reply.body);
+    share_clear(&connection->reply.share);
     stream_free(connection->reply.stream);
     connection->reply = (struct reply){0};
     exchange_idle(&connection->exchange, &connection->owner->context);

@@ -54,6 +54,11 @@ static const struct config_option options[] = {
         RANGE(10 * US_PER_MS, 3600 * US_PER_S),
         "How long the head of a request may take to arrive, and every 64 KiB of its\n"
         "body: 500ms, 10s, 2m."),
+    KEY(SERVER(max_request_memory), "max_request_memory", DEFAULT("256M"), space,
+        RANGE_OR("none", MIB, 1024 * GIB),
+        "What long requests may take in memory together, over all connections: their\n"
+        "rows and answers. Beyond it nothing more is held for learning, then requests\n"
+        "get 503; none: no limit."),
 
     KEY(STORAGE(storage_directory), "directory", EXAMPLE("/var/lib/anomalyd"), folder, ANY,
         "Where learned rows and models are kept: a folder that the daemon may write\n"

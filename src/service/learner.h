@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/quota.h"
 #include "base/text.h"
 #include "service/learning.h"
 #include "service/series_memory.h"
@@ -91,14 +92,16 @@ void learner_offer(struct learner *learner, struct live_model *model, const floa
                    size_t n_features, const struct row_times *times, const char *series);
 
 /* The same of rows whose request is not read to its end: they wait, copied, until it is clear that
- * it is good. At most LEARNER_HELD_BYTES of them, half a queue: of rows that do not fit only the
- * verdicts with an id are held, and the rows count as dropped then. Start with {0}. */
+ * it is good. At most LEARNER_HELD_BYTES of them, half a queue, and what the share may have: of rows
+ * that do not fit only the verdicts with an id are held, and the rows count as dropped then; of
+ * verdicts no more than a queue. Start with {.share.quota = …}. */
 #define LEARNER_HELD_BYTES ((size_t)32 << 20)
 struct held_rows {
     struct intake_item *first, *last;
     struct pupil *pupil;
     char series[ROW_SERIES_MAX + 1];
     size_t n_bytes;
+    struct share share;
     uint64_t n_rows_lost, n_unseen_lost, n_verdicts_lost;
 };
 void learner_hold(struct learner *learner, struct held_rows *held, struct live_model *model,

@@ -242,6 +242,16 @@ void learner_offer(struct learner *learner, struct live_model *model, const floa
     intake_item_free(item);
 }
 
+/* Rows leave room for those who cannot do with less. */
+static bool has_room(struct held_rows *held, const struct intake_item *item)
+{
+    const size_t n_bytes = held->n_bytes + size_of_rows(item->n_rows, item->n_features);
+
+    return item->values
+               ? n_bytes <= LEARNER_HELD_BYTES && share_fit(&held->share, n_bytes, QUOTA_HALF)
+               : n_bytes <= LEARNER_QUEUE_BYTES && share_fit(&held->share, n_bytes, QUOTA_WHOLE);
+}
+
 void learner_hold(struct learner *learner, struct held_rows *held, struct live_model *model,
                   const float *rows, bool is_learned, const struct verdict *verdicts, size_t n_rows,
                   size_t n_features, const struct row_times *times, const char *series)
@@ -254,15 +264,18 @@ void learner_hold(struct learner *learner, struct held_rows *held, struct live_m
     if (!held->pupil)
         return;
     (void)snprintf(held->series, sizeof(held->series), "%s", series ? series : "");
-    const bool fits = held->n_bytes + size_of_rows(n_rows, n_features) <= LEARNER_HELD_BYTES;
     item = make_item(held->pupil, model, rows, is_learned, verdicts, n_rows, n_features, times,
                      series, &loss);
-    if (item && !fits && item->values) { /* in its place what is small */
+    if (item && item->values && !has_room(held, item)) { /* in its place what is small */
         intake_item_free(item);
         held->n_rows_lost += loss.n_rows;
         held->n_unseen_lost += loss.n_unseen;
         item =
             make_item(held->pupil, model, NULL, false, verdicts, n_rows, 0, times, series, &loss);
+    }
+    if (item && !item->values && !has_room(held, item)) {
+        intake_item_free(item);
+        item = NULL;
     }
     if (!item) {
         held->n_rows_lost += loss.n_rows;
@@ -303,6 +316,7 @@ void learner_offer_held(struct learner *learner, struct held_rows *held)
                    &(struct loss){.n_rows = held->n_rows_lost,
                                   .n_unseen = held->n_unseen_lost,
                                   .n_verdicts = held->n_verdicts_lost});
+    share_clear(&held->share);
     *held = (struct held_rows){0};
 }
 
@@ -314,6 +328,7 @@ void learner_drop_held(struct held_rows *held)
         next = item->next;
         intake_item_free(item);
     }
+    share_clear(&held->share);
     *held = (struct held_rows){0};
 }
 

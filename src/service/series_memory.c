@@ -23,6 +23,7 @@ int series_memory_new(struct series_memory **ret_memory)
         return -ENOMEM;
     (void)pthread_mutex_init(&memory->lock, NULL); /* cannot fail with default attributes */
     atomic_store(&memory->n_users, 1);
+    TAILQ_INIT(&memory->by_use);
     memory->max_series = SERIES_MEMORY_MAX_SERIES;
     *ret_memory = memory;
     return 0;
@@ -34,19 +35,23 @@ struct series_memory *series_memory_share(struct series_memory *memory)
     return memory;
 }
 
-static void item_clear(struct remembered *item)
+static void item_free(struct remembered *item)
 {
+    if (!item)
+        return;
     free(item->name);
     preparation_state_free(item->state);
     movement_free(item->movement);
+    free(item);
 }
+DEFINE_CLEANUP(struct remembered *, item_free)
 
 void series_memory_release(struct series_memory *memory)
 {
     if (!memory || atomic_fetch_sub(&memory->n_users, 1) != 1)
         return;
     for (size_t i = 0; i < memory->n_items; i++)
-        item_clear(&memory->items[i]);
+        item_free(memory->items[i]);
     free(memory->items);
     preparation_free(memory->preparation);
     scaler_free(memory->scaler);
@@ -59,7 +64,7 @@ void series_memory_release(struct series_memory *memory)
 static void forget_movements(struct series_memory *memory)
 {
     for (size_t i = 0; i < memory->n_items; i++)
-        movement_free(TAKE(memory->items[i].movement));
+        movement_free(TAKE(memory->items[i]->movement));
 }
 
 /* All series at once: at most some 80 ms (SERIES_MEMORY_MAX_BYTES), when a version takes over and
@@ -79,8 +84,8 @@ int series_memory_follow_scaler(struct series_memory *memory, const struct scale
     if (!fits)
         forget_movements(memory);
     for (size_t i = 0; i < memory->n_items; i++)
-        if (memory->items[i].movement)
-            movement_rescale(memory->items[i].movement, was, is);
+        if (memory->items[i]->movement)
+            movement_rescale(memory->items[i]->movement, was, is);
     memory->scaler = is;
     memory->n_scalers++;
     scaler_free(was);
@@ -94,7 +99,7 @@ void series_memory_follow_preparation(struct series_memory *memory, struct prepa
     if (was == preparation)
         return;
     for (size_t i = 0; i < memory->n_items && !preparation_equals(was, preparation); i++)
-        preparation_state_free(TAKE(memory->items[i].state));
+        preparation_state_free(TAKE(memory->items[i]->state));
     memory->preparation = preparation_share(preparation);
     preparation_free(was);
 }
@@ -108,7 +113,7 @@ size_t series_memory_place_of(const struct series_memory *memory, const char *na
 
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
-        if (strcmp(memory->items[middle].name, name) < 0)
+        if (strcmp(memory->items[middle]->name, name) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -116,23 +121,36 @@ size_t series_memory_place_of(const struct series_memory *memory, const char *na
     return low;
 }
 
-static void forget(struct series_memory *memory, size_t place)
+void series_memory_forget(struct series_memory *memory, size_t place)
 {
-    struct remembered *item = &memory->items[place];
+    struct remembered **at = &memory->items[place];
 
-    item_clear(item);
+    TAILQ_REMOVE(&memory->by_use, *at, by_use);
+    item_free(*at);
     memory->n_items--;
-    memmove(item, item + 1, (memory->n_items - place) * sizeof(*item));
+    memmove(at, at + 1, (memory->n_items - place) * sizeof(*at));
 }
 
 static void forget_oldest(struct series_memory *memory)
 {
-    size_t oldest = 0;
+    series_memory_forget(memory,
+                         series_memory_place_of(memory, TAILQ_FIRST(&memory->by_use)->name));
+}
 
-    for (size_t i = 1; i < memory->n_items; i++)
-        if (memory->items[i].used < memory->items[oldest].used)
-            oldest = i;
-    forget(memory, oldest);
+/* Now, or when it had been used before. */
+static void set_used(struct series_memory *memory, struct remembered *item, uint64_t used)
+{
+    struct remembered *before;
+
+    item->used = used;
+    TAILQ_REMOVE(&memory->by_use, item, by_use);
+    before = TAILQ_LAST(&memory->by_use, remembered_list);
+    while (before && before->used > used)
+        before = TAILQ_PREV(before, remembered_list, by_use);
+    if (before)
+        TAILQ_INSERT_AFTER(&memory->by_use, before, item, by_use);
+    else
+        TAILQ_INSERT_HEAD(&memory->by_use, item, by_use);
 }
 
 /* Under the lock. */
@@ -140,7 +158,7 @@ static size_t most_series(const struct series_memory *memory)
 {
     const size_t bytes = (memory->scaler ? movement_size(scaler_n_features(memory->scaler)) : 0) +
                          (memory->preparation ? preparation_state_size(memory->preparation) : 0) +
-                         sizeof(struct remembered);
+                         sizeof(struct remembered) + sizeof(struct remembered *);
     const size_t n = SERIES_MEMORY_MAX_BYTES / bytes;
 
     return n < memory->max_series ? n : memory->max_series;
@@ -177,21 +195,21 @@ static int make_room(struct series_memory *memory)
 
 static int begin(struct series_memory *memory, const char *name, struct remembered **ret_item)
 {
-    struct remembered item = {.name = strdup(name)};
+    CLEANUP(item_freep) struct remembered *item = calloc(1, sizeof(*item));
+    if (!item || !(item->name = strdup(name)))
+        return -ENOMEM;
 
-    int r = item.name ? make_room(memory) : -ENOMEM;
-    if (r < 0) {
-        item_clear(&item);
+    int r = make_room(memory);
+    if (r < 0)
         return r;
-    }
     while (memory->n_items > 0 && memory->n_items >= most_series(memory))
         forget_oldest(memory);
     const size_t place = series_memory_place_of(memory, name);
-    memmove(memory->items + place + 1, memory->items + place,
-            (memory->n_items - place) * sizeof(item));
-    memory->items[place] = item;
+    struct remembered **at = &memory->items[place];
+    memmove(at + 1, at, (memory->n_items - place) * sizeof(*at));
+    TAILQ_INSERT_TAIL(&memory->by_use, item, by_use);
     memory->n_items++;
-    *ret_item = &memory->items[place];
+    *ret_item = *at = TAKE(item);
     return 0;
 }
 
@@ -199,8 +217,8 @@ struct remembered *series_memory_find(const struct series_memory *memory, const 
 {
     const size_t place = series_memory_place_of(memory, name);
 
-    return place < memory->n_items && strcmp(memory->items[place].name, name) == 0
-               ? &memory->items[place]
+    return place < memory->n_items && strcmp(memory->items[place]->name, name) == 0
+               ? memory->items[place]
                : NULL;
 }
 
@@ -213,7 +231,7 @@ int series_memory_use(struct series_memory *memory, const char *name, uint64_t n
 
     if (r < 0)
         return r;
-    item->used = ++memory->clock;
+    set_used(memory, item, ++memory->clock);
     item->seen_us = now_us;
     item->is_changed = true;
     *ret_item = item;
@@ -269,6 +287,14 @@ void series_undo_free(struct series_undo *undo)
     movement_free(undo->movement);
     free(undo->series);
     free(undo);
+}
+
+size_t series_undo_size(const struct series_undo *undo)
+{
+    if (!undo)
+        return 0;
+    return sizeof(*undo) + (undo->state ? preparation_state_size(undo->preparation) : 0) +
+           (undo->movement ? movement_size(undo->movement->n_features) : 0);
 }
 
 static int copy_state(const struct preparation *preparation, const struct preparation_state *state,
@@ -342,12 +368,12 @@ static void restore(struct series_memory *memory, struct remembered *item, struc
     const bool is_touched = item->n_touched != undo->n_touched;
 
     if (undo->is_new && !is_touched) {
-        forget(memory, (size_t)(item - memory->items));
+        series_memory_forget(memory, series_memory_place_of(memory, item->name));
         return;
     }
     if (!is_touched) {
         item->is_watched = undo->was_watched;
-        item->used = undo->was_used;
+        set_used(memory, item, undo->was_used);
         item->seen_us = undo->was_seen_us;
     }
     if (memory->preparation == undo->preparation) {
@@ -436,49 +462,4 @@ int series_memory_follow(struct series_memory *memory, const struct detector *de
                    is_wanted, ret_holds, undo);
     (void)pthread_mutex_unlock(&memory->lock);
     return r;
-}
-
-/* ---- silence ---- */
-
-static bool is_past(uint64_t now_us, uint64_t then_us, uint64_t most_us)
-{
-    return now_us > then_us && now_us - then_us > most_us;
-}
-
-static void forget_silent(struct series_memory *memory, uint64_t now_us)
-{
-    for (size_t i = memory->n_items; i-- > 0;)
-        if (is_past(now_us, memory->items[i].seen_us, SERIES_FORGOTTEN_US))
-            forget(memory, i);
-}
-
-size_t series_memory_watch(struct series_memory *memory, uint64_t now_us, uint64_t stale_after_us,
-                           struct series_change *ret_changes, size_t most,
-                           struct series_counts *ret_counts)
-{
-    size_t n = 0;
-
-    *ret_counts = (struct series_counts){0};
-    (void)pthread_mutex_lock(&memory->lock);
-    forget_silent(memory, now_us);
-    for (size_t i = 0; i < memory->n_items; i++) {
-        struct remembered *item = &memory->items[i];
-        const bool is_silent = item->is_watched && stale_after_us > 0 &&
-                               is_past(now_us, item->seen_us, stale_after_us);
-        ret_counts->n_silent += is_silent;
-        if (!is_silent && item->is_silent && item->seen_us == item->told_us) {
-            item->is_silent = false; /* nobody asks any more: it has not come back */
-            item->is_changed = true;
-        }
-        if (is_silent == item->is_silent || n == most)
-            continue;
-        item->is_silent = is_silent;
-        item->told_us = item->seen_us;
-        item->is_changed = true;
-        ret_changes[n] = (struct series_change){.is_silent = is_silent, .seen_us = item->seen_us};
-        *stpncpy(ret_changes[n++].series, item->name, SERIES_NAME_MAX) = '\0';
-    }
-    ret_counts->n_series = memory->n_items;
-    (void)pthread_mutex_unlock(&memory->lock);
-    return n;
 }

@@ -48,6 +48,8 @@ struct series_undo;
  * or since. */
 void series_undo_apply(struct series_undo *undo);
 void series_undo_free(struct series_undo *undo);
+/* Bytes that it takes; NULL: none. */
+size_t series_undo_size(const struct series_undo *undo);
 DEFINE_CLEANUP(struct series_undo *, series_undo_free)
 
 /* Prepares the next values[n_rows][of values] of a series in their order, at times[n_rows] (seconds

@@ -42,9 +42,9 @@ int series_memory_save(struct series_memory *memory, bool all, const char *after
 
     (void)pthread_mutex_lock(&memory->lock);
     size_t i = series_memory_place_of(memory, after);
-    i += i < memory->n_items && *after && strcmp(memory->items[i].name, after) == 0;
+    i += i < memory->n_items && *after && strcmp(memory->items[i]->name, after) == 0;
     for (; r == 0 && i < memory->n_items && n < most; i++) {
-        struct remembered *item = &memory->items[i];
+        struct remembered *item = memory->items[i];
         if (!all && !item->is_changed)
             continue;
         r = save_item(memory, item, &saved[n++]);

@@ -6,12 +6,14 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 struct movement;
 struct preparation_state;
 struct scaler;
 
 struct remembered {
+    TAILQ_ENTRY(remembered) by_use;
     char *name;
     struct preparation_state *state; /* NULL: none of its rows was prepared */
     struct movement *movement;       /* NULL: none was followed */
@@ -25,9 +27,12 @@ struct remembered {
     bool is_changed;                 /* since it was saved */
 };
 
+TAILQ_HEAD(remembered_list, remembered);
+
 struct series_memory {
     pthread_mutex_t lock;
-    struct remembered *items; /* [n_items] sorted by name */
+    struct remembered **items;     /* [n_items] sorted by name */
+    struct remembered_list by_use; /* the same; what was not used for longest comes first */
     size_t n_items, capacity, max_series;
     uint64_t clock;                  /* one more with each use */
     struct preparation *preparation; /* that states are of; NULL before the first row */
@@ -38,6 +43,8 @@ struct series_memory {
 
 /* Where a series is, or would be. */
 size_t series_memory_place_of(const struct series_memory *memory, const char *name);
+/* The one that is there. */
+void series_memory_forget(struct series_memory *memory, size_t place);
 struct remembered *series_memory_find(const struct series_memory *memory, const char *name);
 /* For a row that has come at now_us. The item is good until another one begins. 0 or -ENOMEM. */
 MUST_CHECK int series_memory_use(struct series_memory *memory, const char *name, uint64_t now_us,

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/quota.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
 #include "detector/model_file.h"
@@ -31,6 +32,7 @@ struct service {
     pthread_mutex_t store_lock;      /* of store_error */
     _Atomic size_t max_body;
     _Atomic uint64_t request_timeout_us;
+    struct quota request_memory;
     atomic_bool is_draining;
 };
 
@@ -205,6 +207,7 @@ static void commit_limits(struct service *service)
     atomic_store_explicit(&service->max_body, service->config->max_body, memory_order_relaxed);
     atomic_store_explicit(&service->request_timeout_us, service->config->request_timeout_us,
                           memory_order_relaxed);
+    quota_set_limit(&service->request_memory, service->config->max_request_memory);
 }
 
 static int start(struct service *service, const char *const *routes, size_t n_routes,
@@ -250,6 +253,7 @@ void service_free(struct service *service)
 {
     if (!service)
         return;
+    assert(quota_used(&service->request_memory) == 0); /* all requests have ended */
     learner_free(atomic_load(&service->learner));
     live_free(service->live);
     stats_free(service->stats);
@@ -345,6 +349,11 @@ size_t service_max_body(const struct service *service)
 uint64_t service_request_timeout_us(const struct service *service)
 {
     return atomic_load_explicit(&service->request_timeout_us, memory_order_relaxed);
+}
+
+struct quota *service_request_memory(struct service *service)
+{
+    return &service->request_memory;
 }
 
 void service_set_draining(struct service *service)

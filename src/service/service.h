@@ -14,6 +14,7 @@
 struct config;
 struct learner;
 struct live;
+struct quota;
 struct stats;
 struct service;
 
@@ -48,15 +49,19 @@ uint64_t service_tend(struct service *service);
 bool service_store_trouble(struct service *service, struct error *ret_why);
 
 /* Reads and checks everything again, then commits, which cannot fail. On failure the old state
- * goes on and ret_errors says why, one line each. Keys of [server] other than max_body and
- * request_timeout need a restart; a change of them is a warning in the log, and service_config()
- * goes on to show what is in force. What it returned before is gone after a success. Main thread.
- */
+ * goes on and ret_errors says why, one line each. Of [server] listen, threads and max_connections
+ * need a restart; a change of them is a warning in the log, and service_config() goes on to show
+ * what is in force. What it returned before is gone after a success. Main thread. */
 MUST_CHECK int service_reload(struct service *service, struct text *ret_errors);
 
 /* Read by workers with each request; both may change with a reload. Any thread. */
 size_t service_max_body(const struct service *service);
 uint64_t service_request_timeout_us(const struct service *service);
+
+/* What requests take in memory that grows with them: who makes it has a share (base/quota.h), which
+ * ends before the service. A request's rows and its answer; what it could do without, rows held for
+ * learning, leaves half of it. Any thread. */
+struct quota *service_request_memory(struct service *service);
 
 /* Draining: SIGTERM came, requests in flight are finished. Any thread. */
 void service_set_draining(struct service *service);

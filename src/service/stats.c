@@ -2,6 +2,7 @@
  * store; they are atomic only so that the scrape may read them meanwhile. */
 #include "service/stats.h"
 
+#include "base/quota.h"
 #include "base/text.h"
 #include "detector/detector.h"
 #include "service/live.h"
@@ -444,7 +445,15 @@ static void write_loading(struct live *live, struct text *text)
                  "Detectors dropped from memory to keep to max_memory.", counts.n_drops);
 }
 
-void stats_write(struct stats *stats, struct live *live, struct text *text)
+static void write_request_memory(const struct quota *quota, struct text *text)
+{
+    write_number(text, "anomalyd_request_memory_bytes", "gauge",
+                 "What long requests take just now; max_request_memory bounds it.",
+                 quota_used(quota));
+}
+
+void stats_write(struct stats *stats, struct live *live, const struct quota *request_memory,
+                 struct text *text)
 {
     struct shown shown = {.n_workers = stats->n_workers};
 
@@ -460,6 +469,7 @@ void stats_write(struct stats *stats, struct live *live, struct text *text)
     write_model_counters(&shown, text);
     write_live_models(&shown, text);
     write_loading(live, text);
+    write_request_memory(request_memory, text);
     process_write_metrics(text);
     for (size_t i = 0; i < shown.n_models; i++)
         live_release(live, shown.models[i]);

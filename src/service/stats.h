@@ -47,7 +47,10 @@ void stats_count_tally(struct model_stats *model, unsigned worker,
 uint64_t stats_rows_scored(const struct stats *stats, const struct model_stats *model);
 
 struct live;
+struct quota;
 
 /* The whole /metrics page (Prometheus text format 0.0.4): all above, one line a live model for
- * threshold, target rate, version and time of training, how many are loaded, and process_*. */
-void stats_write(struct stats *stats, struct live *live, struct text *text);
+ * threshold, target rate, version and time of training, how many are loaded, what requests take,
+ * and process_*. */
+void stats_write(struct stats *stats, struct live *live, const struct quota *request_memory,
+                 struct text *text);

@@ -179,7 +179,7 @@ def test_stop_without_connections_is_quick(start_daemon):
 
 
 def test_stop_does_not_wait_for_a_worker_that_computes_on(start_daemon):
-    daemon = start_daemon(threads=1)
+    daemon = start_daemon(threads=1, max_request_memory="none")
     rows = ",".join(["[1,2,3,4,5,6]"] * 600000)
     request = post(('{"instances":[' + rows + '],"explain":"all","top":6}').encode())
     clients = [daemon.connect() for _ in range(8)]

@@ -342,8 +342,9 @@ def test_details_end_with_a_problem_a_line(daemon):
     assert scored(daemon) == before + 2201
 
 
-def test_an_answer_to_lines_ends_before_it_is_gigantic(daemon):
+def test_an_answer_to_lines_ends_before_it_is_gigantic(start_daemon):
     """Two bytes may ask for 250: what has been answered counts, the rest is to be sent again."""
+    daemon = start_daemon(max_request_memory="1G")
     reply = daemon.score("x\n" * 2_000_000, **NDJSON)
     assert reply.status == 200 and len(reply.body) < 300 << 20
     last = json.loads(reply.body[reply.body.rindex(b"\n", 0, -1):])

@@ -110,6 +110,7 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_int_equal(config->max_body, 64 << 20);
     assert_int_equal(config->max_connections, 1024);
     assert_int_equal(config->request_timeout_us, 10000000);
+    assert_int_equal(config->max_request_memory, 256 << 20);
     assert_null(config->storage_directory);
     assert_true(config->survives_power_loss);
     assert_int_equal(config->storage_max_size, 1 << 30);
@@ -127,6 +128,7 @@ static void every_key_is_read(void **state)
     (void)snprintf(text, sizeof(text),
                    "[server]\nlisten = 0.0.0.0:1,\n  [::1]:65535,\n  unix:/run/a.sock\n"
                    "threads = 3\nmax_body = 2K\nmax_connections = 7\nrequest_timeout = 250ms\n"
+                   "max_request_memory = 1G\n"
                    "[storage]\ndirectory = %s\n"
                    "[model web]\nfile = /m/web.safetensors\nfalse_alarm_rate = 0.02\n"
                    "missing = reject\nlearn = off\n",
@@ -140,6 +142,7 @@ static void every_key_is_read(void **state)
     assert_int_equal(config->max_body, 2048);
     assert_int_equal(config->max_connections, 7);
     assert_int_equal(config->request_timeout_us, 250000);
+    assert_int_equal(config->max_request_memory, 1 << 30);
     assert_string_equal(config->storage_directory, folder);
     assert_int_equal(config->n_models, 1);
     assert_string_equal(config->models[0].name, "web");

@@ -153,7 +153,7 @@ static void many_scored_rows_do_not_wait_for_more(void **state)
     (void)state;
 
     learner->intake = INTAKE_GATHERS;
-    offer(LIMIT / 2 + 1); /* an eighth of the queue */
+    offer(LIMIT / 2 + 100); /* an eighth of the queue */
     assert_int_equal(learner->intake, INTAKE_WORKS);
 }
 
@@ -230,6 +230,61 @@ static void rows_that_are_too_many_to_be_held_count_as_dropped(void **state)
     assert_null(item->next);
 }
 
+/* Those of one client; its verdicts take what is left. */
+static void rows_that_leave_no_room_for_others_count_as_dropped(void **state)
+{
+    (void)state;
+    struct quota quota = {0};
+    struct share other = {.quota = &quota};
+    struct held_rows held = {.share = {.quota = &quota}};
+    const struct pupil *pupil = learner_find(learner, web);
+    struct live_model model = {.name = "web", .version = 1, .threshold = 1.0};
+    const struct verdict named = {.anomaly = true, .event = 7};
+
+    quota_set_limit(&quota, (size_t)32 << 20);
+    assert_true(share_fit(&other, (size_t)15 << 20, QUOTA_WHOLE));
+    hold(&held, 100);
+    assert_in_range(quota_used(&quota), ((size_t)15 << 20) + 100 * 512,
+                    ((size_t)15 << 20) + 100000);
+    hold(&held, LIMIT / 2);
+    learner_hold(learner, &held, &model, values, true, &named, 1, N_FEATURES,
+                 &(struct row_times){.time_us = 1}, "");
+    assert_true(share_fit(&other, (size_t)31 << 20, QUOTA_WHOLE));
+    hold(&held, 100);
+    learner_offer_held(learner, &held);
+    assert_int_equal(pupil->n_dropped_by_queue, LIMIT / 2 + 100);
+    assert_int_equal(pupil->n_verdicts_dropped, 0);
+    assert_int_equal(quota_used(&quota), (size_t)31 << 20);
+    held = (struct held_rows){.share = {.quota = &quota}};
+    share_clear(&other);
+    hold(&held, 1000);
+    learner_drop_held(&held);
+    assert_int_equal(quota_used(&quota), 0);
+}
+
+static void verdicts_that_do_not_fit_are_not_held_either(void **state)
+{
+    (void)state;
+    struct quota quota = {0};
+    struct share other = {.quota = &quota};
+    struct held_rows held = {.share = {.quota = &quota}};
+    const struct pupil *pupil = learner_find(learner, web);
+    struct live_model model = {.name = "web", .version = 1, .threshold = 1.0};
+    struct verdict named[100] = {0};
+
+    for (size_t i = 0; i < 100; i++)
+        named[i] = (struct verdict){.anomaly = true, .event = i + 1};
+    quota_set_limit(&quota, (size_t)1 << 20);
+    assert_true(share_fit(&other, (size_t)1 << 20, QUOTA_WHOLE));
+    learner_hold(learner, &held, &model, values, true, named, 100, N_FEATURES,
+                 &(struct row_times){.time_us = 1}, "");
+    assert_null(held.first);
+    learner_offer_held(learner, &held);
+    assert_int_equal(pupil->n_dropped_by_queue, 100);
+    assert_int_equal(pupil->n_verdicts_dropped, 100);
+    share_clear(&other);
+}
+
 static void rows_that_are_not_learned_from_are_not_lost_either(void **state)
 {
     (void)state;
@@ -282,6 +337,8 @@ int main(void)
         with_learner(what_comes_joins_what_a_turn_has_left),
         with_learner(held_rows_are_offered_together_or_not_at_all),
         with_learner(rows_that_are_too_many_to_be_held_count_as_dropped),
+        with_learner(rows_that_leave_no_room_for_others_count_as_dropped),
+        with_learner(verdicts_that_do_not_fit_are_not_held_either),
         with_learner(rows_that_are_not_learned_from_are_not_lost_either),
         with_learner(acts_are_done_in_their_order),
     };

@@ -1,5 +1,6 @@
 #include "service/service.h"
 
+#include "base/quota.h"
 #include "service/config.h"
 #include "service/live.h"
 #include "support/alloc_fail.h"
@@ -183,10 +184,12 @@ static void a_reload_brings_models_and_limits(void **state)
     (void)state;
     start("[model web]\nfile = a\n");
     assert_int_equal(reload("[server]\nmax_body = 2M\nrequest_timeout = 4s\n"
+                            "max_request_memory = 8M\n"
                             "[model web]\nfile = b\n[model db]\nfile = a\n"),
                      0);
     assert_int_equal(service_max_body(service), 2 << 20);
     assert_int_equal(service_request_timeout_us(service), 4000000);
+    assert_int_equal(quota_limit(service_request_memory(service)), 8 << 20);
     assert_described("2 models");
     struct live_model *model = live_acquire(service_live(service), "web", 3);
     assert_int_equal(model->version, 2);

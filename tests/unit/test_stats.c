@@ -1,5 +1,6 @@
 #include "service/stats.h"
 
+#include "base/quota.h"
 #include "detector/detector.h"
 #include "service/live.h"
 #include "support/alloc_fail.h"
@@ -17,6 +18,7 @@ static const char *const routes[] = {"/healthz", "/v1/models/{m}/score"};
 
 static struct stats *stats;
 static struct live *live;
+static struct quota requests;
 static struct text page;
 
 static int setup(void **state)
@@ -47,7 +49,7 @@ static int teardown(void **state)
 static void write_page(void)
 {
     text_clear(&page);
-    stats_write(stats, live, &page);
+    stats_write(stats, live, &requests, &page);
     assert_false(text_failed(&page));
 }
 
@@ -221,6 +223,19 @@ static void a_refused_reload_leaves_no_model_behind(void **state)
     assert_value("anomalyd_rows_scored_total{model=\"web\"}", "0");
 }
 
+static void it_is_shown_what_requests_take(void **state)
+{
+    (void)state;
+    struct share share = {.quota = &requests};
+
+    write_page();
+    assert_value("anomalyd_request_memory_bytes", "0");
+    assert_true(share_fit(&share, 3 * QUOTA_STEP, QUOTA_WHOLE));
+    write_page();
+    assert_value("anomalyd_request_memory_bytes", "49152");
+    share_clear(&share);
+}
+
 static void the_process_is_described(void **state)
 {
     (void)state;
@@ -307,7 +322,7 @@ static void survives_every_failed_allocation(void **state)
     for (int nth = 0; nth < 5; nth++) {
         text_clear(&page);
         alloc_fail_in = nth;
-        stats_write(stats, live, &page);
+        stats_write(stats, live, &requests, &page);
         alloc_fail_in = -1;
         assert_true(text_failed(&page) || strstr(page.data, "anomalyd_build_info"));
     }
@@ -327,6 +342,7 @@ int main(void)
         TEST(live_models_show_what_is_in_force),
         TEST(a_model_that_is_gone_is_shown_no_more),
         TEST(a_refused_reload_leaves_no_model_behind),
+        TEST(it_is_shown_what_requests_take),
         TEST(the_process_is_described),
         TEST(every_metric_is_introduced_once),
         TEST(nothing_is_lost_while_threads_count_and_one_reads),
