@@ -19,6 +19,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,12 +134,12 @@ static const char description[] =
 
 /* ---- progress and Ctrl-C ---- */
 
-static volatile sig_atomic_t interrupted;
+static atomic_bool interrupted; /* networks may be trained by other threads */
 
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
-    interrupted = 1;
+    atomic_store(&interrupted, true);
 }
 
 /* The first Ctrl-C ends training in an orderly way, the second one at once. */
@@ -201,7 +202,7 @@ static bool on_epoch(void *userdata, const struct trainer_progress *now)
     if (progress->on_terminal)
         draw(progress, now);
     progress->failed |= !remember(progress, now);
-    return !interrupted && !progress->failed;
+    return !atomic_load(&interrupted) && !progress->failed;
 }
 
 /* Networks train side by side: in order of network, then epoch. */
@@ -408,7 +409,7 @@ static int train(const struct settings *settings, const struct dataset *dataset,
                            ret_detector, &why);
     if (progress->drawn_us > 0)
         (void)fprintf(stderr, "\r\033[K");
-    if (interrupted)
+    if (atomic_load(&interrupted))
         return error_set(reterr, -ECANCELED, "train: interrupted, no model file was written");
     if (progress->failed)
         return -ENOMEM;

@@ -60,6 +60,7 @@ void connections_forget(struct connection *connection)
     text_clear(&connection->reply.body);
     share_clear(&connection->reply.share);
     text_clear(&connection->exchange.body);
+    share_clear(&connection->exchange.share);
     score_stream_free(connection->exchange.stream);
     free(connection);
 }

@@ -20,9 +20,17 @@
 #define STREAM_BYTES ((size_t)512 << 10)
 #define KEPT_BYTES   ((size_t)4 << 20)
 
-void exchange_idle(struct exchange *exchange, const struct exchange_context *context)
+#define REFUSAL_SIZE 256
+
+static void drop_body(struct exchange *exchange)
 {
     text_clear(&exchange->body);
+    share_clear(&exchange->share);
+}
+
+void exchange_idle(struct exchange *exchange, const struct exchange_context *context)
+{
+    drop_body(exchange);
     score_stream_free(exchange->stream);
     exchange->stream = NULL;
     deadline_enter(&exchange->deadline, PHASE_IDLE, context->now_us);
@@ -91,6 +99,8 @@ bool exchange_take_head(struct exchange *exchange, struct exchange_context *cont
     struct request *request = &exchange->request;
 
     exchange->has_head = true;
+    exchange->share.quota = service_request_memory(context->service);
+    request->body_share = &exchange->share;
     if (head->request_id && request_id_is_sane(head->request_id))
         (void)snprintf(exchange->id, sizeof(exchange->id), "%s", head->request_id);
     else
@@ -133,26 +143,60 @@ static void begin_stream(struct exchange *exchange, const struct exchange_contex
         score_stream_put(exchange->stream, exchange->body.data, exchange->body.length);
 }
 
-bool exchange_take_body(struct exchange *exchange, const struct exchange_context *context,
-                        const char *bytes, size_t n)
+static void stop_keeping(struct exchange *exchange)
+{
+    exchange->keeps_body = false;
+    drop_body(exchange);
+    score_stream_stand_alone(exchange->stream);
+}
+
+/* Keeps the next bytes. A body that is scored while it comes can do without: false only of others,
+ * and there is no room for them. */
+static bool keep(struct exchange *exchange, const char *bytes, size_t n)
+{
+    const enum quota_part part = exchange->stream ? QUOTA_HALF : QUOTA_WHOLE;
+
+    if (!exchange->keeps_body)
+        return true;
+    if (share_fit(&exchange->share, exchange->body.length + n, part))
+        text_append(&exchange->body, bytes, n);
+    else if (!exchange->stream)
+        return false;
+    else
+        stop_keeping(exchange); /* the bytes are for the stream, too */
+    return true;
+}
+
+/* There is no room for the next n bytes. */
+static unsigned why_full(const struct exchange *exchange, size_t n, const char **ret_why)
+{
+    if (exchange->body.length + n > quota_limit(exchange->share.quota)) {
+        *ret_why = "The body is larger than max_request_memory; send less at a time, or raise it";
+        return 413;
+    }
+    *ret_why = "The requests under way take all of max_request_memory; try again";
+    return 503;
+}
+
+unsigned exchange_take_body(struct exchange *exchange, const struct exchange_context *context,
+                            const char *bytes, size_t n, const char **ret_why)
 {
     exchange->received += n;
-    if (exchange->received > service_max_body(context->service))
-        return false;
+    if (exchange->received > service_max_body(context->service)) {
+        *ret_why = "The body is larger than max_body; send fewer rows at a time, or raise it";
+        return 413;
+    }
     deadline_receive(&exchange->deadline, n, context->now_us);
-    if (exchange->keeps_body)
-        text_append(&exchange->body, bytes, n);
+    if (!keep(exchange, bytes, n))
+        return why_full(exchange, n, ret_why);
     if (exchange->stream)
         score_stream_put(exchange->stream, bytes, n);
     else if (wants_stream(exchange))
         begin_stream(exchange, context);
     if (exchange->stream && exchange->keeps_body &&
-        (exchange->body.length > KEPT_BYTES || exchange->request.rows != ROWS_JSON)) {
-        exchange->keeps_body = false;
-        text_clear(&exchange->body);
-        score_stream_stand_alone(exchange->stream);
-    }
-    return true;
+        (exchange->body.length > KEPT_BYTES || exchange->request.rows != ROWS_JSON))
+        stop_keeping(exchange);
+    return 0;
 }
 
 void exchange_answer(struct exchange *exchange, const struct exchange_context *context,
@@ -170,7 +214,7 @@ void exchange_answer(struct exchange *exchange, const struct exchange_context *c
         exchange->match.route->handle(context->handler, request, reply);
     handler_trim(context->handler);
     if (reply->later) { /* which needs no body, and may take longer than a body may */
-        text_clear(&exchange->body);
+        drop_body(exchange);
         deadline_enter(&exchange->deadline, PHASE_ANSWER, clock_monotonic_us());
     }
 }
@@ -186,10 +230,16 @@ void exchange_end(struct exchange *exchange, struct exchange_context *context, u
 void exchange_refuse(struct exchange *exchange, struct exchange_context *context, int fd,
                      unsigned status, const char *detail)
 {
+    const size_t n_kept = exchange->stream ? score_stream_n_kept(exchange->stream) : 0;
+    char room[REFUSAL_SIZE];
+
     if (!exchange->has_head) {
         request_ids_next(&context->ids, exchange->id);
         exchange->match = routes_find("", "");
     }
-    reply_send_raw(fd, status, exchange->id, detail, exchange->is_head);
+    if (n_kept > 0)
+        (void)snprintf(room, sizeof(room),
+                       "%s; the first %zu rows were judged before that, and count", detail, n_kept);
+    reply_send_raw(fd, status, exchange->id, n_kept > 0 ? room : detail, exchange->is_head);
     exchange_end(exchange, context, status);
 }

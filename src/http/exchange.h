@@ -3,6 +3,7 @@
  * A connection has one and uses it for each of its requests in turn. One worker thread. */
 #pragma once
 
+#include "base/quota.h"
 #include "base/text.h"
 #include "http/deadline.h"
 #include "http/request.h"
@@ -42,6 +43,7 @@ struct exchange {
     bool keeps_body; /* else it is read and dropped */
     size_t received; /* bytes of the body */
     struct text body;
+    struct share share;          /* of it */
     struct score_stream *stream; /* scores the body while it comes; NULL: it is collected */
     bool has_no_stream;          /* it has been tried */
 };
@@ -67,9 +69,10 @@ void exchange_begin(struct exchange *exchange, const struct exchange_context *co
 bool exchange_take_head(struct exchange *exchange, struct exchange_context *context,
                         const struct exchange_head *head, struct reply *reply);
 
-/* False: larger than max_body; exchange_refuse() with 413. */
-bool exchange_take_body(struct exchange *exchange, const struct exchange_context *context,
-                        const char *bytes, size_t n);
+/* 0, or a status for exchange_refuse() and why: 413, it is larger than may be; 503, there is no
+ * room for it in what all requests may take together. */
+unsigned exchange_take_body(struct exchange *exchange, const struct exchange_context *context,
+                            const char *bytes, size_t n, const char **ret_why);
 
 /* All is there: calls the handler. Where reply->later is set afterwards, the answer is what that
  * makes. */

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct share;
+
 #define REQUEST_MAX_PARAMETERS 8
 
 enum request_body { /* what a route takes, up to max_body */
@@ -38,6 +40,7 @@ struct request {
     bool wants_lines, wants_npy; /* by its Accept */
     const char *body;
     size_t body_size;
+    const struct share *body_share; /* what keeping it takes of service_request_memory() */
     struct request_parameter parameters[REQUEST_MAX_PARAMETERS];
     size_t n_parameters; /* may be larger: the further ones are not kept */
 };

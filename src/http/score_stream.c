@@ -329,3 +329,8 @@ bool score_stream_end(struct score_stream *stream, struct reply *reply)
     stream->reply = (struct reply){0};
     return true;
 }
+
+size_t score_stream_n_kept(const struct score_stream *stream)
+{
+    return stream->kind == ROWS_LINES ? stream->scoring.n_rows : 0;
+}

@@ -26,3 +26,5 @@ void score_stream_stand_alone(struct score_stream *stream);
 /* The body is complete. False: an option stands behind rows, and the body that was kept is for
  * handle_score(). */
 bool score_stream_end(struct score_stream *stream, struct reply *reply);
+/* How many rows have left a trace already, whatever becomes of the body: lines stand alone. */
+size_t score_stream_n_kept(const struct score_stream *stream);

@@ -51,6 +51,7 @@ void scoring_begin(struct scoring *scoring, struct handler *handler, struct live
         .vocabulary = detector_vocabulary(model->detector),
         .form = form_of(request),
         .is_line = request->rows == ROWS_LINES,
+        .body = request->body_share,
     };
     scoring->held.share.quota = scoring->work.quota = service_request_memory(handler->service);
     score_options_init(&scoring->options);
@@ -310,8 +311,8 @@ unsigned scoring_why_full(const struct scoring *scoring, const struct reply *rep
                           const char **ret_why)
 {
     const size_t limit = quota_limit(scoring->work.quota);
-    const size_t own =
-        n_bytes + scoring->work.bytes + scoring->held.share.bytes + reply->share.bytes;
+    const size_t own = n_bytes + scoring->body->bytes + scoring->work.bytes +
+                       scoring->held.share.bytes + reply->share.bytes;
 
     if (limit > 0 && own > limit) {
         *ret_why = "The rows and their answer would take more than max_request_memory";

@@ -42,6 +42,7 @@ struct scoring {
     const float *hold;        /* of the next explained row; NULL: rows are independent */
     struct series_undo *undo; /* of the rows whose trace is to be kept with the last */
     struct held_rows held;
+    const struct share *body; /* the request's */
     struct share work; /* the caller's: what reading the rows takes until the last has come */
     struct verdict_tally tally;
     double *errors; /* [RECENT_ROWS] a ring; NULL: none is held */

@@ -303,10 +303,10 @@ enum MHD_Result server_receive(void *userdata, struct MHD_Connection *mhd, const
     if (!exchange->has_head)
         return receive_head(connection, mhd, path, method, version);
     if (*n_bytes > 0) {
-        if (!exchange_take_body(exchange, context, bytes, *n_bytes)) {
-            connections_refuse(
-                connection, 413,
-                "The body is larger than max_body; send fewer rows at a time, or raise it");
+        const char *why;
+        const unsigned status = exchange_take_body(exchange, context, bytes, *n_bytes, &why);
+        if (status != 0) {
+            connections_refuse(connection, status, why);
             return MHD_NO;
         }
         *n_bytes = 0;

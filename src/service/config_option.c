@@ -56,9 +56,9 @@ static const struct config_option options[] = {
         "body: 500ms, 10s, 2m."),
     KEY(SERVER(max_request_memory), "max_request_memory", DEFAULT("256M"), space,
         RANGE_OR("none", MIB, 1024 * GIB),
-        "What long requests may take in memory together, over all connections: their\n"
-        "rows and answers. Beyond it nothing more is held for learning, then requests\n"
-        "get 503; none: no limit."),
+        "What requests may take in memory together, over all connections: their bodies\n"
+        "and answers. Beyond half of it no more rows are held for learning, beyond it\n"
+        "requests get 503; none: no limit."),
 
     KEY(STORAGE(storage_directory), "directory", EXAMPLE("/var/lib/anomalyd"), folder, ANY,
         "Where learned rows and models are kept: a folder that the daemon may write\n"

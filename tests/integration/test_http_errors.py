@@ -320,7 +320,7 @@ def test_413_an_answer_that_would_be_gigantic(start_daemon, tmp_path):
     model = tmp_path / "wordy.safetensors"
     ctl.succeed("train", "--data", ctl.write_csv(tmp_path / "wordy.csv", rows, names), "--output",
                 model, "--preset", "fast", "--epochs", 5)
-    daemon = start_daemon({"web": {"file": model}})
+    daemon = start_daemon({"web": {"file": model}}, max_request_memory="1G")
     body = {"instances": rows * 400, "explain": "all", "top": 24}
     problem = check_problem(daemon.score(body), 413)
     assert problem["detail"] == ("The answer to 40000 rows would be larger than 256 MiB; "

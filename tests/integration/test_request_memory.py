@@ -1,8 +1,10 @@
 """max_request_memory: what long requests may take together, whatever they are and however they end."""
 
+import contextlib
 import json
 import random
 import re
+import select
 import struct
 
 import pytest
@@ -192,3 +194,50 @@ def test_rows_that_cannot_be_held_are_dropped_and_scoring_goes_on(tmp_path, star
     feedback = {"event": results[-1]["event"], "label": "anomaly"}  # verdicts are held all the same
     assert daemon.request("POST", "/v1/models/web/feedback", feedback).status == 200
     assert used(daemon) == 0
+
+
+def test_bodies_that_are_collected_count_too(start_daemon):
+    daemon = start_daemon(max_request_memory="1M", request_timeout="10m")
+    body = json.dumps({"instances": [NORMAL] * 15_000}).encode()[:400_000]
+    clients = [daemon.connect() for _ in range(4)]
+    for client in clients:
+        with contextlib.suppress(OSError):  # it has been refused meanwhile
+            begin(client, body, "application/json")
+
+    def refused():
+        return select.select([client.socket for client in clients], [], [], 0)[0]
+
+    wait_for(lambda: len(refused()) == 2, "what two bodies of 400 kB leave no room for")
+    for client in clients:
+        if client.socket in refused():
+            problem = check_problem(client.read(), 503)
+            assert "max_request_memory" in problem["detail"]
+    assert 700_000 < used(daemon) <= MIB
+    assert daemon.score(NORMAL).status == 200
+    for client in clients:
+        client.socket.close()
+    wait_for(lambda: used(daemon) == 0, "all of it to be given back")
+
+
+def test_a_body_larger_than_all_of_it_is_refused_for_good(start_daemon):
+    daemon = start_daemon(max_request_memory="1M")
+    body = b" " * 2 * MIB
+    with daemon.connect() as client:
+        client.send(b"POST /v1/models/web/observe HTTP/1.1\r\nHost: x\r\n"
+                    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+        with contextlib.suppress(OSError):
+            client.send(body)
+        problem = check_problem(client.read(), 413)
+    assert "max_request_memory" in problem["detail"] and "raise it" in problem["detail"]
+    assert used(daemon) == 0
+
+
+def test_a_body_that_there_is_no_room_to_keep_is_scored_without(start_daemon):
+    daemon = start_daemon(max_request_memory="12M")
+    body = {"instances": [NORMAL] * 30_000, "explain": "none"}
+    assert daemon.score(body).status == 200
+    others = [fill(daemon, npy(N_ROWS)) for _ in range(3)]
+    problem = check_problem(daemon.score(body), 400)
+    assert '"explain" stands behind the rows' in problem["detail"]
+    for other in others:
+        other.socket.close()

@@ -331,6 +331,31 @@ def test_lines_of_a_body_that_breaks_off_have_been_judged(daemon):
     assert scored(daemon) == before + 4
 
 
+def test_a_408_says_how_many_lines_have_been_judged(start_daemon):
+    daemon = start_daemon(request_timeout="200ms")
+    lines = (json.dumps(NORMAL) + "\n").encode() * 3
+    with daemon.connect() as client:
+        client.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+                    b"Content-Length: %d\r\n\r\n" % (SCORE.encode(), len(lines) + 9) + lines + b"[1")
+        problem = check_problem(client.read(), 408)
+    assert "the first 3 rows were judged before that, and count" in problem["detail"]
+    assert scored(daemon) == 3
+
+
+def test_a_413_in_mid_stream_says_how_many_lines_have_been_judged(start_daemon):
+    daemon = start_daemon(max_body="8K")
+    line = json.dumps(NORMAL).encode() + b"\n"
+    n_first = 4000 // len(line)
+    with daemon.connect() as client:
+        client.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+                    b"Transfer-Encoding: chunked\r\n\r\n" % SCORE.encode())
+        client.send(b"%x\r\n" % (n_first * len(line)) + line * n_first + b"\r\n")
+        wait_for(lambda: scored(daemon) == n_first, "the lines to be judged")
+        client.send(b"2000\r\n" + b" " * 0x2000 + b"\r\n")
+        problem = check_problem(client.read(), 413)
+    assert f"the first {n_first} rows were judged before that, and count" in problem["detail"]
+
+
 def test_details_end_with_a_problem_a_line(daemon):
     before = scored(daemon)
     body = "\n".join([json.dumps(NORMAL)] * 1200)
