@@ -92,9 +92,9 @@ void learner_offer(struct learner *learner, struct live_model *model, const floa
                    size_t n_features, const struct row_times *times, const char *series);
 
 /* The same of rows whose request is not read to its end: they wait, copied, until it is clear that
- * it is good. At most LEARNER_HELD_BYTES of them, half a queue, and what the share may have: of rows
- * that do not fit only the verdicts with an id are held, and the rows count as dropped then; of
- * verdicts no more than a queue. Start with {.share.quota = …}. */
+ * it is good. At most LEARNER_HELD_BYTES of them, half a queue, and what the share may have: of
+ * rows that do not fit only the verdicts with an id are held, and the rows count as dropped then;
+ * of verdicts no more than a queue. Start with {.share.quota = …}. */
 #define LEARNER_HELD_BYTES ((size_t)32 << 20)
 struct held_rows {
     struct intake_item *first, *last;
