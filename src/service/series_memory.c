@@ -128,7 +128,7 @@ void series_memory_forget(struct series_memory *memory, size_t place)
     TAILQ_REMOVE(&memory->by_use, *at, by_use);
     item_free(*at);
     memory->n_items--;
-    memmove(at, at + 1, (memory->n_items - place) * sizeof(*at));
+    memmove(at, at + 1, (memory->n_items - place) * sizeof(struct remembered *));
 }
 
 static void forget_oldest(struct series_memory *memory)
@@ -185,7 +185,7 @@ static int make_room(struct series_memory *memory)
     if (memory->n_items < memory->capacity)
         return 0;
     const size_t capacity = memory->capacity ? 2 * memory->capacity : 1;
-    void *items = reallocarray(memory->items, capacity, sizeof(*memory->items));
+    void *items = reallocarray(memory->items, capacity, sizeof(struct remembered *));
     if (!items)
         return -ENOMEM;
     memory->items = items;
@@ -206,7 +206,7 @@ static int begin(struct series_memory *memory, const char *name, struct remember
         forget_oldest(memory);
     const size_t place = series_memory_place_of(memory, name);
     struct remembered **at = &memory->items[place];
-    memmove(at + 1, at, (memory->n_items - place) * sizeof(*at));
+    memmove(at + 1, at, (memory->n_items - place) * sizeof(struct remembered *));
     TAILQ_INSERT_TAIL(&memory->by_use, item, by_use);
     memory->n_items++;
     *ret_item = *at = TAKE(item);
