@@ -190,6 +190,10 @@ struct learner {
 struct pupil *learner_find(struct learner *learner, const char *name);
 /* All that there ever were, deleted ones too, by number; NULL: no more. */
 struct pupil *learner_nth(struct learner *learner, size_t i);
+/* Under create_lock: the files of those models of which nothing is known become their first
+ * versions, all at once. What cannot be is left to pupil_find_file(). */
+void learner_adopt_unknown(struct learner *learner, const struct live_source *sources,
+                           size_t n_sources);
 /* Under create_lock: a model of that name, from [model *], unless there is one. Fails as
  * learner_create() does. */
 MUST_CHECK int learner_make(struct learner *learner, const char *name, struct error *reterr);
@@ -293,6 +297,9 @@ MUST_CHECK int pupil_find_file(struct pupil *pupil, struct live_source *source,
 /* Under the pupil's lock, once that has been tried: where the file cannot serve, another version
  * does, or the configured file (may be NULL). */
 void pupil_fall_back(struct pupil *pupil, const char *configured);
+/* As the store has them: a JSON array, and its SHA-256. -ENOMEM. */
+MUST_CHECK int pupil_print_features(const char *const *names, size_t n_features, struct text *text,
+                                    char fingerprint[SHA256_HEX_SIZE]);
 /* Under the pupil's lock: whether these are the features that the store has rows of. -ESTALE. */
 MUST_CHECK int pupil_check_record(const struct pupil *pupil, const char *const *names,
                                   size_t n_features);

@@ -153,9 +153,8 @@ static int copy_features(struct pupil *pupil, const char *const *names, size_t n
     return 0;
 }
 
-/* As a JSON array, and its SHA-256. */
-static int print_features(const char *const *names, size_t n_features, struct text *text,
-                          char fingerprint[SHA256_HEX_SIZE])
+int pupil_print_features(const char *const *names, size_t n_features, struct text *text,
+                         char fingerprint[SHA256_HEX_SIZE])
 {
     text_puts(text, "[");
     for (size_t i = 0; i < n_features; i++) {
@@ -174,7 +173,7 @@ int pupil_check_record(const struct pupil *pupil, const char *const *names, size
     CLEANUP(text_clear) struct text text = {0};
     char fingerprint[SHA256_HEX_SIZE];
 
-    const int r = print_features(names, n_features, &text, fingerprint);
+    const int r = pupil_print_features(names, n_features, &text, fingerprint);
     if (r < 0)
         return r;
     return strcmp(pupil->log.fingerprint, fingerprint) == 0 ? 0 : -ESTALE;
@@ -187,7 +186,7 @@ int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_fe
     CLEANUP(text_clear) struct text text = {0};
     char fingerprint[SHA256_HEX_SIZE];
 
-    int r = print_features(names, n_features, &text, fingerprint);
+    int r = pupil_print_features(names, n_features, &text, fingerprint);
     if (r < 0)
         return r;
     logged_model_clear(&pupil->log);
