@@ -93,6 +93,16 @@ void pupil_lock(struct pupil *pupil)
 
 void pupil_unlock(struct pupil *pupil)
 {
+    pupil_unlock_until(pupil, 0);
+}
+
+void pupil_unlock_as_before(struct pupil *pupil)
+{
+    pupil_unlock_until(pupil, atomic_load(&pupil->look_us));
+}
+
+void pupil_unlock_until(struct pupil *pupil, uint64_t look_us)
+{
     struct learning *learning = pupil->learning;
     struct pupil_view view = {
         .id = pupil->log.id,
@@ -118,6 +128,7 @@ void pupil_unlock(struct pupil *pupil)
     (void)pthread_mutex_lock(&pupil->view_lock);
     pupil->view = view;
     (void)pthread_mutex_unlock(&pupil->view_lock);
+    atomic_store(&pupil->look_us, look_us);
     (void)pthread_mutex_unlock(&pupil->lock);
 }
 
