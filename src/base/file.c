@@ -120,7 +120,14 @@ static int write_all(int fd, const struct iovec *parts, size_t n_parts)
             left -= (size_t)n;
         }
     }
-    return fsync(fd) < 0 ? -errno : 0;
+    return 0;
+}
+
+static int write_and_sync(int fd, const struct iovec *parts, size_t n_parts)
+{
+    const int r = write_all(fd, parts, n_parts);
+
+    return r == 0 && fsync(fd) < 0 ? -errno : r;
 }
 
 static int sync_folder_of(const char *path)
@@ -141,6 +148,15 @@ static int sync_folder_of(const char *path)
 
 int file_write_fd(int fd, const char *name, const struct iovec *parts, size_t n_parts,
                   struct error *reterr)
+{
+    assert(fd >= 0 && name && (parts || n_parts == 0));
+    int r = write_and_sync(fd, parts, n_parts);
+
+    return r < 0 ? error_set_errno(reterr, r, name, "write") : 0;
+}
+
+int file_fill_fd(int fd, const char *name, const struct iovec *parts, size_t n_parts,
+                 struct error *reterr)
 {
     assert(fd >= 0 && name && (parts || n_parts == 0));
     int r = write_all(fd, parts, n_parts);
@@ -210,7 +226,7 @@ int file_write(const char *path, const struct iovec *parts, size_t n_parts, stru
         return r;
     assert(target && temporary);
 
-    r = write_all(fd, parts, n_parts);
+    r = write_and_sync(fd, parts, n_parts);
     if (r == 0)
         r = give_mode(fd, target);
     if (r == 0 && rename(temporary, target) < 0)

@@ -31,6 +31,9 @@ MUST_CHECK int file_write(const char *path, const struct iovec *parts, size_t n_
  * reterr says which. */
 MUST_CHECK int file_write_fd(int fd, const char *name, const struct iovec *parts, size_t n_parts,
                              struct error *reterr);
+/* The same without the fsync, which is the caller's. */
+MUST_CHECK int file_fill_fd(int fd, const char *name, const struct iovec *parts, size_t n_parts,
+                            struct error *reterr);
 
 /* Whether file_write() could replace path now: for long work to ask before it begins. Tries it with
  * an empty file in the same folder, which it takes away again; path is not touched. */

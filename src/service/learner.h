@@ -57,6 +57,9 @@ MUST_CHECK int learner_prepare(struct learner *learner, const struct config *con
                                struct text *ret_notes);
 /* After it: the models learn as config says. Main thread. */
 MUST_CHECK int learner_commit(struct learner *learner, const struct config *config);
+/* The same of those that are loaded already: for the start, where there was no model before. */
+void learner_commit_some(struct learner *learner, const struct config *config,
+                         const struct live_source *sources, size_t n_sources);
 
 /* Lets the threads begin. */
 MUST_CHECK int learner_start(struct learner *learner);

@@ -232,6 +232,6 @@ void learner_count_rows(struct learner *learner, uint64_t now_us)
     for (size_t i = 0; (pupil = learner_nth(learner, i)); i++) {
         pupil_lock(pupil);
         count_rows(pupil, now_us);
-        pupil_unlock(pupil);
+        pupil_unlock_as_before(pupil);
     }
 }

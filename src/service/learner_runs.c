@@ -438,39 +438,7 @@ static void do_run(struct pupil *pupil, int64_t id, const char *trigger)
     pupil_unlock(pupil);
 }
 
-/* ---- which is next ---- */
-
-void pupil_queue_due(struct pupil *pupil, uint64_t now_us)
-{
-    if (pupil->queued_run || pupil->current_run || !pupil->learning ||
-        atomic_load(&pupil->learn) == CONFIG_LEARN_OFF || learner_is_damaged(pupil->learner))
-        return;
-    const char *due = learning_is_due(pupil->learning, now_us);
-    if (!due)
-        return;
-    if (model_log_add_run(pupil->learner->database, pupil->log.id, due, clock_realtime_us(),
-                          &pupil->queued_run) < 0)
-        pupil->queued_run = 0;
-    (void)snprintf(pupil->trigger, sizeof(pupil->trigger), "%s", due);
-}
-
-/* The model whose run was queued first; NULL: none. */
-static struct pupil *next_run(struct learner *learner, int64_t *ret_run, char trigger[16])
-{
-    struct pupil *next = NULL, *pupil;
-
-    for (size_t i = 0; (pupil = learner_nth(learner, i)); i++) {
-        pupil_lock(pupil);
-        pupil_queue_due(pupil, clock_monotonic_us());
-        if (pupil->queued_run && (!next || pupil->queued_run < *ret_run)) {
-            next = pupil;
-            *ret_run = pupil->queued_run;
-            memcpy(trigger, pupil->trigger, sizeof(pupil->trigger));
-        }
-        pupil_unlock(pupil);
-    }
-    return next;
-}
+/* ---- one after the other ---- */
 
 static void wait_for_work(struct learner *learner)
 {
@@ -491,7 +459,7 @@ bool learner_runs_turn(struct learner *learner)
 {
     char trigger[16];
     int64_t run = 0;
-    struct pupil *pupil = next_run(learner, &run, trigger);
+    struct pupil *pupil = learner_next_run(learner, &run, trigger);
 
     if (pupil)
         do_run(pupil, run, trigger);

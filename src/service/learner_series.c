@@ -136,7 +136,7 @@ static void for_each(struct learner *learner, bool all,
         pupil_lock(pupil);
         if (model && !pupil->is_gone)
             act(pupil, model->memory);
-        pupil_unlock(pupil);
+        pupil_unlock_as_before(pupil);
         live_release(learner->live, model);
     }
 }

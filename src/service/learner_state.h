@@ -78,6 +78,9 @@ struct pupil {
     atomic_bool has_alarm;                    /* they may open one; without the lock */
     atomic_uint_least64_t n_dropped_by_queue; /* rows; without the lock */
     atomic_uint_least64_t n_verdicts_dropped; /* that became no event; without the lock */
+    /* When a run may be due (monotonic), 0: it has changed since that was looked at; written under
+     * the lock. */
+    atomic_uint_least64_t look_us;
     /* Rows that the queue dropped, by series (unseen_of()); without the lock. */
     atomic_uint_least64_t n_unseen[N_UNSEEN];
     pthread_mutex_t lock; /* pupil_lock() */
@@ -190,6 +193,10 @@ struct learner {
 struct pupil *learner_find(struct learner *learner, const char *name);
 /* All that there ever were, deleted ones too, by number; NULL: no more. */
 struct pupil *learner_nth(struct learner *learner, size_t i);
+/* Under create_lock: the files of those models of which nothing is known become their first
+ * versions, all at once. What cannot be is left to pupil_find_file(). */
+void learner_adopt_unknown(struct learner *learner, const struct live_source *sources,
+                           size_t n_sources);
 /* Under create_lock: a model of that name, from [model *], unless there is one. Fails as
  * learner_create() does. */
 MUST_CHECK int learner_make(struct learner *learner, const char *name, struct error *reterr);
@@ -223,6 +230,10 @@ MUST_CHECK int pupil_forget_features(struct pupil *pupil);
 /* The lock of its own; letting go of it shows workers what has changed. */
 void pupil_lock(struct pupil *pupil);
 void pupil_unlock(struct pupil *pupil);
+/* The same; until then no run is due unless something changes. */
+void pupil_unlock_until(struct pupil *pupil, uint64_t look_us);
+/* The same; nothing has changed that makes one due. */
+void pupil_unlock_as_before(struct pupil *pupil);
 struct pupil_view pupil_look(struct pupil *pupil); /* without the lock */
 /* Under the pupil's lock: the live version, if there is one, has its detector until pupil_unlock();
  * without it rows are only noted, and incidents blame nothing. -EINVAL …: its file cannot be read
@@ -293,6 +304,9 @@ MUST_CHECK int pupil_find_file(struct pupil *pupil, struct live_source *source,
 /* Under the pupil's lock, once that has been tried: where the file cannot serve, another version
  * does, or the configured file (may be NULL). */
 void pupil_fall_back(struct pupil *pupil, const char *configured);
+/* As the store has them: a JSON array, and its SHA-256. -ENOMEM. */
+MUST_CHECK int pupil_print_features(const char *const *names, size_t n_features, struct text *text,
+                                    char fingerprint[SHA256_HEX_SIZE]);
 /* Under the pupil's lock: whether these are the features that the store has rows of. -ESTALE. */
 MUST_CHECK int pupil_check_record(const struct pupil *pupil, const char *const *names,
                                   size_t n_features);
@@ -310,6 +324,8 @@ void pupil_retain(struct pupil *pupil);
 MUST_CHECK int pupil_next_version(struct pupil *pupil, unsigned *ret_version);
 /* Under the pupil's lock: queues the run that is due, if one is. */
 void pupil_queue_due(struct pupil *pupil, uint64_t now_us);
+/* The model whose run was queued first, once what is due is queued; NULL: none. Runs thread. */
+struct pupil *learner_next_run(struct learner *learner, int64_t *ret_run, char trigger[16]);
 /* The event as the API tells it; model NULL: it is known which. */
 void learner_put_event(struct text *text, const char *model, const struct logged_event *event);
 /* Under the pupil's lock: for those who follow. */

@@ -347,6 +347,19 @@ const char *learning_is_due(struct learning *learning, uint64_t now_us)
     return NULL;
 }
 
+uint64_t learning_due_us(const struct learning *learning, uint64_t now_us)
+{
+    const struct learning_options *options = &learning->options;
+    const uint64_t waits_us[] = {options->retrain_min_interval_us, options->retrain_every_us};
+    const uint64_t since_us = now_us - learning->last_run_us;
+    uint64_t left_us = UINT64_MAX - now_us;
+
+    for (size_t i = 0; i < sizeof(waits_us) / sizeof(*waits_us); i++)
+        if (waits_us[i] > since_us && waits_us[i] - since_us < left_us)
+            left_us = waits_us[i] - since_us;
+    return now_us + left_us;
+}
+
 void learning_run_began(struct learning *learning, uint64_t now_us)
 {
     learning->has_run = learning->has_begun = true;

@@ -185,6 +185,8 @@ size_t learning_min_rows(const struct learning *learning); /* in the buffer befo
 /* Why a run should begin now: "first", "feedback", "shift", "drift", "rows", "time"; NULL: it need
  * not. now_us is monotonic; before any run "time" counts from the first question. */
 const char *learning_is_due(struct learning *learning, uint64_t now_us);
+/* After that: when the passing of time alone may make one due; UINT64_MAX: never. */
+uint64_t learning_due_us(const struct learning *learning, uint64_t now_us);
 void learning_run_began(struct learning *learning, uint64_t now_us);
 /* is_in_vain: it failed, was cancelled, or there is still no version: the next one by itself waits
  * for new rows, for twice as many each time. Returns how many on end have been. */

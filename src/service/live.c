@@ -66,6 +66,7 @@ void live_model_free(struct live *live, struct live_model *model)
     series_memory_release(model->memory);
     free(model->rules);
     relevance_release(model->relevance);
+    relevance_release(model->said);
     free(model->file);
     free(model->error);
     free(model);
@@ -119,22 +120,31 @@ static int compare_name(const struct live_model *model, const char *name, size_t
     return order ? order : (own > length) - (own < length);
 }
 
-struct live_model *live_find(const struct model_table *table, const char *name, size_t length)
+/* Where the model of that name is, or would be. */
+static size_t position(const struct model_table *table, const char *name, size_t length,
+                       bool *ret_is_there)
 {
     size_t low = 0, high = table->n_models;
 
-    while (low < high) {
+    *ret_is_there = false;
+    while (low < high && !*ret_is_there) {
         const size_t middle = low + (high - low) / 2;
-        struct live_model *model = table->models[middle];
-        const int order = compare_name(model, name, length);
-        if (order == 0)
-            return model;
+        const int order = compare_name(table->models[middle], name, length);
+        *ret_is_there = order == 0;
         if (order < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    return NULL;
+    return high;
+}
+
+struct live_model *live_find(const struct model_table *table, const char *name, size_t length)
+{
+    bool is_there;
+    const size_t i = position(table, name, length, &is_there);
+
+    return is_there ? table->models[i] : NULL;
 }
 
 struct live_model *live_acquire(struct live *live, const char *name, size_t length)
@@ -237,17 +247,29 @@ struct making {
     struct live *live;
     const struct live_source *sources;
     struct live_model **models;
+    bool keeps; /* those that would be the same */
 };
 
 static int make_one(void *userdata, size_t i)
 {
     struct making *making = userdata;
+    struct live *live = making->live;
+    const struct live_source *source = &making->sources[i];
+    struct live_model *old =
+        making->keeps ? live_find(&live->table, source->name, strlen(source->name)) : NULL;
 
-    return live_model_new(making->live, &making->sources[i], &making->models[i]);
+    if (!old || !live_model_is_same(live, old, source))
+        return live_model_new(live, source, &making->models[i]);
+    live_bound_series(old, source);
+    (void)pthread_mutex_lock(&live->lock);
+    old->references++;
+    (void)pthread_mutex_unlock(&live->lock);
+    making->models[i] = old;
+    return 0;
 }
 
 static int make_table(struct live *live, const struct live_source *sources, size_t n_sources,
-                      bool strict, struct model_table *table, struct error *reterr)
+                      bool keeps, struct model_table *table)
 {
     if (n_sources == 0)
         return 0;
@@ -256,14 +278,19 @@ static int make_table(struct live *live, const struct live_source *sources, size
         return -ENOMEM;
     for (size_t i = 1; i < n_sources; i++)
         assert(strcmp(sources[i - 1].name, sources[i].name) < 0);
-    table->n_models = n_sources;
-    struct making making = {live, sources, table->models};
-    int r = parallel_run(n_sources, n_sources < MANY_MODELS ? 1 : MANY_THREADS, make_one, &making);
-    for (size_t i = 0; r == 0 && strict && i < n_sources; i++)
-        if (table->models[i]->state == LIVE_FAILED)
-            r = error_set(reterr, -EINVAL, "model %s: %s", table->models[i]->name,
-                          table->models[i]->error->text);
-    return r;
+    table->n_models = table->capacity = n_sources;
+    struct making making = {live, sources, table->models, keeps};
+    return parallel_run(n_sources, n_sources < MANY_MODELS ? 1 : MANY_THREADS, make_one, &making);
+}
+
+static int find_failed(const struct model_table *table, struct error *reterr)
+{
+    for (size_t i = 0; i < table->n_models; i++) {
+        const struct live_model *model = table->models[i];
+        if (model->state == LIVE_FAILED)
+            return error_set(reterr, -EINVAL, "model %s: %s", model->name, model->error->text);
+    }
+    return 0;
 }
 
 /* Under `change`: the table is another one from here on. */
@@ -278,6 +305,21 @@ static void commit_table(struct live *live, struct model_table table)
 
 /* Where not all detectors fit, those that are read last are no better than the first: none stays,
  * and what their threads' arenas have held goes back to the system, for workers have their own. */
+static void settle(struct live *live, uint64_t n_drops)
+{
+    if (live_count(live).n_drops > n_drops)
+        residents_drop_idle(live->residents);
+    if (live->table.n_models >= MANY_MODELS)
+        (void)malloc_trim(0);
+}
+
+void live_settle(struct live *live)
+{
+    (void)pthread_mutex_lock(&live->change);
+    settle(live, 0);
+    (void)pthread_mutex_unlock(&live->change);
+}
+
 int live_load(struct live *live, const struct live_source *sources, size_t n_sources, bool strict,
               struct error *reterr)
 {
@@ -286,61 +328,88 @@ int live_load(struct live *live, const struct live_source *sources, size_t n_sou
 
     (void)pthread_mutex_lock(&live->change);
     const uint64_t n_drops = live_count(live).n_drops;
-    int r = make_table(live, sources, n_sources, strict, &table, reterr);
+    int r = make_table(live, sources, n_sources, true, &table);
+    if (r == 0 && strict)
+        r = find_failed(&table, reterr);
     if (r < 0)
         table_release(live, &table);
     else
         commit_table(live, table);
-    if (live_count(live).n_drops > n_drops)
-        residents_drop_idle(live->residents);
-    if (n_sources >= MANY_MODELS)
-        (void)malloc_trim(0);
+    settle(live, n_drops);
     (void)pthread_mutex_unlock(&live->change);
     return r == -ENOMEM ? error_set(reterr, r, "out of memory") : r;
 }
 
-/* The present table with a reference to each model, the new one in its place. Takes model over. */
-static int table_with(struct live *live, struct live_model *model, struct model_table *ret_table)
+/* Under `change`: room in the table, so that placing n more cannot fail. */
+static int reserve(struct live *live, size_t n)
 {
-    const struct model_table *now = &live->table;
-    struct model_table next = {.models = calloc(now->n_models + 1, sizeof(struct live_model *))};
-    bool is_in = false;
-    if (!next.models)
+    struct model_table *table = &live->table;
+    const size_t capacity = table->n_models + n + table->n_models / 2;
+    if (table->n_models + n <= table->capacity)
+        return 0;
+    struct live_model **models = calloc(capacity, sizeof(struct live_model *));
+    if (!models)
         return -ENOMEM;
 
     (void)pthread_mutex_lock(&live->lock);
-    for (size_t i = 0; i < now->n_models; i++) {
-        const int order = strcmp(now->models[i]->name, model->name);
-        if (order >= 0 && !is_in) {
-            next.models[next.n_models++] = model;
-            is_in = true;
-        }
-        if (order != 0) {
-            now->models[i]->references++;
-            next.models[next.n_models++] = now->models[i];
-        }
-    }
-    if (!is_in)
-        next.models[next.n_models++] = model;
+    struct live_model **old = table->models;
+    if (old)
+        memcpy(models, old, table->n_models * sizeof(struct live_model *));
+    table->models = models;
+    table->capacity = capacity;
     (void)pthread_mutex_unlock(&live->lock);
-    *ret_table = next;
+    free(old);
     return 0;
+}
+
+/* Under `change`, after reserve(). Takes model over. */
+static void place(struct live *live, struct live_model *model)
+{
+    struct model_table *table = &live->table;
+    struct live_model *old = NULL;
+    bool is_there;
+
+    (void)pthread_mutex_lock(&live->lock);
+    const size_t i = position(table, model->name, strlen(model->name), &is_there);
+    struct live_model **at = &table->models[i];
+    if (is_there)
+        old = *at;
+    else
+        memmove(at + 1, at, (table->n_models++ - i) * sizeof(struct live_model *));
+    *at = model;
+    (void)pthread_mutex_unlock(&live->lock);
+    live_release(live, old);
+}
+
+int live_add(struct live *live, const struct live_source *sources, size_t n_sources)
+{
+    assert(live && (sources || n_sources == 0));
+    struct model_table table = {0};
+
+    (void)pthread_mutex_lock(&live->change);
+    int r = make_table(live, sources, n_sources, false, &table);
+    if (r == 0)
+        r = reserve(live, n_sources);
+    for (size_t i = 0; r == 0 && i < n_sources; i++)
+        place(live, TAKE(table.models[i]));
+    table_release(live, &table);
+    (void)pthread_mutex_unlock(&live->change);
+    return r;
 }
 
 static int put(struct live *live, const struct live_source *source, struct error *reterr)
 {
     struct live_model *model = NULL;
-    struct model_table table = {0};
 
     int r = live_model_new(live, source, &model);
     if (r == 0 && model->state == LIVE_FAILED)
         r = error_set(reterr, -EINVAL, "%s", model->error->text);
-    else if (r < 0 || (r = table_with(live, model, &table)) < 0)
+    else if (r < 0 || (r = reserve(live, 1)) < 0)
         r = error_set(reterr, r, "out of memory");
     if (r < 0)
         live_model_free(live, model);
     else
-        commit_table(live, table);
+        place(live, model);
     return r;
 }
 
@@ -357,16 +426,16 @@ void live_remove(struct live *live, const char *name)
 {
     struct model_table *table = &live->table;
     struct live_model *removed = NULL;
+    bool is_there;
 
     (void)pthread_mutex_lock(&live->change);
     (void)pthread_mutex_lock(&live->lock);
-    for (size_t i = 0; i < table->n_models; i++) {
-        if (removed)
-            table->models[i - 1] = table->models[i];
-        else if (strcmp(table->models[i]->name, name) == 0)
-            removed = table->models[i];
+    const size_t i = position(table, name, strlen(name), &is_there);
+    if (is_there) {
+        struct live_model **at = &table->models[i];
+        removed = *at;
+        memmove(at, at + 1, (--table->n_models - i) * sizeof(struct live_model *));
     }
-    table->n_models -= removed != NULL;
     (void)pthread_mutex_unlock(&live->lock);
     (void)pthread_mutex_unlock(&live->change);
     live_release(live, removed);

@@ -64,6 +64,7 @@ struct live_model {
     bool reject_missing;
     struct relevance_rule *rules; /* which deviations matter, in force; NULL: all of them */
     struct relevance *relevance;  /* the same by name */
+    struct relevance *said;       /* what of it the source has said; NULL: nothing */
     char *file;
     uint64_t trained_at_us;         /* time of the file, since 1970 */
     char checksum[SHA256_HEX_SIZE]; /* SHA-256 of the file */
@@ -96,13 +97,20 @@ struct live_source {
     struct relevance *relevance; /* goes before that of the file; NULL: nothing does */
 };
 
-/* Loads sources[n_sources], sorted by name, and puts them in place of all there were. With `strict`
- * (a reload) the first model that cannot be loaded fails the call with its reason and nothing
- * changes; without (the start) it becomes LIVE_FAILED and the others serve. -EINVAL …; -ENOMEM. */
+/* Loads sources[n_sources], sorted by name, and puts them in place of all there were; a model that
+ * would be the same as before stays. With `strict` (a reload) the first one that cannot be loaded
+ * fails the call with its reason and nothing changes; without it becomes LIVE_FAILED and the others
+ * serve. -EINVAL …; -ENOMEM. */
 MUST_CHECK int live_load(struct live *live, const struct live_source *sources, size_t n_sources,
                          bool strict, struct error *reterr);
 
-/* The same for one model beside the others, which is always strict. Any thread. */
+/* Loads some, sorted by name, and puts each in the place of that of its name, or beside the others
+ * (the start, in slices): one that cannot be loaded becomes LIVE_FAILED. -ENOMEM. */
+MUST_CHECK int live_add(struct live *live, const struct live_source *sources, size_t n_sources);
+/* After the last slice. */
+void live_settle(struct live *live);
+
+/* The same for one model, which is strict, as live_load() can be. Any thread. */
 MUST_CHECK int live_put(struct live *live, const struct live_source *source, struct error *reterr);
 
 /* The model is there no more; who has a reference goes on with it. Any thread. */

@@ -32,6 +32,34 @@ static int read_file(struct live_model *model, char **ret_data, size_t *ret_size
     return 0;
 }
 
+static bool is_same_source(const struct live_model *model, const struct live_source *source)
+{
+    const double rate =
+        source->false_alarm_rate > 0 ? source->false_alarm_rate : model->rate_of_file;
+
+    return model->state == LIVE_SERVING && source->file && strcmp(model->file, source->file) == 0 &&
+           (source->version == 0 || model->version == source->version) &&
+           (!source->sha256 || !*source->sha256 || strcmp(model->checksum, source->sha256) == 0) &&
+           model->false_alarm_rate == rate &&
+           model->false_alarms_per_day == source->false_alarms_per_day &&
+           model->rate_source == live_rate_source(source) &&
+           model->reject_missing == source->reject_missing &&
+           relevance_is_same(model->said, source->relevance);
+}
+
+bool live_model_is_same(struct live *live, const struct live_model *model,
+                        const struct live_source *source)
+{
+    struct error error;
+    struct live_model now = {.file = model->file, .error = &error};
+    AUTO_FREE char *data = NULL;
+    size_t size = 0;
+
+    return is_same_source(model, source) && !live_is_failing(live, model, NULL) &&
+           read_file(&now, &data, &size) == 0 && strcmp(now.checksum, model->checksum) == 0 &&
+           now.trained_at_us == model->trained_at_us;
+}
+
 /* Which deviations matter: the configuration's word goes before that of the file. */
 static int set_rules(struct live_model *model, struct relevance *said)
 {
@@ -76,6 +104,12 @@ static int check_sum(struct live_model *model, const char *sha256)
                         "a backup");
 }
 
+void live_bound_series(struct live_model *model, const struct live_source *source)
+{
+    series_memory_bound(model->memory,
+                        source->max_series ? source->max_series : SERIES_MEMORY_MAX_SERIES);
+}
+
 /* Goes on over versions, and from the rows before the first of them. */
 static int take_memory(struct live_model *model, const struct live_source *source,
                        const struct live_model *old)
@@ -87,8 +121,7 @@ static int take_memory(struct live_model *model, const struct live_source *sourc
     else
         r = series_memory_new(&model->memory);
     if (r == 0)
-        series_memory_bound(model->memory,
-                            source->max_series ? source->max_series : SERIES_MEMORY_MAX_SERIES);
+        live_bound_series(model, source);
     return r;
 }
 
@@ -150,6 +183,7 @@ static int fill(struct live *live, struct live_model *model, const struct live_s
     model->false_alarms_per_day = source->false_alarms_per_day;
     model->rate_source = live_rate_source(source);
     model->reject_missing = source->reject_missing;
+    model->said = relevance_share(source->relevance);
     model->file = source->file ? strdup(source->file) : NULL;
     model->stats = stats_model(live->stats, source->name);
     if ((source->file && !model->file) || !model->stats)

@@ -7,7 +7,7 @@
 
 struct model_table {
     struct live_model **models; /* [n_models] sorted by name, a reference to each */
-    size_t n_models;
+    size_t n_models, capacity;
 };
 
 struct live {
@@ -21,8 +21,14 @@ struct live {
 /* Whoever holds `change` may look without the lock. */
 struct live_model *live_find(const struct model_table *table, const char *name, size_t length);
 
+/* Whether it is what the source, read anew, would make: its file is read for that. Under `change`.
+ */
+bool live_model_is_same(struct live *live, const struct live_model *model,
+                        const struct live_source *source);
 /* From the source, with one reference, under `change`. A model that cannot be loaded is
  * LIVE_FAILED: never an error here but for -ENOMEM. */
 MUST_CHECK int live_model_new(struct live *live, const struct live_source *source,
                               struct live_model **ret_model);
+/* How many series of it are remembered. */
+void live_bound_series(struct live_model *model, const struct live_source *source);
 void live_model_free(struct live *live, struct live_model *model);

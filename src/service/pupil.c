@@ -93,6 +93,16 @@ void pupil_lock(struct pupil *pupil)
 
 void pupil_unlock(struct pupil *pupil)
 {
+    pupil_unlock_until(pupil, 0);
+}
+
+void pupil_unlock_as_before(struct pupil *pupil)
+{
+    pupil_unlock_until(pupil, atomic_load(&pupil->look_us));
+}
+
+void pupil_unlock_until(struct pupil *pupil, uint64_t look_us)
+{
     struct learning *learning = pupil->learning;
     struct pupil_view view = {
         .id = pupil->log.id,
@@ -118,6 +128,7 @@ void pupil_unlock(struct pupil *pupil)
     (void)pthread_mutex_lock(&pupil->view_lock);
     pupil->view = view;
     (void)pthread_mutex_unlock(&pupil->view_lock);
+    atomic_store(&pupil->look_us, look_us);
     (void)pthread_mutex_unlock(&pupil->lock);
 }
 
@@ -153,9 +164,8 @@ static int copy_features(struct pupil *pupil, const char *const *names, size_t n
     return 0;
 }
 
-/* As a JSON array, and its SHA-256. */
-static int print_features(const char *const *names, size_t n_features, struct text *text,
-                          char fingerprint[SHA256_HEX_SIZE])
+int pupil_print_features(const char *const *names, size_t n_features, struct text *text,
+                         char fingerprint[SHA256_HEX_SIZE])
 {
     text_puts(text, "[");
     for (size_t i = 0; i < n_features; i++) {
@@ -174,7 +184,7 @@ int pupil_check_record(const struct pupil *pupil, const char *const *names, size
     CLEANUP(text_clear) struct text text = {0};
     char fingerprint[SHA256_HEX_SIZE];
 
-    const int r = print_features(names, n_features, &text, fingerprint);
+    const int r = pupil_print_features(names, n_features, &text, fingerprint);
     if (r < 0)
         return r;
     return strcmp(pupil->log.fingerprint, fingerprint) == 0 ? 0 : -ESTALE;
@@ -187,7 +197,7 @@ int pupil_open_record(struct pupil *pupil, const char *const *names, size_t n_fe
     CLEANUP(text_clear) struct text text = {0};
     char fingerprint[SHA256_HEX_SIZE];
 
-    int r = print_features(names, n_features, &text, fingerprint);
+    int r = pupil_print_features(names, n_features, &text, fingerprint);
     if (r < 0)
         return r;
     logged_model_clear(&pupil->log);

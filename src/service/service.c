@@ -5,13 +5,12 @@
 #include "base/quota.h"
 #include "detector/calibration.h"
 #include "detector/detector.h"
-#include "detector/model_file.h"
 #include "service/config.h"
 #include "service/learner.h"
 #include "service/live.h"
 #include "service/model_list.h"
+#include "service/service_load.h"
 #include "service/stats.h"
-#include "service/versions.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -49,73 +48,6 @@ const char *service_kernels(void)
     return kernels;
 }
 
-/* ---- models and store ---- */
-
-/* One warning for each line. */
-static void log_notes(const struct text *notes)
-{
-    for (const char *line = notes->data; line && *line;) {
-        const char *end = strchrnul(line, '\n');
-        log_warning("%.*s", (int)(end - line), line);
-        line = *end ? end + 1 : end;
-    }
-}
-
-/* Of a model, where no store says which version is live: what models/NAME/live points to, if it can
- * serve, else the configured file. */
-static void use_kept_version(const char *directory, struct live_source *source,
-                             char path[VERSIONS_PATH_SIZE])
-{
-    CLEANUP(detector_freep) struct detector *detector = NULL;
-    struct error error;
-    unsigned version;
-
-    if (versions_find_live(directory, source->name, path, &version) < 0)
-        return;
-    if (model_file_load(path, &detector, &error) < 0) {
-        log_warning("model %s: version %u cannot serve: %s", source->name, version, error.text);
-        return;
-    }
-    source->file = path;
-    source->version = version;
-}
-
-/* kept_in: where to look for what served last, if there is no learner; NULL: nowhere. */
-static int load_models(struct live *live, struct learner *learner, const char *kept_in,
-                       const struct config *config, bool strict, struct error *reterr)
-{
-    CLEANUP(text_clear) struct text notes = {0};
-    AUTO_FREE struct live_source *sources = calloc(config->n_models + 1, sizeof(*sources));
-    AUTO_FREE char(*paths)[VERSIONS_PATH_SIZE] = calloc(config->n_models + 1, sizeof(*paths));
-    size_t n_sources = config->n_models;
-    if (!sources || !paths)
-        return error_set(reterr, -ENOMEM, "out of memory");
-
-    for (size_t i = 0; i < config->n_models; i++) {
-        sources[i] = (struct live_source){
-            .name = config->models[i].name,
-            .file = config->models[i].file,
-            .false_alarm_rate = config->models[i].false_alarm_rate,
-            .false_alarms_per_day = config->models[i].false_alarms_per_day,
-            .reject_missing = config->models[i].reject_missing,
-            .relevance = config->models[i].relevance,
-        };
-        if (!learner && kept_in)
-            use_kept_version(kept_in, &sources[i], paths[i]);
-    }
-    if (!strict) /* at the start, before there is more */
-        live_set_limit(live, config->max_memory);
-    int r = learner ? learner_prepare(learner, config, &sources, &n_sources, &notes) : 0;
-    log_notes(&notes);
-    if (r == 0)
-        r = live_load(live, sources, n_sources, strict, reterr);
-    if (r == 0 && learner)
-        r = learner_commit(learner, config);
-    if (r == 0)
-        live_set_limit(live, config->max_memory);
-    return r;
-}
-
 /* ---- the store ---- */
 
 /* Says so once for each reason. */
@@ -141,7 +73,7 @@ static struct learner *open_learner(struct service *service)
     int r = learner_new(service->config, service->live, service->stats, &learner, &notes, &error);
     if (r == -EUCLEAN) /* the next one sets it aside */
         r = learner_new(service->config, service->live, service->stats, &learner, &notes, &error);
-    log_notes(&notes);
+    service_log_notes(&notes);
     if (r < 0)
         (void)error_set(&told, r, "nothing is learned: %s", error.text);
     set_store_error(service, r < 0 ? told.text : "");
@@ -155,12 +87,12 @@ static int open_store(struct service *service)
     const struct config *config = service->config;
     const char *directory = config->storage_directory;
 
-    int r = load_models(service->live, learner, directory, config, false, NULL);
+    int r = service_load_models(service->live, learner, directory, config, false, NULL);
     if (r == 0 && learner &&
         learner_is_damaged(learner)) { /* found on the way: set aside at once */
         learner_free(TAKE(learner));
         learner = open_learner(service);
-        r = load_models(service->live, learner, directory, config, false, NULL);
+        r = service_load_models(service->live, learner, directory, config, false, NULL);
     }
     if (r == 0 && learner)
         r = learner_start(learner);
@@ -324,8 +256,8 @@ int service_reload(struct service *service, struct text *ret_errors)
     int r = config_load(service->config_path, &next, ret_errors);
     if (r < 0)
         return r;
-    r = load_models(service->live, service_learner(service), next->storage_directory, next, true,
-                    &error);
+    r = service_load_models(service->live, service_learner(service), next->storage_directory, next,
+                            true, &error);
     if (r < 0) {
         text_printf(ret_errors, "%s\n", error.text);
         return r;
@@ -464,7 +396,7 @@ static int check_models(const struct config *config, struct text *ret_summary,
     if (r == 0)
         r = live_new(stats, &live);
     if (r == 0)
-        r = load_models(live, NULL, NULL, config, false, NULL);
+        r = service_load_models(live, NULL, NULL, config, false, NULL);
     if (r == 0)
         r = model_list_get(live, &list);
     if (r < 0)

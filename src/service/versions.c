@@ -83,17 +83,56 @@ static int sync_folder(const char *directory, const char *model, struct error *r
     return fd < 0 || fsync(fd) < 0 ? error_set_errno(reterr, -errno, path, "sync") : 0;
 }
 
-int versions_keep_candidate(const char *candidate, const char *directory, const char *model,
+static int rename_candidate(const char *candidate, const char *directory, const char *model,
                             unsigned version, struct error *reterr)
 {
     char path[VERSIONS_PATH_SIZE];
 
-    int r = versions_path(directory, model, version, path);
+    const int r = versions_path(directory, model, version, path);
     if (r < 0)
         return r;
-    if (rename(candidate, path) < 0)
-        return error_set_errno(reterr, -errno, path, "rename");
-    return sync_folder(directory, model, reterr);
+    return rename(candidate, path) < 0 ? error_set_errno(reterr, -errno, path, "rename") : 0;
+}
+
+int versions_keep_candidate(const char *candidate, const char *directory, const char *model,
+                            unsigned version, struct error *reterr)
+{
+    const int r = rename_candidate(candidate, directory, model, version, reterr);
+
+    return r < 0 ? r : sync_folder(directory, model, reterr);
+}
+
+int versions_stage(const char *directory, const char *model, const void *data, size_t size,
+                   bool sync, struct error *reterr)
+{
+    char path[VERSIONS_PATH_SIZE];
+    struct iovec part = {.iov_len = size};
+    CLEANUP(close_fd) int fd = -1;
+
+    memcpy(&part.iov_base, &data, sizeof(data)); /* only read, as in versions_write() */
+    int r = versions_open_candidate(directory, model, path, &fd, reterr);
+    if (r < 0)
+        return r;
+    return sync ? file_write_fd(fd, path, &part, 1, reterr)
+                : file_fill_fd(fd, path, &part, 1, reterr);
+}
+
+int versions_keep_staged(const char *directory, const char *model, unsigned version, bool sync,
+                         struct error *reterr)
+{
+    char candidate[VERSIONS_PATH_SIZE];
+
+    int r = print_path(candidate, directory, model, CANDIDATE);
+    if (r == 0)
+        r = rename_candidate(candidate, directory, model, version, reterr);
+    return r == 0 && sync ? sync_folder(directory, model, reterr) : r;
+}
+
+int versions_sync(const char *directory, struct error *reterr)
+{
+    CLEANUP(close_fd) int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 || syncfs(fd) < 0 ? error_set_errno(reterr, -errno, directory, "sync") : 0;
 }
 
 int versions_write(const char *directory, const char *model, unsigned version, const void *data,
@@ -158,6 +197,8 @@ int versions_link_live(const char *directory, const char *model, unsigned versio
         r = print_path(temporary, directory, model, LIVE ".tmp");
     if (r < 0)
         return error_set_errno(reterr, r, directory, "link");
+    if (symlink(target, path) == 0) /* there was none */
+        return 0;
     (void)unlink(temporary);
     return symlink(target, temporary) < 0 || rename(temporary, path) < 0
                ? error_set_errno(reterr, -errno, path, "link")

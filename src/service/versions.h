@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define VERSIONS_PATH_SIZE 4096
@@ -30,6 +31,16 @@ MUST_CHECK int versions_write(const char *directory, const char *model, unsigned
 /* The same with the bytes of a file. */
 MUST_CHECK int versions_import(const char *file, const char *directory, const char *model,
                                unsigned version, char ret_sha256[65], struct error *reterr);
+
+/* versions_write() in two steps, so that many at a time can wait for the disk once: data[size]
+ * becomes a candidate, and that the file of a version. With `sync` each is durable; else
+ * versions_sync() makes the candidates' bytes so, and then their names. */
+MUST_CHECK int versions_stage(const char *directory, const char *model, const void *data,
+                              size_t size, bool sync, struct error *reterr);
+MUST_CHECK int versions_keep_staged(const char *directory, const char *model, unsigned version,
+                                    bool sync, struct error *reterr);
+/* All that was written to the file system of directory is on its disk. */
+MUST_CHECK int versions_sync(const char *directory, struct error *reterr);
 
 /* Opens the file of a version for reading, from its start. -EUCLEAN: its bytes are not those of
  * sha256. Other negative errno, as when it is gone. It is read once, piece by piece. */

@@ -297,6 +297,47 @@ int model_log_add_version(struct database *database, int64_t model,
     return r < 0 ? r : database_end(database, insert_version(database, connection, model, version));
 }
 
+/* 1: *ret_model is the new one; 0: it is there already. */
+static int insert_model(struct database *database, struct sqlite3 *connection,
+                        const struct logged_adoption *adoption, int64_t *ret_model)
+{
+    CLEANUP(query_end)
+    struct query query = query_begin(
+        database, connection,
+        "INSERT INTO models (name, features, fingerprint, live_version, pinned_version) "
+        "VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (name) DO NOTHING RETURNING id");
+    query_bind_text(&query, adoption->name);
+    query_bind_text(&query, adoption->features);
+    query_bind_text(&query, adoption->fingerprint);
+    query_bind_uint(&query, adoption->version.version);
+    int r = query_step(&query);
+    if (r <= 0)
+        return r;
+    const int64_t model = query_int(&query, 0);
+    r = query_step(&query); /* to its end, else it could not be committed */
+    if (r < 0)
+        return r;
+    *ret_model = model;
+    return 1;
+}
+
+int model_log_adopt(struct database *database, const struct logged_adoption *adoptions, size_t n)
+{
+    assert(database && (adoptions || n == 0));
+    struct sqlite3 *connection;
+    int64_t model = 0;
+
+    int r = database_write(database, &connection);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n && r == 0; i++) {
+        r = insert_model(database, connection, &adoptions[i], &model);
+        if (r > 0)
+            r = insert_version(database, connection, model, &adoptions[i].version);
+    }
+    return database_end(database, r);
+}
+
 #define SELECT_VERSIONS \
     "SELECT version, made_us, run, sha256, rows, origin, is_refused FROM versions "
 

@@ -76,6 +76,15 @@ MUST_CHECK int model_log_next_version(struct database *database, int64_t model,
 /* -EEXIST: there is one of that number. */
 MUST_CHECK int model_log_add_version(struct database *database, int64_t model,
                                      const struct logged_version *version);
+
+/* A model of which nothing is known, and its first version, which is live and pinned. */
+struct logged_adoption {
+    const char *name, *features, *fingerprint;
+    struct logged_version version;
+};
+/* All of them, or none; one that has been made meanwhile stays as it is. */
+MUST_CHECK int model_log_adopt(struct database *database, const struct logged_adoption *adoptions,
+                               size_t n);
 /* -ENOENT. */
 MUST_CHECK int model_log_version(struct database *database, int64_t model, unsigned version,
                                  struct logged_version *ret_version);

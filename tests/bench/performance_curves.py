@@ -1,5 +1,6 @@
 """How cost grows: over features, rows a request, connections and models. Lists of points, and the
 charts of them."""
+import os
 import statistics
 import time
 
@@ -81,24 +82,66 @@ def connections(inputs, options):
              "pss_mib": least(rounds, "pss_kib") / 1024} for n, rounds in told.items()]
 
 
+def cpu_ms(daemon):
+    return 1e3 * sum(daemon.ticks()) / os.sysconf("SC_CLK_TCK")
+
+
+def timed_ms(act):
+    """How long it takes, and what it returns."""
+    begin = time.monotonic()
+    value = act()
+    return 1e3 * (time.monotonic() - begin), value
+
+
+def start_models(inputs, options, sections, directory, name):
+    """(the daemon when it is ready, figures of its start)"""
+    took, daemon = timed_ms(lambda: servers.daemon(inputs.folder, sections, directory,
+                                                   options.curve_models_seconds))
+    return daemon, {f"{name}_ms": took, f"{name}_cpu_ms": cpu_ms(daemon)}
+
+
+def reload_one(inputs, daemon, sections, directory):
+    """One of the models has another rate."""
+    changed = {**sections, "m0": [*sections["m0"], "false_alarm_rate = 0.02"]}
+    servers.daemon_config(inputs.folder, daemon.port, changed, directory)
+    before = cpu_ms(daemon)
+    took, _ = timed_ms(daemon.reload)
+    return {"reload_ms": took, "reload_cpu_ms": cpu_ms(daemon) - before}
+
+
+def models_at(inputs, options, n):
+    """n models that learn: their first start, the second one, a reload; all of them asked in turns
+    after one again and again; and the start of as many without a store."""
+    sections = {f"m{i}": [f"file = {inputs.model('fast', 38)}"] for i in range(n)}
+    directory, rows = f"models-{n}", inputs.single(38)
+    daemon, point = start_models(inputs, options, sections, directory, "first_start")
+    with daemon:
+        point["ready_mib"] = servers.pss_kib(daemon.pids[0]) / 1024
+        point["cpu_us_hot"] = cost(daemon, score("m0"), rows, options)
+        daemon.load(score("m#"), rows, 16, paths=n, requests=2 * n)
+        point["cpu_us_all"] = cost(daemon, score("m#"), rows, options, paths=n)
+        point["pss_mib"] = servers.pss_kib(daemon.pids[0]) / 1024
+        point["metrics_ms"], page = timed_ms(lambda: daemon.ask("/metrics"))
+        point["metrics_mib"] = len(page) / 2**20
+        point["list_ms"], _ = timed_ms(lambda: daemon.ask("/v1/models"))
+    daemon, told = start_models(inputs, options, sections, directory, "second_start")
+    with daemon:
+        point |= told | reload_one(inputs, daemon, sections, directory)
+    daemon, told = start_models(inputs, options, sections, None, "start_without_store")
+    with daemon:
+        kib = servers.pss_kib(daemon.pids[0])
+    return {"models": n, **point, **told, "ready_without_store_mib": kib / 1024}
+
+
 def models(inputs, options):
-    """So many models of preset fast, one of them asked again and again, then all in turns."""
-    points, file = [], inputs.model("fast", 38)
+    """So many models of preset fast."""
+    points = []
     for n in options.curve_models:
-        begin = time.monotonic()
         try:
-            with servers.daemon(inputs.folder, {f"m{i}": [f"file = {file}"] for i in range(n)},
-                                f"models-{n}", options.curve_models_seconds) as daemon:
-                point = {"models": n, "first_start_ms": 1e3 * (time.monotonic() - begin),
-                         "ready_mib": servers.pss_kib(daemon.pids[0]) / 1024}
-                rows = inputs.single(38)
-                point["cpu_us_hot"] = cost(daemon, score("m0"), rows, options)
-                daemon.load(score("m#"), rows, 16, paths=n, requests=2 * n)
-                point["cpu_us_all"] = cost(daemon, score("m#"), rows, options, paths=n)
-                point["pss_mib"] = servers.pss_kib(daemon.pids[0]) / 1024
+            points.append(models_at(inputs, options, n))
         except servers.NotThere as reason:
-            point = {"models": n, "not_there": f"{reason} after {options.curve_models_seconds} s"}
-        points.append(point)
+            points.append({"models": n,
+                           "not_there": f"{reason} after {options.curve_models_seconds} s"})
     return points
 
 

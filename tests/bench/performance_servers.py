@@ -132,6 +132,19 @@ class Server:
                   for pid in self.pids]
         return sum(int(one[11]) for one in fields), sum(int(one[12]) for one in fields)
 
+    def reload(self):
+        """SIGHUP, until the log says what came of it."""
+        log = pathlib.Path(self.log)
+        before = log.stat().st_size
+        self.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + DEADLINE_S
+        while time.monotonic() < end:
+            told = log.read_bytes()[before:]
+            if b"reloaded" in told:
+                return
+            time.sleep(0.01)
+        raise RuntimeError(f"it was not reloaded; {self.last_words()}")
+
     def start_load(self, path, file, clients=16, seconds=1.0, **options):
         command = [BUILD / "tests/bench/http_load", "--clients", clients, "--seconds", seconds]
         for pid in self.pids:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import (ANOMALYCTL, DEADLINE_S, IS_SANITIZED, NORMAL, ODD, Daemon, check_problem,
+from conftest import (ANOMALYCTL, ANOMALYD, DEADLINE_S, IS_SANITIZED, NORMAL, ODD, Daemon, check_problem,
                       wait_for)
 from test_concurrency import in_threads
 from test_learning_api import QUICK, LearningDaemon, rows_like_normal
@@ -229,6 +229,69 @@ def test_many_models_start_serve_and_are_told_of(start, tmp_path_factory, fast_f
     assert metrics['anomalyd_rows_scored_total{model="m00000"}'] == 1
     assert metrics[f'anomalyd_threshold{{model="m{N_MANY - 1:05d}"}}'] > 0
     assert metrics["anomalyd_models_loaded_bytes"] <= 4 << 20
+
+
+@pytest.mark.parametrize("sign", ["candidate.tmp", "1.safetensors", "live"])
+def test_a_first_start_that_is_killed_is_made_good_by_the_next(tmp_path, fast_file, sign):
+    """While copies are made, while they are named, and after the store knows of them."""
+
+    class Killed(LearningMany):
+        kills = True
+
+        def _start(self):
+            if not self.kills:
+                return super()._start()
+            self.kills = False
+            with open(self.log_path, "wb") as log:
+                self.process = subprocess.Popen([ANOMALYD, "--config", self.config], stderr=log)
+            while not any(self.folder.glob(f"state/models/*/{sign}")):
+                assert self.process.poll() is None, self.log()
+            self.process.kill()
+            self.process.wait()
+            return super()._start()
+
+    names = [f"m{i:05d}" for i in range(300)]
+    daemon = Killed(tmp_path, {"threads": 2}, {name: {"file": fast_file, "learn": "auto"} for name in names})
+    try:
+        for name in names:
+            folder = tmp_path / "state/models" / name
+            assert sorted(os.listdir(folder)) == ["1.safetensors", "live"]
+            assert (folder / "1.safetensors").read_bytes() == fast_file.read_bytes()
+        listed = daemon.request("GET", "/v1/models").json()["models"]
+        assert [(model["name"], model["state"], model["version"]) for model in listed] == [
+            (name, "serving", 1) for name in names]
+        for name in names[::50]:
+            versions = daemon.request("GET", f"/v1/models/{name}/versions").json()["versions"]
+            assert [version["version"] for version in versions] == [1]
+            assert ask(daemon, name, NORMAL).status == 200
+        assert "does not learn" not in daemon.log()
+    finally:
+        daemon.stop()
+
+
+def n_transfers(daemon):
+    """How often it has read or written."""
+    with open(f"/proc/{daemon.process.pid}/io", encoding="ascii") as io:
+        return sum(int(line.split()[1]) for line in io if line.startswith(("syscr", "syscw")))
+
+
+def test_starts_and_reloads_do_as_much_for_each_model_however_many_there_are(start, fast_file):
+    def count(n):
+        models = {f"m{i:05d}": {"file": fast_file, "learn": "auto"} for i in range(n)}
+        daemon = start(models, kind=LearningMany)
+        counts = [n_transfers(daemon)]
+        daemon.stop()
+        assert daemon._start()
+        counts.append(n_transfers(daemon))
+        models["m00007"]["false_alarm_rate"] = 0.2
+        daemon.write_config(models)
+        daemon.reload("reloaded")
+        assert daemon.request("GET", "/v1/models/m00007").json()["false_alarm_rate"] == 0.2
+        counts.append(n_transfers(daemon) - counts[-1])
+        return counts
+
+    for few, many in zip(count(100), count(400)):
+        assert many < 4 * 1.2 * few
 
 
 def test_many_models_are_created_by_their_first_rows(start):

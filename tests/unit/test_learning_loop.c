@@ -259,6 +259,26 @@ static void a_run_is_due_after_retrain_every(void **state)
     }
 }
 
+static void when_time_alone_may_make_one_due_is_known(void **state)
+{
+    (void)state;
+    open_learning();
+    options.retrain_min_interval_us = options.retrain_every_us = 0;
+    learning_configure(learning, &options);
+    assert_due(NULL);
+    assert_true(learning_due_us(learning, now_us) == UINT64_MAX);
+    options.retrain_min_interval_us = 10 * SECOND;
+    options.retrain_every_us = 100 * SECOND;
+    learning_configure(learning, &options);
+    learning_run_began(learning, now_us);
+    const uint64_t began_us = now_us;
+    assert_true(learning_due_us(learning, now_us) == began_us + 10 * SECOND);
+    now_us += 10 * SECOND;
+    assert_true(learning_due_us(learning, now_us) == began_us + 100 * SECOND);
+    now_us += 90 * SECOND;
+    assert_true(learning_due_us(learning, now_us) == UINT64_MAX);
+}
+
 static void a_run_by_time_waits_for_rows_that_are_new(void **state)
 {
     (void)state;
@@ -654,6 +674,7 @@ int main(void)
         LEARNING_TEST(runs_that_begin_by_themselves_keep_the_least_time_apart),
         LEARNING_TEST(nothing_is_due_by_itself_unless_said),
         LEARNING_TEST(a_run_is_due_after_retrain_every),
+        LEARNING_TEST(when_time_alone_may_make_one_due_is_known),
         LEARNING_TEST(a_run_by_time_waits_for_rows_that_are_new),
         LEARNING_TEST(what_came_to_nothing_waits_for_twice_as_many_new_rows_each_time),
         LEARNING_TEST(nothing_is_followed_after_it_was_forgotten),

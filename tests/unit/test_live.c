@@ -251,6 +251,63 @@ static void another_file_is_another_version(void **state)
     }
 }
 
+static void a_reload_keeps_a_model_that_would_be_the_same(void **state)
+{
+    (void)state;
+    struct live_source source = web(path_a);
+
+    assert_int_equal(load(source, true, NULL), 0);
+    struct live_model *first = acquire("web");
+    assert_int_equal(load(source, true, NULL), 0);
+    struct live_model *same = acquire("web");
+    assert_ptr_equal(first, same);
+    source.false_alarm_rate = 0.2;
+    assert_int_equal(load(source, true, NULL), 0);
+    struct live_model *other = acquire("web");
+    assert_ptr_not_equal(first, other);
+    assert_true(other->false_alarm_rate == 0.2);
+    source.reject_missing = true;
+    assert_int_equal(load(source, true, NULL), 0);
+    struct live_model *strict = acquire("web");
+    assert_true(strict->reject_missing);
+    assert_int_equal(strict->version, 1);
+    live_release(live, first);
+    live_release(live, same);
+    live_release(live, other);
+    live_release(live, strict);
+}
+
+static void models_are_added_in_slices_beside_the_others(void **state)
+{
+    (void)state;
+    const struct live_source first[] = {
+        {.name = "b", .file = path_a},
+        {.name = "d", .file = path_a}
+    };
+    const struct live_source second[] = {
+        {.name = "a", .file = path_bad},
+        {.name = "b", .file = path_b  },
+        {.name = "c", .file = path_a  }
+    };
+    static const unsigned versions[] = {0, 2, 1, 1};
+    struct live_model **all = NULL;
+    size_t n = 0;
+
+    assert_int_equal(live_add(live, first, 2), 0);
+    assert_int_equal(live_add(live, second, 3), 0);
+    assert_int_equal(live_add(live, NULL, 0), 0);
+    live_settle(live);
+    assert_int_equal(live_acquire_all(live, &all, &n), 0);
+    assert_int_equal(n, 4);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(all[i]->name[0], 'a' + (int)i);
+        assert_int_equal(all[i]->state, i == 0 ? LIVE_FAILED : LIVE_SERVING);
+        assert_int_equal(all[i]->version, versions[i]);
+        live_release(live, all[i]);
+    }
+    free(all);
+}
+
 static void a_reader_keeps_its_model_over_a_reload(void **state)
 {
     (void)state;
@@ -468,6 +525,8 @@ static void survives_every_failed_allocation(void **state)
             r = live_new(other_stats, &other);
         if (r == 0)
             r = live_load(other, &model, 1, nth % 2, NULL);
+        if (r == 0)
+            r = live_add(other, &(struct live_source){.name = "beside", .file = path_a}, 1);
         alloc_fail_in = -1;
         assert_true(r == 0 || r == -ENOMEM || (r == -EINVAL && nth % 2));
         if (r < 0)
@@ -494,6 +553,8 @@ int main(void)
         TEST(a_model_of_format_1_may_rest_on_its_largest_error),
         TEST(another_file_is_another_version),
         TEST(a_reader_keeps_its_model_over_a_reload),
+        TEST(a_reload_keeps_a_model_that_would_be_the_same),
+        TEST(models_are_added_in_slices_beside_the_others),
         TEST(at_the_start_a_bad_model_fails_alone),
         TEST(a_reload_with_a_bad_model_changes_nothing),
         TEST(a_failed_model_that_was_mended_serves),

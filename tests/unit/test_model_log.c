@@ -256,6 +256,34 @@ static void a_deleted_model_leaves_nothing_and_its_id_is_not_used_again(void **s
     assert_int_equal(make_model("web"), web + 1);
 }
 
+static void unknown_models_are_adopted_and_others_stay(void **state)
+{
+    (void)state;
+    const struct logged_version first = {.version = 1, .sha256 = "abc", .origin = "file"};
+    const struct logged_adoption adoptions[] = {
+        {.name = "new", .features = "[\"a\"]", .fingerprint = "f2", .version = first},
+        {.name = "web", .features = "[\"a\"]", .fingerprint = "f2", .version = first},
+        {.name = "zoo", .features = "[\"b\"]", .fingerprint = "f3", .version = first}
+    };
+    struct logged_version found;
+
+    (void)make_model("web");
+    assert_int_equal(model_log_adopt(database, adoptions, 3), 0);
+    assert_int_equal(model_log_adopt(database, NULL, 0), 0);
+    reopen_database();
+    CLEANUP(logged_model_clear) struct logged_model web = find("web"), zoo = find("zoo");
+    assert_int_equal(web.live_version, 0);
+    assert_string_equal(web.fingerprint, "f1");
+    assert_int_equal(zoo.live_version, 1);
+    assert_int_equal(zoo.pinned_version, 1);
+    assert_int_equal(zoo.former_version, 0);
+    assert_string_equal(zoo.features, "[\"b\"]");
+    assert_int_equal(model_log_version(database, zoo.id, 1, &found), 0);
+    assert_string_equal(found.sha256, "abc");
+    assert_int_equal(next_version(zoo.id), 2);
+    assert_int_equal(count("SELECT count(*) FROM versions"), 2);
+}
+
 /* ---- versions ---- */
 
 static void a_version_number_is_never_given_twice(void **state)
@@ -700,6 +728,8 @@ static int change_all(void)
     static char text[] = "{}";
     struct logged_run run = {.reason = text, .comparison = text};
     const struct logged_version made = {.version = 2};
+    const struct logged_adoption adoption = {
+        .name = "zoo", .features = "[]", .fingerprint = "f", .version = {.version = 1}};
     unsigned version;
 
     int r = model_log_next_version(database, 1, &version);
@@ -722,6 +752,8 @@ static int change_all(void)
         r = model_log_set_observed(database, 1, 1, 1);
     if (r == 0)
         r = model_log_reschema(database, 1, "[\"a\"]", "f");
+    if (r == 0)
+        r = model_log_adopt(database, &adoption, 1);
     return r;
 }
 
@@ -786,6 +818,8 @@ static void a_transaction_that_fails_leaves_nothing(void **state)
 {
     (void)state;
     const int64_t web = make_model("web");
+    const struct logged_adoption adoption = {
+        .name = "zoo", .features = "[]", .fingerprint = "f", .version = {.version = 1}};
     int64_t run = 42;
 
     assert_int_equal(add_version(web, 1), 0);
@@ -798,6 +832,8 @@ static void a_transaction_that_fails_leaves_nothing(void **state)
             "vector) SELECT id, 0, 7, 1, 0, 0, 0, x'00' FROM models;"
             "UPDATE versions SET is_refused = 1");
     assert_true(add_version(web, 9) < 0);
+    assert_true(model_log_adopt(database, &adoption, 1) < 0);
+    assert_int_equal(count("SELECT count(*) FROM models"), 1);
     assert_true(model_log_promote(database, web, 1, true) < 0);
     assert_true(model_log_reschema(database, web, "[\"c\"]", "f2") < 0);
     assert_true(model_log_delete(database, web) < 0);
@@ -826,6 +862,7 @@ int main(void)
         DATABASE_TEST(a_budget_and_the_rows_a_day_are_remembered),
         DATABASE_TEST(a_pin_that_shall_move_is_remembered),
         DATABASE_TEST(a_deleted_model_leaves_nothing_and_its_id_is_not_used_again),
+        DATABASE_TEST(unknown_models_are_adopted_and_others_stay),
         DATABASE_TEST(a_version_number_is_never_given_twice),
         DATABASE_TEST(versions_are_kept_as_they_were_added),
         DATABASE_TEST(a_version_is_added_once_and_to_a_model),

@@ -92,6 +92,26 @@ static void a_link_that_cannot_be_made_is_told(void **state)
     assert_non_null(strstr(error.text, "models/nobody/live: cannot link"));
 }
 
+static void a_staged_version_has_its_name_only_once_it_is_kept(void **state)
+{
+    (void)state;
+    char path[VERSIONS_PATH_SIZE];
+    struct error error;
+
+    for (int sync = 0; sync < 2; sync++) {
+        assert_int_equal(versions_path(folder, "web", 7, path), 0);
+        assert_int_equal(versions_stage(folder, "web", "bytes", 5, sync, &error), 0);
+        assert_int_equal(access(path, F_OK), -1);
+        assert_int_equal(versions_sync(folder, &error), 0);
+        assert_int_equal(versions_keep_staged(folder, "web", 7, sync, &error), 0);
+        assert_int_equal(access(path, R_OK), 0);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(versions_keep_staged(folder, "web", 7, sync, &error), -ENOENT);
+    }
+    assert_int_equal(versions_sync("/nowhere", &error), -ENOENT);
+    assert_non_null(strstr(error.text, "/nowhere"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_versions, remove_versions)
 
 int main(void)
@@ -100,6 +120,7 @@ int main(void)
         TEST(the_live_version_is_found_by_its_link),
         TEST(a_link_that_is_not_ours_is_not_followed),
         TEST(a_link_that_cannot_be_made_is_told),
+        TEST(a_staged_version_has_its_name_only_once_it_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
