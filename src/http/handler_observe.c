@@ -80,7 +80,7 @@ void handle_observe(struct handler *handler, const struct request *request, stru
         lookup_refuse_failed(handler, model, reply);
     } else if (model->state == LIVE_LEARNING) {
         first_rows_take(handler, model, FIRST_ROWS_OBSERVED, request, reply);
-    } else if (lookup_hold(handler, model, reply)) {
+    } else if (lookup_hold(handler, &model, reply)) {
         observe(handler, model, request, reply);
         lookup_let_go(handler, model);
     }

@@ -51,7 +51,7 @@ void handle_score(struct handler *handler, const struct request *request, struct
         lookup_refuse_failed(handler, model, reply);
     } else if (model->state == LIVE_LEARNING) {
         first_rows_take(handler, model, FIRST_ROWS_SCORED, request, reply);
-    } else if (lookup_hold(handler, model, reply)) {
+    } else if (lookup_hold(handler, &model, reply)) {
         score_with(handler, model, request, reply);
         lookup_let_go(handler, model);
     }

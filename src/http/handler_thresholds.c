@@ -165,7 +165,7 @@ void handle_thresholds(struct handler *handler, const struct request *request, s
         lookup_refuse_failed(handler, model, reply);
     } else if (model->state == LIVE_LEARNING) {
         print(handler, model, reply);
-    } else if (lookup_hold(handler, model, reply)) {
+    } else if (lookup_hold(handler, &model, reply)) {
         print(handler, model, reply);
         lookup_let_go(handler, model);
     }

@@ -52,15 +52,15 @@ void lookup_release(struct handler *handler, struct live_model *model)
     live_release(service_live(handler->service), model);
 }
 
-bool lookup_hold(struct handler *handler, struct live_model *model, struct reply *reply)
+bool lookup_hold(struct handler *handler, struct live_model **model, struct reply *reply)
 {
     struct error error = {0};
 
-    int r = live_hold(service_live(handler->service), model, &error);
+    int r = live_hold_newest(service_live(handler->service), model, &error);
     if (r == -ENOMEM)
         reply_no_memory(reply);
     else if (r < 0)
-        refuse_failed(model, &error, reply);
+        refuse_failed(*model, &error, reply);
     return r == 0;
 }
 

@@ -19,9 +19,9 @@ struct live_model *lookup_model(struct handler *handler, const struct request *r
 
 void lookup_release(struct handler *handler, struct live_model *model);
 
-/* Of LIVE_SERVING: model->detector is there until lookup_let_go(). False: it cannot be loaded any
- * more, reply is a 503. */
-bool lookup_hold(struct handler *handler, struct live_model *model, struct reply *reply);
+/* Of LIVE_SERVING: (*model)->detector is there until lookup_let_go(); see live_hold_newest().
+ * False: it cannot be loaded any more, reply is a 503. */
+bool lookup_hold(struct handler *handler, struct live_model **model, struct reply *reply);
 void lookup_let_go(struct handler *handler, struct live_model *model);
 
 /* What the API calls its state: "failed", "frozen", "training", "learning" or "serving". */

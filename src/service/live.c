@@ -216,6 +216,22 @@ int live_hold(struct live *live, struct live_model *model, struct error *reterr)
     return resident_hold(live->residents, &model->resident, reterr);
 }
 
+int live_hold_newest(struct live *live, struct live_model **model, struct error *reterr)
+{
+    int r = live_hold(live, *model, reterr);
+    if (r == 0 || r == -ENOMEM)
+        return r;
+    struct live_model *newer = live_acquire(live, (*model)->name, strlen((*model)->name));
+    if (newer && newer != *model && newer->state == LIVE_SERVING) {
+        struct live_model *older = *model;
+        *model = newer;
+        newer = older;
+        r = live_hold(live, *model, reterr);
+    }
+    live_release(live, newer);
+    return r;
+}
+
 void live_let_go(struct live *live, struct live_model *model)
 {
     resident_let_go(live->residents, &model->resident);

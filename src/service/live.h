@@ -131,6 +131,9 @@ void live_release(struct live *live, struct live_model *model);
  * if it has to be, which takes milliseconds. -EINVAL …: its file is damaged or gone since; -ENOMEM.
  * Any thread. */
 MUST_CHECK int live_hold(struct live *live, struct live_model *model, struct error *reterr);
+/* The same, but what took the model's place meanwhile will do if it cannot be loaded any more: the
+ * files of a version go with it. *model is then that one, and the reference is to it. */
+MUST_CHECK int live_hold_newest(struct live *live, struct live_model **model, struct error *reterr);
 void live_let_go(struct live *live, struct live_model *model);
 
 /* LIVE_FAILED, or LIVE_SERVING whose last load has failed. ret_why may be NULL. */

@@ -115,6 +115,54 @@ static void a_file_of_another_checksum_does_not_serve(void **state)
     live_release(live, model);
 }
 
+/* Nothing stays in memory that nobody holds, and the file of the version before goes. */
+static void who_has_looked_up_a_version_that_went_gets_the_one_in_its_place(void **state)
+{
+    (void)state;
+    char path[64];
+    struct error error;
+
+    (void)snprintf(path, sizeof(path), "%s/gone", folder);
+    assert_int_equal(link(path_a, path), 0);
+    live_set_limit(live, 1);
+    assert_int_equal(load(web(path), true, NULL), 0);
+    struct live_model *model = acquire("web"), *other = acquire("web"), *newer;
+
+    struct live_source source = web(path_b);
+    assert_int_equal(live_put(live, &source, &error), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_true(live_hold(live, other, &error) < 0);
+    live_release(live, other);
+    newer = acquire("web");
+    assert_int_equal(live_hold_newest(live, &model, &error), 0);
+    assert_ptr_equal(model, newer);
+    assert_non_null(model->detector);
+    live_let_go(live, model);
+    live_release(live, newer);
+    live_release(live, model);
+}
+
+static void what_has_no_successor_cannot_be_held(void **state)
+{
+    (void)state;
+    char path[64];
+    struct error error;
+
+    (void)snprintf(path, sizeof(path), "%s/gone", folder);
+    assert_int_equal(link(path_a, path), 0);
+    live_set_limit(live, 1);
+    assert_int_equal(load(web(path), true, NULL), 0);
+    struct live_model *model = acquire("web"), *const same = model;
+
+    assert_int_equal(unlink(path), 0);
+    assert_true(live_hold_newest(live, &model, &error) < 0);
+    assert_ptr_equal(model, same);
+    live_remove(live, "web");
+    assert_true(live_hold_newest(live, &model, &error) < 0);
+    assert_ptr_equal(model, same);
+    live_release(live, model);
+}
+
 static void a_model_serves_with_the_rate_it_was_trained_for(void **state)
 {
     (void)state;
@@ -544,6 +592,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_file_of_another_checksum_does_not_serve),
+        TEST(who_has_looked_up_a_version_that_went_gets_the_one_in_its_place),
+        TEST(what_has_no_successor_cannot_be_held),
         TEST(a_model_serves_with_the_rate_it_was_trained_for),
         TEST(the_configured_rate_comes_first),
         TEST(who_has_said_the_rate_is_known),
