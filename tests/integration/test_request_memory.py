@@ -229,7 +229,7 @@ def test_a_body_larger_than_all_of_it_is_refused_for_good(start_daemon):
             client.send(body)
         problem = check_problem(client.read(), 413)
     assert "max_request_memory" in problem["detail"] and "raise it" in problem["detail"]
-    assert used(daemon) == 0
+    wait_for(lambda: used(daemon) == 0, "it to be given back")
 
 
 def test_a_body_that_there_is_no_room_to_keep_is_scored_without(start_daemon):
