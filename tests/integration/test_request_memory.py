@@ -171,7 +171,7 @@ def test_lines_without_an_end_count(start_daemon):
         client.send(line[-1:])
     replies = [client.read() for client in clients]
     assert {reply.status for reply in replies} == {200, 503}
-    assert used(daemon) == 0
+    wait_for(lambda: used(daemon) == 0, "all of it to be given back")
     for client in clients:
         client.socket.close()
 
@@ -193,7 +193,7 @@ def test_rows_that_cannot_be_held_are_dropped_and_scoring_goes_on(tmp_path, star
              "rows that were held to be stored")
     feedback = {"event": results[-1]["event"], "label": "anomaly"}  # verdicts are held all the same
     assert daemon.request("POST", "/v1/models/web/feedback", feedback).status == 200
-    assert used(daemon) == 0
+    wait_for(lambda: used(daemon) == 0, "all of it to be given back")
 
 
 def test_bodies_that_are_collected_count_too(start_daemon):
