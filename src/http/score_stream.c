@@ -332,5 +332,7 @@ bool score_stream_end(struct score_stream *stream, struct reply *reply)
 
 size_t score_stream_n_kept(const struct score_stream *stream)
 {
-    return stream->kind == ROWS_LINES ? stream->scoring.n_rows : 0;
+    if (stream->kind != ROWS_LINES)
+        return 0;
+    return stream->scoring.n_rows - stream->is_full; /* in place of the last one it says why */
 }

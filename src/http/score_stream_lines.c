@@ -57,14 +57,20 @@ int score_stream_end_early(struct score_stream *stream, unsigned status, const c
     return put_problem(stream, &problem, false);
 }
 
-/* Before a line, beside those that have not got their verdicts yet. */
+/* Before a line, beside those that have not got their verdicts yet: these may turn out to be
+ * shorter than what was reckoned with. */
 static int check_room(struct score_stream *stream)
 {
+    struct scoring *scoring = &stream->scoring;
     const char *why;
-    const unsigned status =
-        scoring_check_room(&stream->scoring, stream->rows.n_rows + 1, &stream->reply, &why);
+    unsigned status = scoring_check_room(scoring, stream->rows.n_rows + 1, &stream->reply, &why);
+    int r = 0;
 
-    return status == 0 ? 0 : score_stream_end_early(stream, status, why);
+    if (status != 0 && stream->rows.n_rows > 0) {
+        r = answer_lines(stream);
+        status = scoring_check_room(scoring, 1, &stream->reply, &why);
+    }
+    return r < 0 || status == 0 ? r : score_stream_end_early(stream, status, why);
 }
 
 /* Rates over no time are none: each of several rows must say when it was. The query does for the

@@ -55,6 +55,9 @@ DEFINE_CLEANUP(struct learner *, learner_free)
 MUST_CHECK int learner_prepare(struct learner *learner, const struct config *config,
                                struct live_source **sources, size_t *n_sources,
                                struct text *ret_notes);
+/* After it, when nothing is loaded after all: the models go on learning as config says, which is
+ * that of before. Main thread. */
+void learner_take_back(struct learner *learner, const struct config *config);
 /* After it: the models learn as config says. Main thread. */
 MUST_CHECK int learner_commit(struct learner *learner, const struct config *config);
 /* The same of those that are loaded already: for the start, where there was no model before. */

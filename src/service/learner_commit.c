@@ -46,8 +46,7 @@ static int compare_section(const void *name, const void *section)
     return strcmp(name, ((const struct config_model *)section)->name);
 }
 
-/* NULL: none names it. */
-static const struct config_model *section_of(const struct config *config, const char *name)
+const struct config_model *learner_section_of(const struct config *config, const char *name)
 {
     return config->n_models > 0 ? bsearch(name, config->models, config->n_models,
                                           sizeof(*config->models), compare_section)
@@ -104,7 +103,7 @@ static void follow_promotion(struct pupil *pupil)
 static void commit(struct pupil *pupil, const struct config *config)
 {
     struct learner *learner = pupil->learner;
-    const struct config_model *section = section_of(config, pupil->name);
+    const struct config_model *section = learner_section_of(config, pupil->name);
     struct error error;
 
     pupil->is_configured = section;

@@ -163,17 +163,24 @@ static int add_created(struct learner *learner, struct live_source **sources, si
     return all ? r : -ENOMEM;
 }
 
+/* Under create_lock. */
+static void set_template(struct learner *learner, const struct config *config)
+{
+    const struct pupil_settings template = pupil_settings_of(learner, &config->model_template);
+
+    pupil_keep_settings(&learner->template, &template);
+    learner->template_learn = (int)config->model_template.learn;
+    learner->creates = config->auto_create;
+    learner->max_models = config->max_models;
+}
+
 int learner_prepare(struct learner *learner, const struct config *config,
                     struct live_source **sources, size_t *n_sources, struct text *ret_notes)
 {
     int r = 0;
 
     (void)pthread_mutex_lock(&learner->create_lock);
-    const struct pupil_settings template = pupil_settings_of(learner, &config->model_template);
-    pupil_keep_settings(&learner->template, &template);
-    learner->template_learn = (int)config->model_template.learn;
-    learner->creates = config->auto_create;
-    learner->max_models = config->max_models;
+    set_template(learner, config);
     learner_adopt_unknown(learner, *sources, *n_sources);
     for (size_t i = 0; i < config->n_models && r == 0; i++) {
         const struct pupil_settings settings = pupil_settings_of(learner, &config->models[i]);
@@ -184,6 +191,22 @@ int learner_prepare(struct learner *learner, const struct config *config,
         r = add_created(learner, sources, n_sources, ret_notes);
     (void)pthread_mutex_unlock(&learner->create_lock);
     return r;
+}
+
+void learner_take_back(struct learner *learner, const struct config *config)
+{
+    (void)pthread_mutex_lock(&learner->create_lock);
+    set_template(learner, config);
+    for (size_t i = 0; i < learner->n_pupils; i++) {
+        struct pupil *pupil = learner->pupils[i];
+        const struct config_model *section = learner_section_of(config, pupil->name);
+        const struct pupil_settings settings =
+            section ? pupil_settings_of(learner, section) : learner->template;
+        pupil_lock(pupil);
+        set_settings(pupil, &settings, section ? (int)section->learn : learner->template_learn);
+        pupil_unlock(pupil);
+    }
+    (void)pthread_mutex_unlock(&learner->create_lock);
 }
 
 /* ---- models that a row or a file makes ---- */

@@ -191,6 +191,8 @@ struct learner {
 };
 
 struct pupil *learner_find(struct learner *learner, const char *name);
+/* NULL: none names it. */
+const struct config_model *learner_section_of(const struct config *config, const char *name);
 /* All that there ever were, deleted ones too, by number; NULL: no more. */
 struct pupil *learner_nth(struct learner *learner, size_t i);
 /* Under create_lock: the files of those models of which nothing is known become their first

@@ -276,7 +276,6 @@ static int make_one(void *userdata, size_t i)
 
     if (!old || !live_model_is_same(live, old, source))
         return live_model_new(live, source, &making->models[i]);
-    live_bound_series(old, source);
     (void)pthread_mutex_lock(&live->lock);
     old->references++;
     (void)pthread_mutex_unlock(&live->lock);
@@ -309,9 +308,20 @@ static int find_failed(const struct model_table *table, struct error *reterr)
     return 0;
 }
 
-/* Under `change`: the table is another one from here on. */
-static void commit_table(struct live *live, struct model_table table)
+/* How many series are remembered, which models of one name have in common: only once nothing can
+ * fail any more. */
+static void bound_series(const struct live_model *model, const struct live_source *source)
 {
+    series_memory_bound(model->memory,
+                        source->max_series ? source->max_series : SERIES_MEMORY_MAX_SERIES);
+}
+
+/* Under `change`: the table, which is of these sources, is the one from here on. */
+static void commit_table(struct live *live, struct model_table table,
+                         const struct live_source *sources)
+{
+    for (size_t i = 0; i < table.n_models; i++)
+        bound_series(table.models[i], &sources[i]);
     (void)pthread_mutex_lock(&live->lock);
     struct model_table old = live->table;
     live->table = table;
@@ -350,7 +360,7 @@ int live_load(struct live *live, const struct live_source *sources, size_t n_sou
     if (r < 0)
         table_release(live, &table);
     else
-        commit_table(live, table);
+        commit_table(live, table, sources);
     settle(live, n_drops);
     (void)pthread_mutex_unlock(&live->change);
     return r == -ENOMEM ? error_set(reterr, r, "out of memory") : r;
@@ -378,13 +388,14 @@ static int reserve(struct live *live, size_t n)
     return 0;
 }
 
-/* Under `change`, after reserve(). Takes model over. */
-static void place(struct live *live, struct live_model *model)
+/* Under `change`, after reserve(). Takes model over, which is of this source. */
+static void place(struct live *live, struct live_model *model, const struct live_source *source)
 {
     struct model_table *table = &live->table;
     struct live_model *old = NULL;
     bool is_there;
 
+    bound_series(model, source);
     (void)pthread_mutex_lock(&live->lock);
     const size_t i = position(table, model->name, strlen(model->name), &is_there);
     struct live_model **at = &table->models[i];
@@ -407,7 +418,7 @@ int live_add(struct live *live, const struct live_source *sources, size_t n_sour
     if (r == 0)
         r = reserve(live, n_sources);
     for (size_t i = 0; r == 0 && i < n_sources; i++)
-        place(live, TAKE(table.models[i]));
+        place(live, TAKE(table.models[i]), &sources[i]);
     table_release(live, &table);
     (void)pthread_mutex_unlock(&live->change);
     return r;
@@ -425,7 +436,7 @@ static int put(struct live *live, const struct live_source *source, struct error
     if (r < 0)
         live_model_free(live, model);
     else
-        place(live, model);
+        place(live, model, source);
     return r;
 }
 

@@ -104,25 +104,13 @@ static int check_sum(struct live_model *model, const char *sha256)
                         "a backup");
 }
 
-void live_bound_series(struct live_model *model, const struct live_source *source)
-{
-    series_memory_bound(model->memory,
-                        source->max_series ? source->max_series : SERIES_MEMORY_MAX_SERIES);
-}
-
 /* Goes on over versions, and from the rows before the first of them. */
-static int take_memory(struct live_model *model, const struct live_source *source,
-                       const struct live_model *old)
+static int take_memory(struct live_model *model, const struct live_model *old)
 {
-    int r = 0;
-
-    if (old)
-        model->memory = series_memory_share(old->memory);
-    else
-        r = series_memory_new(&model->memory);
-    if (r == 0)
-        live_bound_series(model, source);
-    return r;
+    if (!old)
+        return series_memory_new(&model->memory);
+    model->memory = series_memory_share(old->memory);
+    return 0;
 }
 
 /* Fills the model from its file; on failure model->error says why. */
@@ -190,7 +178,7 @@ static int fill(struct live *live, struct live_model *model, const struct live_s
         return -ENOMEM;
 
     const struct live_model *old = live_find(&live->table, model->name, strlen(model->name));
-    int r = take_memory(model, source, old);
+    int r = take_memory(model, old);
     return r < 0 || !source->file ? r : load_or_say_why(live, model, source, old);
 }
 

@@ -29,6 +29,4 @@ bool live_model_is_same(struct live *live, const struct live_model *model,
  * LIVE_FAILED: never an error here but for -ENOMEM. */
 MUST_CHECK int live_model_new(struct live *live, const struct live_source *source,
                               struct live_model **ret_model);
-/* How many series of it are remembered. */
-void live_bound_series(struct live_model *model, const struct live_source *source);
 void live_model_free(struct live *live, struct live_model *model);

@@ -251,14 +251,16 @@ static void keep_what_needs_restart(struct config *now, struct config *next)
 int service_reload(struct service *service, struct text *ret_errors)
 {
     CLEANUP(config_freep) struct config *next = NULL;
+    struct learner *learner = service_learner(service);
     struct error error = {0};
 
     int r = config_load(service->config_path, &next, ret_errors);
     if (r < 0)
         return r;
-    r = service_load_models(service->live, service_learner(service), next->storage_directory, next,
-                            true, &error);
+    r = service_load_models(service->live, learner, next->storage_directory, next, true, &error);
     if (r < 0) {
+        if (learner)
+            learner_take_back(learner, service->config);
         text_printf(ret_errors, "%s\n", error.text);
         return r;
     }

@@ -400,6 +400,18 @@ def test_a_reload_keeps_what_was_learned(start_learner, model_file):
     assert learner.get("/buffer")["rows"] == before[0]["rows"] + 10
 
 
+def test_a_reload_that_fails_changes_nothing_of_what_learns(start_learner, tmp_path):
+    learner = start_learner(FAST)
+    assert learner.observe(normal_rows(400)).status == 200
+    before = learner.get("/buffer")
+    keys = {**FAST, "file": tmp_path / "missing"}
+    learner.write_config({"other": keys, "web": {**FAST, "buffer_rows": 200, "learn": "off"}})
+    assert "missing" in learner.reload("reload failed")
+    assert learner.observe(normal_rows(10)).status == 200  # which make no room for themselves
+    after = learner.get("/buffer")
+    assert after["rows"] == before["rows"] + 10 and after["capacity"] == before["capacity"]
+
+
 def test_a_reload_leaves_a_run_alone(start_learner):
     learner = start_learner(ENDLESS)
     assert learner.observe(normal_rows(400)).status == 200

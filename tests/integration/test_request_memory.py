@@ -160,6 +160,29 @@ def test_lines_end_where_there_is_no_more_memory(start_daemon, has_others, statu
     wait_for(lambda: used(daemon) == 0, "all of it to be given back")
 
 
+def test_lines_end_only_where_their_answer_does_not_fit(start_daemon):
+    daemon = start_daemon(max_request_memory="1M")
+    reply = daemon.score((json.dumps(NORMAL) + "\n") * 800, "?explain=all&top=6", **NDJSON)
+    lines = reply.body.splitlines()
+    assert MIB // 2 < len(reply.body) < MIB
+    assert len(lines) == 800 and b'"status"' not in lines[-1]
+    assert scored(daemon) == 800
+    wait_for(lambda: used(daemon) == 0, "all of it to be given back")
+
+
+def test_a_body_that_is_too_large_counts_the_lines_before_their_end(start_daemon):
+    daemon = start_daemon(max_request_memory="1M", max_body="1M")
+    lines = ((json.dumps(NORMAL) + "\n") * 50_000).encode()
+    with daemon.connect() as client:
+        client.send(b"POST %s?explain=none HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+                    b"Content-Type: application/x-ndjson\r\n\r\n" % SCORE.encode())
+        with contextlib.suppress(OSError):  # it has been refused meanwhile
+            client.send(b"%x\r\n" % len(lines) + lines)
+        problem = check_problem(client.read(), 413)
+    assert "max_body" in problem["detail"]  # which the lines behind their end still reach
+    assert 0 < scored(daemon) and f"the first {scored(daemon):.0f} rows" in problem["detail"]
+
+
 def test_lines_without_an_end_count(start_daemon):
     daemon = start_daemon(max_request_memory="4M")
     line = b"[" + b" " * 1_000_000 + b"1]"

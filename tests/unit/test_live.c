@@ -1,6 +1,7 @@
 #include "service/live.h"
 
 #include "detector/detector.h"
+#include "service/series_memory.h"
 #include "service/stats.h"
 #include "support/alloc_fail.h"
 #include "support/cmocka.h"
@@ -325,6 +326,24 @@ static void a_reload_keeps_a_model_that_would_be_the_same(void **state)
     live_release(live, strict);
 }
 
+static void a_reload_that_fails_remembers_as_many_series_as_before(void **state)
+{
+    (void)state;
+    const struct live_source bad[] = {
+        {.name = "bad", .file = path_bad, .max_series = 3},
+        {.name = "web", .file = path_a,   .max_series = 3}
+    };
+
+    assert_int_equal(load(web(path_a), true, NULL), 0);
+    struct live_model *model = acquire("web");
+    const size_t most = series_memory_most(model->memory);
+    assert_int_equal(live_load(live, bad, 2, true, NULL), -EINVAL);
+    assert_int_equal(series_memory_most(model->memory), most);
+    assert_int_equal(load(bad[1], true, NULL), 0);
+    assert_int_equal(series_memory_most(model->memory), 3);
+    live_release(live, model);
+}
+
 static void models_are_added_in_slices_beside_the_others(void **state)
 {
     (void)state;
@@ -604,6 +623,7 @@ int main(void)
         TEST(another_file_is_another_version),
         TEST(a_reader_keeps_its_model_over_a_reload),
         TEST(a_reload_keeps_a_model_that_would_be_the_same),
+        TEST(a_reload_that_fails_remembers_as_many_series_as_before),
         TEST(models_are_added_in_slices_beside_the_others),
         TEST(at_the_start_a_bad_model_fails_alone),
         TEST(a_reload_with_a_bad_model_changes_nothing),
