@@ -167,6 +167,22 @@ static int log_all(struct learner *learner, const struct adoptions *adoptions)
     return model_log_adopt(learner->database, logs, n);
 }
 
+static int mark_all(struct learner *learner, const struct adoptions *adoptions)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < adoptions->n; i++) {
+        struct pupil *pupil = adoptions->items[i].r == 0
+                                  ? learner_find_or_add(learner, adoptions->items[i].log.name)
+                                  : NULL;
+        if (pupil)
+            pupil->is_adopted = true;
+        else if (adoptions->items[i].r == 0)
+            r = -ENOMEM;
+    }
+    return r;
+}
+
 void learner_adopt_unknown(struct learner *learner, const struct live_source *sources,
                            size_t n_sources)
 {
@@ -177,6 +193,8 @@ void learner_adopt_unknown(struct learner *learner, const struct live_source *so
         r = make_files(learner, &adoptions);
         if (r == 0)
             r = log_all(learner, &adoptions);
+        if (r == 0)
+            r = mark_all(learner, &adoptions);
     }
     learner_note(learner, r);
 }

@@ -107,6 +107,7 @@ static void commit(struct pupil *pupil, const struct config *config)
     struct error error;
 
     pupil->is_configured = section;
+    pupil->is_adopted = false;
     if (section)
         warn_of_idle_keys(section);
     pupil_lock(pupil);

@@ -34,10 +34,10 @@ struct pupil *learner_next_run(struct learner *learner, int64_t *ret_run, char t
     struct pupil *next = NULL, *pupil;
 
     for (size_t i = 0; (pupil = learner_nth(learner, i)); i++) {
-        const uint64_t now_us = clock_monotonic_us();
-        if (atomic_load(&pupil->look_us) > now_us)
+        if (atomic_load(&pupil->look_us) > clock_monotonic_us())
             continue;
         pupil_lock(pupil);
+        const uint64_t now_us = clock_monotonic_us();
         pupil_queue_due(pupil, now_us);
         if (pupil->queued_run && (!next || pupil->queued_run < *ret_run)) {
             next = pupil;

@@ -64,6 +64,13 @@ static struct pupil *add_pupil(struct learner *learner, const char *name)
     return pupil;
 }
 
+struct pupil *learner_find_or_add(struct learner *learner, const char *name)
+{
+    struct pupil *pupil = learner_find(learner, name);
+
+    return pupil ? pupil : add_pupil(learner, name);
+}
+
 /* ---- preparing ---- */
 
 static void set_settings(struct pupil *pupil, const struct pupil_settings *settings, int learn)
@@ -92,11 +99,9 @@ static int keep_loading(struct pupil *pupil, struct live_source *source)
 static int prepare_source(struct learner *learner, struct live_source *source,
                           const struct pupil_settings *settings, int learn, struct text *ret_notes)
 {
-    struct pupil *pupil = learner_find(learner, source->name);
+    struct pupil *pupil = learner_find_or_add(learner, source->name);
     char path[VERSIONS_PATH_SIZE];
     struct error error;
-    if (!pupil)
-        pupil = add_pupil(learner, source->name);
     if (!pupil)
         return -ENOMEM;
 
@@ -191,22 +196,6 @@ int learner_prepare(struct learner *learner, const struct config *config,
         r = add_created(learner, sources, n_sources, ret_notes);
     (void)pthread_mutex_unlock(&learner->create_lock);
     return r;
-}
-
-void learner_take_back(struct learner *learner, const struct config *config)
-{
-    (void)pthread_mutex_lock(&learner->create_lock);
-    set_template(learner, config);
-    for (size_t i = 0; i < learner->n_pupils; i++) {
-        struct pupil *pupil = learner->pupils[i];
-        const struct config_model *section = learner_section_of(config, pupil->name);
-        const struct pupil_settings settings =
-            section ? pupil_settings_of(learner, section) : learner->template;
-        pupil_lock(pupil);
-        set_settings(pupil, &settings, section ? (int)section->learn : learner->template_learn);
-        pupil_unlock(pupil);
-    }
-    (void)pthread_mutex_unlock(&learner->create_lock);
 }
 
 /* ---- models that a row or a file makes ---- */
@@ -376,4 +365,27 @@ int learner_delete(struct learner *learner, const char *name, const char *who, s
     int r = delete_model(learner, name, who, reterr);
     (void)pthread_mutex_unlock(&learner->create_lock);
     return r;
+}
+
+/* ---- a reload that fails ---- */
+
+void learner_take_back(struct learner *learner, const struct config *config)
+{
+    struct error error;
+
+    (void)pthread_mutex_lock(&learner->create_lock);
+    set_template(learner, config);
+    for (size_t i = 0; i < learner->n_pupils; i++) {
+        struct pupil *pupil = learner->pupils[i];
+        const struct config_model *section = learner_section_of(config, pupil->name);
+        const struct pupil_settings settings =
+            section ? pupil_settings_of(learner, section) : learner->template;
+        pupil_lock(pupil);
+        set_settings(pupil, &settings, section ? (int)section->learn : learner->template_learn);
+        pupil_unlock(pupil);
+        if (pupil->is_adopted && learner_forget(learner, pupil, &error) < 0)
+            log_warning("model %s: %s", pupil->name, error.text);
+        pupil->is_adopted = false;
+    }
+    (void)pthread_mutex_unlock(&learner->create_lock);
 }

@@ -66,11 +66,12 @@ struct pupil_view {
 /* One model that learns. lock: all but what is said to be otherwise. */
 struct pupil {
     struct learner *learner;
-    char name[LIVE_NAME_MAX + 1];             /* never changes */
-    atomic_bool is_gone;                      /* deleted: learner_find() does not find it */
-    bool is_configured;                       /* a section names it; under create_lock */
-    bool is_held;                             /* its detector is there: pupil_hold() */
-    bool has_series;                          /* what the store remembers of series has been read */
+    char name[LIVE_NAME_MAX + 1]; /* never changes */
+    atomic_bool is_gone;          /* deleted: learner_find() does not find it */
+    bool is_configured;           /* a section names it; under create_lock */
+    bool is_adopted; /* by the reload under way, which takes it back if it fails; the same lock */
+    bool is_held;    /* its detector is there: pupil_hold() */
+    bool has_series; /* what the store remembers of series has been read */
     bool has_unsaved_series;                  /* as was told: the next save is of all */
     atomic_int learn;                         /* enum config_learn; without the lock */
     atomic_bool has_shadow;                   /* scored rows are compared; without the lock */
@@ -191,6 +192,8 @@ struct learner {
 };
 
 struct pupil *learner_find(struct learner *learner, const char *name);
+/* Under create_lock. NULL: there is no memory for it. */
+struct pupil *learner_find_or_add(struct learner *learner, const char *name);
 /* NULL: none names it. */
 const struct config_model *learner_section_of(const struct config *config, const char *name);
 /* All that there ever were, deleted ones too, by number; NULL: no more. */

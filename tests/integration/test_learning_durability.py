@@ -2,6 +2,7 @@
 
 ANOMALYD_LONG=1: 100 rounds of kill -9 in place of 12."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -410,6 +411,21 @@ def test_a_reload_that_fails_changes_nothing_of_what_learns(start_learner, tmp_p
     assert learner.observe(normal_rows(10)).status == 200  # which make no room for themselves
     after = learner.get("/buffer")
     assert after["rows"] == before["rows"] + 10 and after["capacity"] == before["capacity"]
+
+
+def test_a_reload_that_fails_takes_no_new_model_in(start_learner, tmp_path, model_file,
+                                                   other_model_file):
+    learner = start_learner(FAST)
+    web = {**FAST, "file": model_file}
+    learner.write_config({"web": web, "new": web, "bad": {"file": tmp_path / "missing"}})
+    assert "missing" in learner.reload("reload failed")
+    assert learner.request("GET", "/v1/models/new").status == 404
+    assert not (learner.state / "models" / "new" / "1.safetensors").exists()
+    learner.write_config({"web": web, "new": {**FAST, "file": other_model_file}})
+    learner.reload("reloaded")
+    told = learner.request("GET", "/v1/models/new/versions").json()["versions"]
+    assert [version["version"] for version in told] == [1]
+    assert told[0]["sha256"] == hashlib.sha256(other_model_file.read_bytes()).hexdigest()
 
 
 def test_a_reload_leaves_a_run_alone(start_learner):
