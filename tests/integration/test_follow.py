@@ -212,7 +212,7 @@ def test_a_slow_reader_is_dropped_and_told_so(start):
     daemon = start(QUICK_ALARM)
     with follow(daemon, buffer=4096) as slow, follow(daemon) as quick:
         last = None
-        for _ in range(5):
+        for _ in range(4):  # in less than a minute, after which a reader is cut off
             flood(daemon, 2000)
             for _ in range(4000):
                 last = quick.event()
@@ -223,7 +223,7 @@ def test_a_slow_reader_is_dropped_and_told_so(start):
         assert slow.is_over
         assert seen[-1]["event"] == "dropped" and "Last-Event-ID" in seen[-1]["data"]["reason"]
         ids = [int(event["id"]) for event in seen if "id" in event]
-        assert ids == sorted(set(ids)) and len(seen) < 20000
+        assert ids == sorted(set(ids)) and len(seen) < 16000
     with follow(daemon, last_id=ids[-1]) as again:
         assert again.event()["data"]["id"] >= ids[-1]
 
