@@ -4,7 +4,6 @@
 #include "http/deadline.h"
 #include "http/handler.h"
 #include "http/linger.h"
-#include "http/score_stream.h"
 #include "service/service.h"
 
 #include <fcntl.h>
@@ -57,11 +56,8 @@ struct connection *connections_add(struct connections *connections, int fd)
 void connections_forget(struct connection *connection)
 {
     LIST_REMOVE(connection, link);
-    text_clear(&connection->reply.body);
-    share_clear(&connection->reply.share);
-    text_clear(&connection->exchange.body);
-    share_clear(&connection->exchange.share);
-    score_stream_free(connection->exchange.stream);
+    reply_clear_body(&connection->reply);
+    exchange_clear(&connection->exchange);
     free(connection);
 }
 

@@ -28,11 +28,16 @@ static void drop_body(struct exchange *exchange)
     share_clear(&exchange->share);
 }
 
-void exchange_idle(struct exchange *exchange, const struct exchange_context *context)
+void exchange_clear(struct exchange *exchange)
 {
     drop_body(exchange);
     score_stream_free(exchange->stream);
     exchange->stream = NULL;
+}
+
+void exchange_idle(struct exchange *exchange, const struct exchange_context *context)
+{
+    exchange_clear(exchange);
     deadline_enter(&exchange->deadline, PHASE_IDLE, context->now_us);
 }
 
@@ -174,7 +179,7 @@ static unsigned why_full(const struct exchange *exchange, size_t n, const char *
         *ret_why = "The body is larger than max_request_memory; send less at a time, or raise it";
         return 413;
     }
-    *ret_why = "The requests under way take all of max_request_memory; try again";
+    *ret_why = REQUEST_NO_ROOM "; try again";
     return 503;
 }
 

@@ -57,6 +57,9 @@ struct exchange_head {
     size_t size;             /* of the whole head, in bytes */
 };
 
+/* What a request has left, however far it came. */
+void exchange_clear(struct exchange *exchange);
+
 /* The connection is open and no request has begun. Also ends a request: releases its body. */
 void exchange_idle(struct exchange *exchange, const struct exchange_context *context);
 

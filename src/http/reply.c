@@ -33,14 +33,19 @@ static const char *title_of(unsigned status)
     return "Error";
 }
 
+void reply_clear_body(struct reply *reply)
+{
+    text_clear(&reply->body);
+    share_clear(&reply->share);
+}
+
 static void begin_problem(struct reply *reply, unsigned status, const char *format,
                           va_list arguments)
 {
     char detail[DETAIL_MAX];
 
     (void)vsnprintf(detail, sizeof(detail), format, arguments);
-    text_clear(&reply->body);
-    share_clear(&reply->share);
+    reply_clear_body(reply);
     reply->location[0] = '\0';
     reply->status = status;
     reply->content_type = "application/problem+json";
@@ -73,8 +78,7 @@ void reply_problem(struct reply *reply, unsigned status, const char *format, ...
 
 void reply_no_memory(struct reply *reply)
 {
-    text_clear(&reply->body);
-    share_clear(&reply->share);
+    reply_clear_body(reply);
     reply->location[0] = '\0';
     reply->status = 503;
     reply->content_type = "application/problem+json";

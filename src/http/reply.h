@@ -42,6 +42,9 @@ struct reply {
 void reply_begin_problem(struct reply *reply, unsigned status, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
+/* With its share. */
+void reply_clear_body(struct reply *reply);
+
 /* The same, complete. */
 void reply_problem(struct reply *reply, unsigned status, const char *format, ...) PRINTF_LIKE(3, 4);
 

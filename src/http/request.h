@@ -62,6 +62,9 @@ double request_accepts(const char *accept, const char *type);
 /* The same of JSON, of which any client may be thought to know: by a range too, the narrowest. */
 double request_accepts_json(const char *accept);
 
+/* How the detail of a 503 begins where service_request_memory() is used up. */
+#define REQUEST_NO_ROOM "The requests under way take all of max_request_memory"
+
 #define REQUEST_WHO_SIZE 64
 
 /* Who asks, for the audit: the address of the client, "unix" behind a Unix socket, "http" if it

@@ -5,7 +5,6 @@
 #include "data/json_feed.h"
 #include "data/json_rows.h"
 #include "data/npy_feed.h"
-#include "data/schema.h"
 #include "detector/detector.h"
 #include "http/handler.h"
 #include "http/lookup.h"
@@ -104,12 +103,6 @@ static void end_reading(struct score_stream *stream)
     share_clear(&stream->scoring.work);
 }
 
-static void drop_answer(struct score_stream *stream)
-{
-    text_clear(&stream->reply.body);
-    share_clear(&stream->reply.share);
-}
-
 void score_stream_free(struct score_stream *stream)
 {
     if (!stream)
@@ -120,7 +113,7 @@ void score_stream_free(struct score_stream *stream)
     end_reading(stream);
     lookup_let_go(handler, stream->scoring.model);
     lookup_release(handler, stream->scoring.model);
-    drop_answer(stream);
+    reply_clear_body(&stream->reply);
     free(stream);
 }
 
@@ -238,7 +231,7 @@ static void refuse(struct score_stream *stream)
     stream->is_refused = true;
     scoring_clear(&stream->scoring);
     if (stream->must_repeat) /* and the options are still there to be told of */
-        drop_answer(stream);
+        reply_clear_body(&stream->reply);
     else
         end_reading(stream);
 }

@@ -25,10 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_DETAILED 1000                /* rows a request: each may be scored 128 times */
-#define ANSWER_MAX    ((size_t)256 << 20) /* bytes: SCORING_MOST */
-#define LINE_BYTES    512                 /* that a line of an answer hardly exceeds, */
-#define ENTRY_BYTES   512                 /* and an entry of its explanation */
+#define MOST_DETAILED 1000 /* rows a request: each may be scored 128 times */
 #define FEW_ENTRIES   16
 #define NPY_HEAD      128 /* bytes, with the length of the dictionary that they say */
 #define NPY_COLUMNS   3
@@ -168,8 +165,8 @@ static void put_npy_row(const struct verdict *verdict, struct text *text)
                 text);
 }
 
-/* 0, -ENOMEM, or unless they must stay -EFBIG: the answer is larger than ANSWER_MAX, or -ENOBUFS:
- * than what is left for it. */
+/* 0, -ENOMEM, or unless they must stay -EFBIG: the answer is larger than SCORING_MOST_BYTES, or
+ * -ENOBUFS: than what is left for it. */
 static int put_verdicts(struct scoring *scoring, bool must_stay, struct reply *reply)
 {
     const size_t n_rows = scoring->handler->rows->n_rows;
@@ -182,7 +179,7 @@ static int put_verdicts(struct scoring *scoring, bool must_stay, struct reply *r
         else
             r = scoring->form == ANSWER_LINES ? put_line(scoring, i, text)
                                               : put_object(scoring, i, text);
-        if (r == 0 && !must_stay && text->length > ANSWER_MAX)
+        if (r == 0 && !must_stay && text->length > SCORING_MOST_BYTES)
             r = -EFBIG;
         else if (r == 0 && !must_stay && !share_fit(&reply->share, text->length, QUOTA_WHOLE))
             r = -ENOBUFS;
@@ -296,56 +293,6 @@ static int judge(struct scoring *scoring, struct series_undo **undo, struct repl
     return put_verdicts(scoring, !undo, reply);
 }
 
-/* ---- room ---- */
-
-static size_t most_entries(const struct scoring *scoring)
-{
-    const size_t n_inputs = schema_n_features(scoring->vocabulary.inputs);
-
-    if (scoring->form == ANSWER_NPY || scoring->options.explain == EXPLAIN_NONE)
-        return 0;
-    return scoring->options.top < n_inputs ? scoring->options.top : n_inputs;
-}
-
-unsigned scoring_why_full(const struct scoring *scoring, const struct reply *reply, size_t n_bytes,
-                          const char **ret_why)
-{
-    const size_t limit = quota_limit(scoring->work.quota);
-    const size_t own = n_bytes + scoring->body->bytes + scoring->work.bytes +
-                       scoring->held.share.bytes + reply->share.bytes;
-
-    if (limit > 0 && own > limit) {
-        *ret_why = "The rows and their answer would take more than max_request_memory";
-        return 413;
-    }
-    *ret_why = "The requests under way take all of max_request_memory";
-    return 503;
-}
-
-void scoring_refuse_full(const struct scoring *scoring, size_t n_bytes, struct reply *reply)
-{
-    const char *why;
-    const unsigned status = scoring_why_full(scoring, reply, n_bytes, &why);
-
-    reply_problem(reply, status, "%s; send fewer rows at a time, or %s", why,
-                  status == 503 ? "try again" : "raise it");
-}
-
-unsigned scoring_check_room(const struct scoring *scoring, size_t n_rows, struct reply *reply,
-                            const char **ret_why)
-{
-    const size_t n_bytes =
-        reply->body.length + n_rows * (LINE_BYTES + most_entries(scoring) * ENTRY_BYTES);
-
-    if (reply->body.length > ANSWER_MAX) {
-        *ret_why = "The answer would be larger than " SCORING_MOST;
-        return 413;
-    }
-    return share_fit(&reply->share, n_bytes, QUOTA_WHOLE)
-               ? 0
-               : scoring_why_full(scoring, reply, n_bytes - reply->share.bytes, ret_why);
-}
-
 int scoring_check_detail(const struct scoring *scoring, size_t n_rows, struct reply *reply)
 {
     const size_t n = scoring->n_detailed + n_rows;
@@ -379,7 +326,7 @@ int scoring_answer(struct scoring *scoring, bool is_all, struct reply *reply)
     /* Lines stand alone; and one row, the only one, whose answer is short, is not refused once it
      * has left a trace. */
     const bool must_stay =
-        scoring->is_line || (is_all && n_rows == 1 && most_entries(scoring) <= FEW_ENTRIES);
+        scoring->is_line || (is_all && n_rows == 1 && scoring_most_entries(scoring) <= FEW_ENTRIES);
     struct series_undo **undo = must_stay ? NULL : &scoring->undo;
 
     if (scoring_check_detail(scoring, scoring->handler->rows->n_rows, reply) < 0 ||

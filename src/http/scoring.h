@@ -60,7 +60,10 @@ void scoring_clear(struct scoring *scoring);
 MUST_CHECK int scoring_answer(struct scoring *scoring, bool is_all, struct reply *reply);
 /* What an answer may take: explanations are far longer than their rows. A batch that needs more is
  * refused; lines end before. */
-#define SCORING_MOST "256 MiB"
+#define SCORING_MOST       "256 MiB"
+#define SCORING_MOST_BYTES ((size_t)256 << 20)
+/* In the explanation of a row. */
+size_t scoring_most_entries(const struct scoring *scoring);
 /* Whether there is room for n_rows more lines, also in what all requests may take together
  * (service_request_memory()). 0, or the status of a problem, and how its detail begins. */
 unsigned scoring_check_room(const struct scoring *scoring, size_t n_rows, struct reply *reply,

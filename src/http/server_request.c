@@ -64,8 +64,7 @@ void server_end_request(void *userdata, struct MHD_Connection *mhd, void **reque
     (void)code;
     struct connection *connection = *request_context;
 
-    text_clear(&connection->reply.body);
-    share_clear(&connection->reply.share);
+    reply_clear_body(&connection->reply);
     stream_free(connection->reply.stream);
     connection->reply = (struct reply){0};
     exchange_idle(&connection->exchange, &connection->owner->context);

@@ -86,7 +86,7 @@ struct config {
     size_t max_body;  /* bytes */
     unsigned max_connections;
     uint64_t request_timeout_us;
-    uint64_t max_request_memory; /* bytes that long requests take together (256 MiB); 0: no limit */
+    uint64_t max_request_memory; /* bytes that requests take together (256 MiB); 0: no limit */
 
     char *storage_directory;   /* absolute; $STATE_DIRECTORY unless given; NULL:
                                 * neither, there is no store and nothing is learned */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FEW_SLOTS  32
+#define FEW_SLOTS  32 /* a quiet series has half as many rows waiting */
 #define MANY_SLOTS 128
 
 void hold_queue_clear(struct hold_queue *queue)

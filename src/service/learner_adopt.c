@@ -172,12 +172,12 @@ static int mark_all(struct learner *learner, const struct adoptions *adoptions)
     int r = 0;
 
     for (size_t i = 0; i < adoptions->n; i++) {
-        struct pupil *pupil = adoptions->items[i].r == 0
-                                  ? learner_find_or_add(learner, adoptions->items[i].log.name)
-                                  : NULL;
+        if (adoptions->items[i].r < 0)
+            continue;
+        struct pupil *pupil = learner_find_or_add(learner, adoptions->items[i].log.name);
         if (pupil)
             pupil->is_adopted = true;
-        else if (adoptions->items[i].r == 0)
+        else
             r = -ENOMEM;
     }
     return r;

@@ -33,29 +33,26 @@ def free_port():
     raise OSError("found no free port")
 
 
-def pss_kib(pid):
-    """Memory of a process, what it shares with others divided among them."""
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    raise RuntimeError(f"no Pss of process {pid}")
-
-
-def status_kib(pid, name):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+def proc_kib(pid, file, name):
+    for line in pathlib.Path(f"/proc/{pid}/{file}").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1])
     raise RuntimeError(f"no {name} of process {pid}")
 
 
+def pss_kib(pid):
+    """Memory of a process, what it shares with others divided among them."""
+    return proc_kib(pid, "smaps_rollup", "Pss")
+
+
 def rss_kib(pid):
     """Resident memory, which does not hang on who else has the same libraries in use."""
-    return status_kib(pid, "VmRSS")
+    return proc_kib(pid, "status", "VmRSS")
 
 
 def peak_kib(pid):
     """The most memory that was resident since forget_peak()."""
-    return status_kib(pid, "VmHWM")
+    return proc_kib(pid, "status", "VmHWM")
 
 
 def forget_peak(pid):
